@@ -1,0 +1,76 @@
+"""Numbered forward migrations of the ClickHouse tables, the same for the embedded engine and for production."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from chargeline.adapters.clickhouse import ClickHouse
+from chargeline.domain.errors import Refused
+
+_WINDOW_BLOCKS = 100_000
+_WINDOW_S = 7 * 86_400
+
+
+def migrate(url: str, user: str, password: str, *, replicated: bool = False, production: bool = False) -> list[str]:
+    """Apply the migrations that were not applied yet.
+
+    Returns:
+        The names of those applied now.
+
+    Raises:
+        Refused: MIGRATION_CHANGED, an applied file is not what it was.
+    """
+    warehouse = ClickHouse(url, user, password)
+    warehouse.command(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (name String, checksum String, applied DateTime DEFAULT now()) "
+        f"ENGINE = {'Replicated' if replicated else ''}MergeTree ORDER BY name"
+    )
+    rows = warehouse.query("SELECT name, checksum FROM schema_migrations").to_pylist()
+    known = {_text(row["name"]): _text(row["checksum"]) for row in rows}
+    applied = []
+    for path in _files(production=production):
+        text = path.read_text()
+        name = f"{path.parent.name}/{path.name}" if production and path.parent.name == "production" else path.name
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if name in known:
+            if known[name] != digest:
+                raise Refused("MIGRATION_CHANGED", f"{name} was applied and then edited: add a new migration instead")
+            continue
+        for statement in _statements(text, replicated=replicated):
+            warehouse.command(statement)
+        warehouse.command(f"INSERT INTO schema_migrations (name, checksum) VALUES ('{name}', '{digest}')")
+        applied.append(name)
+    warehouse.close()
+    return applied
+
+
+def folder() -> Path:
+    """Where the migrations are: CHARGELINE_MIGRATIONS, or deploy/clickhouse of this checkout."""
+    given = os.environ.get("CHARGELINE_MIGRATIONS")
+    return Path(given) if given else Path(__file__).resolve().parents[3] / "deploy" / "clickhouse"
+
+
+def _files(*, production: bool) -> list[Path]:
+    files = sorted(folder().glob("[0-9]*.sql"))
+    return files + (sorted((folder() / "production").glob("[0-9]*.sql")) if production else [])
+
+
+def _statements(text: str, *, replicated: bool) -> list[str]:
+    prefix = "Replicated" if replicated else "non_replicated"
+    deduplication = (
+        f"replicated_deduplication_window = {_WINDOW_BLOCKS}, replicated_deduplication_window_seconds = {_WINDOW_S}"
+        if replicated
+        else f"{prefix}_deduplication_window = {_WINDOW_BLOCKS}"
+    )
+    filled = (
+        re.sub(r"^\s*--.*$", "", text, flags=re.MULTILINE)
+        .replace("{merge_tree}", f"{'Replicated' if replicated else ''}MergeTree")
+        .replace("{replacing}", f"{'Replicated' if replicated else ''}ReplacingMergeTree")
+        .replace("{deduplication}", deduplication)
+    )
+    return [statement.strip() for statement in filled.split(";\n") if statement.strip()]
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

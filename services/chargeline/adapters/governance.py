@@ -1,0 +1,104 @@
+"""The governance log: reading its facts up to now, and appending one so that exactly one writer wins."""
+
+import io
+import json
+import struct
+from typing import Any
+
+import fastavro
+from confluent_kafka import KafkaException, Producer
+
+from chargeline.adapters.kafka import COMMON
+from chargeline.adapters.kafka_errors import translated
+from chargeline.domain.errors import Fault, Refused
+from chargeline.domain.governance import GovernanceChain
+from chargeline.ports import Clock, LogReader
+from chargeline.wire._generated import GOVERNANCE_RECORD_SCHEMA
+
+TOPIC = "governance-log"
+_SCHEMA = fastavro.parse_schema(json.loads(GOVERNANCE_RECORD_SCHEMA))
+_FRAMING = struct.Struct(">bI")
+_ATTEMPTS = 10
+
+
+class GovernanceReader:
+    """Follows the log. `chain` holds what was accepted; `view_ms` is a time up to which it is complete."""
+
+    def __init__(self, reader: LogReader, clock: Clock, *, max_clock_skew_ms: int) -> None:
+        self.chain = GovernanceChain()
+        self.view_ms = 0
+        self._reader = reader
+        self._clock = clock
+        self._skew = max_clock_skew_ms
+        self._next_offset = 0
+
+    def refresh(self) -> None:
+        """Read to the end as it is now. Raises TransientError when Kafka is away."""
+        # The clock is read before the end is asked for: whatever was appended before that moment is then below it.
+        asked = self._clock.now_ms()
+        _, end = self._reader.bounds(TOPIC, 0)
+        for record in self._reader.read(TOPIC, 0, self._next_offset, end) if end > self._next_offset else ():
+            value = record.value or b""
+            self.chain.add(decode(value), value[_FRAMING.size :], record.append_time)
+            self._next_offset = record.offset + 1
+        self._next_offset = max(self._next_offset, end)
+        self.view_ms = asked - self._skew
+
+
+class GovernanceWriter:
+    """Appends facts optimistically: a record counts only if it continues the chain, so a lost race is tried again."""
+
+    def __init__(self, bootstrap: str, reader: GovernanceReader, schema_id: int, author: str) -> None:
+        self._producer = Producer({**COMMON, "bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True,
+                                   "message.max.bytes": 16_777_216})  # fmt: skip
+        self._reader = reader
+        self._schema_id = schema_id
+        self._author = author
+
+    def append(self, name: str, fact: dict[str, Any]) -> int:
+        """Append one fact (`name`: its record in the schema's union); its sequence number once it is accepted."""
+        for _ in range(_ATTEMPTS):
+            self._reader.refresh()
+            chain = self._reader.chain
+            sequence = chain.next_sequence
+            record = {
+                "sequence": sequence,
+                "previous_hash": chain.last_hash,
+                "author": self._author,
+                "fact": (f"chargeline.events.{name}", fact),
+            }
+            datum = encode(record)
+            self._send(_FRAMING.pack(0, self._schema_id) + datum)
+            self._reader.refresh()
+            if chain.next_sequence > sequence and _same(chain, sequence, fact):
+                return sequence
+        raise Refused("GOVERNANCE_BUSY", f"{_ATTEMPTS} other facts were recorded first: try again")
+
+    def _send(self, value: bytes) -> None:
+        failures: list[Any] = []
+        try:
+            self._producer.produce(TOPIC, value, partition=0, on_delivery=lambda error, _: failures.append(error))
+        except KafkaException as error:
+            raise translated(error, f"producing to {TOPIC}") from error
+        self._producer.flush(30.0)
+        if failures != [None]:
+            raise Fault(f"the fact was not written: {failures or 'no answer within 30 s'}")
+
+
+def _same(chain: GovernanceChain, sequence: int, fact: dict[str, Any]) -> bool:
+    body = chain.facts[sequence].body
+    return getattr(body, "text", None) == fact.get("card") if "card" in fact else getattr(body, "topic", "") != ""
+
+
+def encode(record: dict[str, Any]) -> bytes:
+    """The Avro datum of a governance record."""
+    sink = io.BytesIO()
+    fastavro.schemaless_writer(sink, _SCHEMA, record)
+    return sink.getvalue()
+
+
+def decode(value: bytes) -> dict[str, Any]:
+    """The record of a framed value. The log is ours alone: a value that is not one is a fault."""
+    if len(value) < _FRAMING.size or value[0] != 0:
+        raise Fault("governance-log holds a record that is not framed Avro")
+    return dict(fastavro.schemaless_reader(io.BytesIO(value[_FRAMING.size :]), _SCHEMA, None))  # type: ignore[arg-type]

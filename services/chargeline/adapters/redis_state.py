@@ -1,0 +1,159 @@
+"""The stored state by source partition in Redis. Keys and blob format: docs/state.md.
+
+All keys of a partition share the hash tag `{usage-events:<partition>}`, so that one script works in Redis Cluster.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from chargeline.domain.errors import StateIncomplete, TransientError
+from chargeline.ports import ApplyOutcome, Segment, StateDelta, StateHead
+
+IDENTITY_BYTES = 24
+SEGMENT_BYTES = 1_000_000 * IDENTITY_BYTES
+_CHUNK = 4_000_000  # one APPEND of a snapshot: far below the server's limit on a request
+
+# The compare is what makes a unit count once: a zombie, or a repeated call, finds another next_offset and writes nothing.
+_APPLY = """
+local head, index, ids, live = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local next = redis.call('HGET', head, 'next_offset')
+if not next then return 'BEHIND' end
+if next ~= ARGV[1] then
+  if tonumber(next) > tonumber(ARGV[1]) then return 'AHEAD' end
+  return 'BEHIND'
+end
+local blob = ARGV[4]
+if #blob > 0 then
+  local number = tonumber(redis.call('HGET', head, 'segment') or '0')
+  local size = redis.call('STRLEN', ids .. number)
+  if size > 0 and size + #blob > tonumber(ARGV[6]) then
+    number = number + 1
+    size = 0
+    redis.call('HSET', head, 'segment', number)
+  end
+  redis.call('APPEND', ids .. number, blob)
+  redis.call('HSET', index, number, (size + #blob) .. ' ' .. ARGV[5])
+end
+redis.call('HSET', head, 'next_offset', ARGV[2], 'charges_next_offset', ARGV[3], 'watermark', ARGV[8])
+for i = 9, #ARGV, 2 do redis.call('SET', live .. ARGV[i], ARGV[i + 1], 'EX', ARGV[7]) end
+return 'APPLIED'
+"""
+
+T = TypeVar("T")
+
+
+class RedisStateStore:
+    """`ports.StateStore`. Every method may block for the socket's time limit and raises TransientError then."""
+
+    def __init__(self, url: str, *, username: str | None = None, password: str | None = None) -> None:
+        self._redis = redis.Redis.from_url(
+            url,
+            username=username,
+            password=password,
+            socket_timeout=10.0,
+            socket_connect_timeout=2.0,
+            # The owner of the loop decides about retries: an unknown outcome is resolved by the script's compare.
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._apply = self._redis.register_script(_APPLY)
+
+    def head(self, partition: int) -> StateHead | None:
+        stored = self._call(lambda: self._redis.hgetall(_key(partition, "head")))
+        if b"next_offset" not in stored:
+            return None
+        watermark = stored.get(b"watermark", b"")
+        return StateHead(
+            int(stored[b"next_offset"]), int(stored[b"charges_next_offset"]), int(watermark) if watermark else None
+        )
+
+    def segments(self, partition: int) -> Iterator[Segment]:
+        index = self._call(lambda: self._redis.hgetall(_key(partition, "segments")))
+        for number in sorted(map(int, index)):
+            size, append_time = map(int, index[str(number).encode()].split())
+            key = _key(partition, f"ids:{number}")
+            blob = self._call(lambda key=key: self._redis.get(key)) or b""
+            if len(blob) != size:
+                raise StateIncomplete(f"segment {number} of partition {partition} holds {len(blob)} of {size} bytes")
+            yield Segment(number, blob, append_time)
+
+    def apply(self, partition: int, delta: StateDelta) -> ApplyOutcome:
+        keys = [_key(partition, "head"), _key(partition, "segments"), _key(partition, "ids:"), _key(partition, "live:")]
+        arguments: list[Any] = [delta.start, delta.end, delta.charges_next_offset, delta.identities]
+        arguments += [delta.last_append_time, SEGMENT_BYTES, delta.live_ttl_s, _text(delta.watermark)]
+        for window, blob in delta.live.items():
+            arguments += [window, blob]
+        answer = self._call(lambda: self._apply(keys=keys, args=arguments))
+        return ApplyOutcome(cast("bytes", answer).decode())
+
+    def replace(self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes]) -> None:
+        def write() -> None:
+            # Without a head there is no state: a crash in between leaves a partition that folds `charges` again.
+            self._redis.delete(_key(partition, "head"))
+            self._clear(partition)
+            for segment in segments:
+                key = _key(partition, f"ids:{segment.number}")
+                for start in range(0, len(segment.identities), _CHUNK):
+                    self._redis.append(key, segment.identities[start : start + _CHUNK])
+                self._redis.hset(
+                    _key(partition, "segments"),
+                    str(segment.number),
+                    f"{len(segment.identities)} {segment.last_append_time}",
+                )
+            for window, blob in live.items():
+                self._redis.set(_key(partition, f"live:{window}"), blob, ex=3600)
+            fields: dict[str, int | str] = {
+                "next_offset": head.next_offset,
+                "charges_next_offset": head.charges_next_offset,
+                "watermark": _text(head.watermark),
+                "segment": max((segment.number for segment in segments), default=0),
+            }
+            self._redis.hset(_key(partition, "head"), mapping=fields)
+
+        self._call(write)
+
+    def drop_segments(self, partition: int, before_append_time: int) -> None:
+        def drop() -> None:
+            index = cast("dict[bytes, bytes]", self._redis.hgetall(_key(partition, "segments")))
+            for number, entry in index.items():
+                if int(entry.split()[1]) < before_append_time:
+                    # The index first: a segment without an entry is garbage, an entry without a segment a fault.
+                    self._redis.hdel(_key(partition, "segments"), number.decode())
+                    self._redis.delete(_key(partition, f"ids:{number.decode()}"))
+
+        self._call(drop)
+
+    def live(self, partition: int) -> dict[int, bytes]:
+        prefix = _key(partition, "live:")
+
+        def read() -> dict[int, bytes]:
+            keys = list(self._redis.scan_iter(match=f"{prefix}*", count=1000))
+            blobs = cast("list[bytes | None]", self._redis.mget(keys)) if keys else []
+            return {int(k[len(prefix) :]): blob for k, blob in zip(keys, blobs, strict=True) if blob is not None}
+
+        return self._call(read)
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def _clear(self, partition: int) -> None:
+        for number in cast("dict[bytes, bytes]", self._redis.hgetall(_key(partition, "segments"))):
+            self._redis.delete(_key(partition, f"ids:{number.decode()}"))
+        self._redis.delete(_key(partition, "segments"), _key(partition, "ids:0"))
+
+    def _call(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except redis.exceptions.RedisError as error:
+            raise TransientError(f"Redis: {error}") from error
+
+
+def _text(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _key(partition: int, name: str) -> str:
+    return f"{{usage-events:{partition}}}:{name}"

@@ -1,0 +1,71 @@
+"""What several commands share: the option that names the stack, output for machines, progress."""
+
+import json
+import sys
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from chargeline.domain.money import plain
+
+DataDir = Annotated[
+    str | None,
+    typer.Option("--data-dir", help="Directory of the stack (default: CHARGELINE_DATA_DIR, then .chargeline)."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
+
+
+def to_text(value: object) -> Any:
+    """JSON's form of what JSON does not know: money as text, times in ISO 8601 with Z, bytes in hex."""
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.hex()
+    raise TypeError(type(value).__name__)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, default=to_text, ensure_ascii=False) + "\n")
+
+
+def print_rows(rows: list[dict[str, Any]], title: str | None = None) -> None:
+    """Rows as a table for people."""
+    table = Table(title=title, header_style="bold")
+    for name in rows[0] if rows else ():
+        number = isinstance(rows[0][name], int | float | Decimal)
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, Decimal | datetime | bytes):
+        return str(to_text(value))
+    return str(value)
+
+
+def progress() -> Progress:
+    """A progress bar with a rate, on standard error so that output can be piped."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -1,0 +1,48 @@
+"""Rows that belong together: from columns of any values to small consecutive codes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Int64Array = npt.NDArray[np.int64]
+_ROOM = 1 << 62
+
+
+def dense_codes(values: npt.NDArray[Any]) -> tuple[Int64Array, Int64Array]:
+    """Number the distinct values of n integers in the order in which they first appear.
+
+    Returns:
+        (codes, first): n codes, and for each code the first row that has it.
+    """
+    encoded = pa.array(values).dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    first = np.empty(len(encoded.dictionary), np.int64)
+    rows = np.arange(len(codes) - 1, -1, -1)
+    first[codes[rows]] = rows  # the last write of a code is its first row
+    return codes, first
+
+
+def combine(columns: Sequence[tuple[npt.NDArray[Any], int]], length: int) -> tuple[Int64Array, Int64Array]:
+    """Number the distinct combinations of several columns.
+
+    Args:
+        columns: (codes, cardinality) each; codes of a column lie in [0, cardinality).
+        length: number of rows; needed where there is no column.
+
+    Returns:
+        As `dense_codes`.
+    """
+    mixed = np.zeros(length, np.int64)
+    cardinality = 1
+    for codes, size in columns:
+        if size == 1:
+            continue
+        if cardinality > _ROOM // size:
+            mixed, first = dense_codes(mixed)
+            cardinality = len(first)
+        mixed = mixed * size + codes
+        cardinality *= size
+    return dense_codes(mixed)

@@ -1,0 +1,140 @@
+"""Whole numbers in columns, exact beyond 64 bits: almost all rows fit an int64, the rest are kept as Python integers.
+
+An int64 product wraps without an error, so every operation first proves that the rows of the fast way fit
+(spec/rating.md 2); the others are worked out one by one, with the same result.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Int64Array = npt.NDArray[np.int64]
+
+# 2**56 leaves room to add the up to 64 parts of a row, and covers the error of the float estimate of a product.
+_FITS = 2.0**56
+AMOUNT_LIMIT = 10**38  # 10**26 units in 1e-12 steps: AMOUNT_OVERFLOW from here on
+_WORD = 1 << 64
+
+
+@dataclass(frozen=True)
+class Exact:
+    """n whole numbers.
+
+    Attributes:
+        values: int64; 0 where `large` has the row.
+        large: the numbers that do not fit, by row.
+    """
+
+    values: Int64Array
+    large: dict[int, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def at(self, row: int) -> int:
+        return self.large.get(row, int(self.values[row]))
+
+    def take(self, rows: Int64Array) -> "Exact":
+        if not self.large:
+            return Exact(self.values[rows])
+        kept = {new: self.large[old] for new, old in enumerate(rows.tolist()) if old in self.large}
+        return Exact(self.values[rows], kept)
+
+    def beyond_limit(self) -> list[int]:
+        """Rows whose size no stored decimal can hold."""
+        return [row for row, number in self.large.items() if abs(number) >= AMOUNT_LIMIT]
+
+    def sum_by(self, group: Int64Array, groups: int) -> "Exact":
+        """Sum the rows of each group; `group` is ascending and at most 64 rows share one."""
+        sums = np.zeros(groups, np.int64)
+        if len(group):
+            starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
+            sums[group[starts]] = np.add.reduceat(self.values, starts)
+        large: dict[int, int] = {}
+        for row, number in self.large.items():
+            at = int(group[row])
+            large[at] = large.get(at, int(sums[at])) + number
+        for at in large:
+            sums[at] = 0
+        return Exact(sums, large)
+
+    def decimal(self, scale: int, valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+        """As Decimal(38, 12), the numbers being multiples of 10**-scale; null where not `valid`."""
+        words = np.empty((len(self), 2), np.int64)
+        words[:, 0] = self.values
+        words[:, 1] = self.values >> 63
+        raw = pa.Array.from_buffers(pa.decimal128(38, scale), len(self), [_bitmap(valid), pa.py_buffer(words)])
+        if scale == 12:  # noqa: PLR2004 - the stored scale
+            small = raw
+        else:
+            small = raw.cast(pa.decimal128(38, 12))
+        if not self.large:
+            return small
+        stored = np.frombuffer(small.buffers()[1], np.uint64)[: 2 * len(self)].reshape(-1, 2).copy()
+        for row, number in self.large.items():
+            scaled = number * 10 ** (12 - scale)
+            stored[row] = (scaled % _WORD, (scaled >> 64) % _WORD)
+        return pa.Array.from_buffers(pa.decimal128(38, 12), len(self), [_bitmap(valid), pa.py_buffer(stored)])
+
+
+def _bitmap(valid: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
+    if valid is None or valid.all():
+        return None
+    return pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+
+
+def product(left: Int64Array, right: Int64Array) -> Exact:
+    """left * right, row by row."""
+    fits = np.abs(left.astype(np.float64) * right) < _FITS
+    if fits.all():
+        return Exact(left * right)
+    large = {row: int(left[row]) * int(right[row]) for row in np.flatnonzero(~fits).tolist()}
+    return Exact(np.where(fits, left, 0) * np.where(fits, right, 0), large)
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Reduced fractions numerator/denominator >= 0 by number, as int64 and, for the slow way, exact.
+
+    A fraction that does not fit has numerator 2**62: no product with it ever counts as fitting.
+    """
+
+    numerator: Int64Array
+    denominator: Int64Array
+    exact: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, exact: list[tuple[int, int]]) -> "Ratios":
+        small = [(n, d) if n < _FITS and d < _FITS else (1 << 62, 1) for n, d in exact]
+        pairs = np.array(small, np.int64).reshape(-1, 2)
+        return cls(pairs[:, 0].copy(), pairs[:, 1].copy(), exact)
+
+
+def scale(quantity: Int64Array, ratio: Int64Array, ratios: Ratios, times: Int64Array | None = None) -> Exact:
+    """quantity * ratio, rounded half away from zero, then * times; row by row.
+
+    Args:
+        quantity: int64 >= 0.
+        ratio: int64, number of each row's fraction in `ratios`.
+        times: int64 >= 1; None: 1.
+
+    Source: spec/rating.md, sections 2 (Q12) and 11 (weights).
+    """
+    numerator, denominator = ratios.numerator[ratio], ratios.denominator[ratio]
+    size = quantity.astype(np.float64) * numerator
+    fits = (size < _FITS) & (size * (1.0 if times is None else times) < _FITS * denominator)
+    large: dict[int, int] = {}
+    for row in np.flatnonzero(~fits).tolist():
+        n, d = ratios.exact[int(ratio[row])]
+        large[row] = (2 * int(quantity[row]) * n + d) // (2 * d) * (1 if times is None else int(times[row]))
+    if large:
+        quantity = np.where(fits, quantity, 0)
+    if denominator.max(initial=1) == 1:
+        result = quantity * numerator
+    else:
+        result = (2 * quantity * numerator + denominator) // (2 * denominator)
+    if times is not None:
+        result *= np.where(fits, times, 0)
+    return Exact(result, large)

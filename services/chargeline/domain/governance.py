@@ -1,0 +1,89 @@
+"""The chain of governance facts and what of it an event may see. Pure: a function of the log alone.
+
+A record counts only if its sequence number and its previous hash continue the last one that counted; all others are
+ignored by every reader, so two writers at once cannot both win. A fact is visible to a usage record if
+recorded_time + margin <= the record's append time (spec/rating.md 1).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chargeline.domain.errors import Fault
+from chargeline.domain.rate_book import PublishedCard, RateBook
+from chargeline.domain.rate_card import RateCard, read_rate_card
+
+GENESIS = "0" * 64
+
+
+@dataclass(frozen=True)
+class InputTopic:
+    """How accounts map to partitions; fixed when the topic was created."""
+
+    topic: str
+    partitions: int
+    partitioner: str
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One accepted record of the chain; `recorded_time` is its append time in milliseconds."""
+
+    sequence: int
+    recorded_time: int
+    body: InputTopic | RateCard
+
+
+class GovernanceChain:
+    """The accepted facts of the log so far."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.last_hash = GENESIS
+        self._visible: list[int] = []  # non-decreasing: a clock that steps back never hides a fact again
+
+    @property
+    def next_sequence(self) -> int:
+        return len(self.facts)
+
+    def add(self, record: Mapping[str, Any], datum: bytes, recorded_time: int) -> bool:
+        """Take one decoded record and its bytes without framing; False: it does not continue the chain."""
+        if record["sequence"] != self.next_sequence or record["previous_hash"] != self.last_hash:
+            return False
+        self.facts.append(Fact(record["sequence"], recorded_time, _body(record["fact"])))
+        self.last_hash = hashlib.sha256(datum).hexdigest()
+        self._visible.append(max(recorded_time, self._visible[-1] if self._visible else recorded_time))
+        return True
+
+    def visible_count(self, append_times: npt.NDArray[np.int64], margin_ms: int) -> npt.NDArray[np.int64]:
+        """How many facts, from the first on, each record may see."""
+        return np.searchsorted(np.array(self._visible, np.int64) + margin_ms, append_times, "right")
+
+    def cards(self, count: int | None = None) -> list[PublishedCard]:
+        """The rate cards among the first `count` facts (None: all)."""
+        return [
+            PublishedCard(fact.body, fact.recorded_time, fact.sequence)
+            for fact in self.facts[:count]
+            if isinstance(fact.body, RateCard)
+        ]
+
+    def book(self, count: int, *, margin_ms: int, future_bound_ms: int) -> RateBook:
+        """The rates that an event sees that may see `count` facts."""
+        return RateBook(self.cards(count), margin_ms=margin_ms, future_bound_ms=future_bound_ms)
+
+    def input_topic(self) -> InputTopic:
+        """How accounts map to partitions. Raises Fault if the log does not say."""
+        for fact in self.facts:
+            if isinstance(fact.body, InputTopic):
+                return fact.body
+        raise Fault("governance-log does not say how usage-events is partitioned: create the topics with chargeline up")
+
+
+def _body(fact: Mapping[str, Any]) -> InputTopic | RateCard:
+    if "card" in fact:
+        return read_rate_card(fact["card"])
+    return InputTopic(fact["topic"], fact["partitions"], fact["partitioner"])

@@ -1,0 +1,241 @@
+"""What the services need from the outside, as protocols.
+
+"next_offset" always means the offset of the next record to read; nobody adds one to anything.
+Times of the log are milliseconds since 1970 UTC, as Kafka keeps them.
+
+Errors of the ports (see `domain.errors` for the tree):
+    TransientError      the system is away or busy: nothing happened, call again.
+    AbortRequired       the open transaction cannot commit: abort it, seek back, go on.
+    Fenced              another process owns the slot or the partition: stop, write nothing.
+    OutcomePending      whether the last transaction committed is not known yet: wait, ask again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Int64Array = npt.NDArray[np.int64]
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Clock(Protocol):
+    """The time of this process. Used for waiting and freshness, never for pricing."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Block for so long; the fake moves its own time instead."""
+
+
+@dataclass(frozen=True)
+class LogBatch:
+    """Records of one partition, in offset order, as parallel columns.
+
+    Attributes:
+        offsets: int64, ascending. Without gaps on `usage-events`, which has no transactional writer.
+        append_times: int64 milliseconds, the broker's LogAppendTime.
+        values: the raw bytes; None for a record without value.
+        next_offset: where to go on after this batch.
+    """
+
+    topic: str
+    partition: int
+    offsets: Int64Array
+    append_times: Int64Array
+    values: list[bytes | None]
+    next_offset: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record with everything, for topics of few and large messages."""
+
+    topic: str
+    partition: int
+    offset: int
+    append_time: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class LogConsumer(Protocol):
+    """A member of a consumer group: classic protocol, eager assignor, read_committed, no automatic commit.
+
+    After an assignment nothing is fetched until `start` named the place: the owner of the state decides where.
+    """
+
+    def subscribe(
+        self, topic: str, on_assign: Callable[[list[int]], None], on_revoke: Callable[[list[int]], None]
+    ) -> None:
+        """Join the group. Both callbacks run inside `poll`; on_revoke also when ownership was lost."""
+
+    def poll(self, max_records: int, timeout_s: float) -> list[LogBatch]:
+        """Fetch up to `max_records` of the started, unpaused partitions; may block for `timeout_s`; [] if none."""
+
+    def poll_records(self, max_records: int, timeout_s: float) -> list[Record]:
+        """The same for topics of few and large messages, with keys and headers."""
+
+    def group_metadata(self) -> object:
+        """The membership (member and generation) at this moment; opaque, for `send_offsets`."""
+
+    def start(self, next_offsets: Mapping[int, int]) -> None:
+        """Fetch these assigned partitions from there: at assignment, and to go back after an abort."""
+
+    def pause(self, partitions: Sequence[int]) -> None: ...
+
+    def resume(self, partitions: Sequence[int]) -> None: ...
+
+    def committed(self, partitions: Sequence[int]) -> dict[int, int | None]:
+        """Stable committed next_offsets of the group; None where there is none.
+
+        Raises:
+            OutcomePending: a transaction that may move one of them is still open.
+        """
+
+    def commit(self, next_offsets: Mapping[int, int]) -> None:
+        """Commit outside any transaction (the sink). Raises Fenced when the partition is not ours any more."""
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """(log start, end) offsets of a partition of the subscribed topic, asked now; end is read_committed."""
+
+    def close(self) -> None:
+        """Leave the group. Idempotent."""
+
+
+class TransactionalProducer(Protocol):
+    """One transactional writer per slot; opening it fences the one before."""
+
+    def begin(self) -> None: ...
+
+    def produce(self, topic: str, partition: int, key: bytes | None, value: bytes, headers: Headers) -> None:
+        """Add a record to the open transaction; may block for buffer space. Raises AbortRequired, Fenced."""
+
+    def send_offsets(self, topic: str, next_offsets: Mapping[int, int], group_metadata: object) -> None:
+        """Add the input's next_offsets to the transaction. Raises AbortRequired, Fenced."""
+
+    def commit(self) -> Mapping[tuple[str, int], int]:
+        """Commit; when it returns, all of it is visible. Retries retriable errors by itself.
+
+        Returns:
+            By (topic, partition) the offset after the last record that the transaction wrote there.
+
+        Raises:
+            AbortRequired: nothing of it is or will be visible after `abort`.
+            Fenced: another owner; nothing of it is visible.
+            (any other error): the outcome is unknown: exit, recovery finds out.
+        """
+
+    def abort(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class LogReader(Protocol):
+    """Reads a range of a partition outside any group; read_committed."""
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """(log start, stable end) offsets, asked of the broker at this call."""
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """Records with start <= offset < end, in order; control markers and aborted records are left out.
+
+        Raises:
+            LogTruncated: `start` is below the log start.
+        """
+
+    def partitions(self, topic: str) -> int:
+        """Number of partitions of the topic."""
+
+    def close(self) -> None: ...
+
+
+class ApplyOutcome(Enum):
+    APPLIED = "APPLIED"  # the store went from start to end
+    BEHIND = "BEHIND"  # the store is before `start`, or empty: write a snapshot or fold again
+    AHEAD = "AHEAD"  # the store is beyond `start`: this process is not the owner any more
+
+
+@dataclass(frozen=True)
+class StateDelta:
+    """What one commit unit adds to the stored state of one partition. One atomic step.
+
+    Attributes:
+        start, end: next_offset before and after.
+        charges_next_offset: next_offset of the partition of `charges` after the unit.
+        identities: 24 bytes an identity: hash 12, content 4, offset 8, big-endian (docs/state.md).
+        last_append_time: of the unit's newest record.
+        live: by window start (microseconds), the window's whole blob of totals after the unit.
+        live_ttl_s: how long the blobs are kept.
+        watermark: microseconds, after the unit; None before the first accepted event.
+    """
+
+    start: int
+    end: int
+    charges_next_offset: int
+    identities: bytes
+    last_append_time: int
+    live: Mapping[int, bytes] = field(default_factory=dict)
+    live_ttl_s: int = 0
+    watermark: int | None = None
+
+
+@dataclass(frozen=True)
+class StateHead:
+    """Up to where the stored state goes, in `usage-events` and in `charges`, and the watermark there."""
+
+    next_offset: int
+    charges_next_offset: int
+    watermark: int | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Part of the known identities, at most `SEGMENT_IDENTITIES` of them, in log order."""
+
+    number: int
+    identities: bytes
+    last_append_time: int
+
+
+class StateStore(Protocol):
+    """The stored state by source partition (Redis). It can always be folded again from `charges`."""
+
+    def head(self, partition: int) -> StateHead | None:
+        """None: nothing stored. Raises TransientError."""
+
+    def segments(self, partition: int) -> Iterator[Segment]:
+        """All of them, oldest first. Raises StateIncomplete if one named by the index is missing or short."""
+
+    def apply(self, partition: int, delta: StateDelta) -> ApplyOutcome:
+        """Compare next_offset with `start`, then write all of `delta` or nothing."""
+
+    def replace(self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes]) -> None:
+        """Put a snapshot in the place of whatever is stored; readers see the old or the new head, never a mix."""
+
+    def drop_segments(self, partition: int, before_append_time: int) -> None:
+        """Forget the segments whose last append time lies before it. Raises TransientError."""
+
+    def live(self, partition: int) -> dict[int, bytes]:
+        """The blobs of the live windows by window start (microseconds)."""
+
+
+class Warehouse(Protocol):
+    """ClickHouse, as the sink, `verify` and the commands need it."""
+
+    def insert(self, table: str, rows: Any, token: str) -> None:
+        """Insert one Arrow table as one block under a deduplication token; returns when durable.
+
+        Inserting again under the same token adds nothing that is already there. Raises TransientError.
+        """
+
+    def stored_maximum(self, table: str, topic: str) -> dict[int, int]:
+        """Largest stored log_offset by log partition of that topic; partitions without rows are left out."""
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """Rows of a SELECT as an Arrow table."""

@@ -1,0 +1,205 @@
+"""One partition's part of a commit unit: from raw records to everything that the transaction will hold.
+
+A pure function of the records, the facts visible to them and the state; nothing here is written anywhere.
+
+    decode -> refuse -> price -> drop duplicates -> aggregate
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from chargeline.domain.identities import Identities, Keys, first_of_each
+from chargeline.domain.panes import cost_panes, group, performance_panes
+from chargeline.domain.pricing import RATED, Priced, price
+from chargeline.domain.rate_table import RateTable
+from chargeline.domain.usage import CODES, GOOD, Refusals, UsageColumns, refuse
+from chargeline.ports import LogBatch
+from chargeline.pricer.live import LiveTotals
+from chargeline.wire.charge_batches import Source, charges, cost_rollups, performance_rollups
+from chargeline.wire.usage_decoder import decode, identity_keys, misplaced
+
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What holds for a whole run. Times in milliseconds or microseconds as named."""
+
+    partitions: int
+    window_us: int
+    watermark_bound_us: int
+    future_bound_ms: int
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A refused record; `row` is its place in the batch."""
+
+    row: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a unit adds for one partition.
+
+    Attributes:
+        outcomes: count by outcome; they sum to the records consumed.
+        keys: identities that become known when the unit is committed.
+        live: totals by live window that the unit adds.
+        watermark: microseconds, after the unit.
+    """
+
+    charges: pa.Table
+    cost_rollups: pa.Table | None
+    performance_rollups: pa.Table | None
+    dead_letters: list[DeadLetter]
+    outcomes: dict[str, int]
+    keys: Keys
+    live: LiveTotals
+    watermark: int | None
+
+
+def compute(  # noqa: PLR0913 - everything that the result depends on, and nothing else
+    batch: LogBatch,
+    *,
+    known: Identities,
+    watermark: int | None,
+    table: RateTable,
+    governance_sequence: int,
+    rules: Rules,
+    schema_of: Callable[[int], str | None],
+) -> Computed:
+    """Price and aggregate the records of one partition."""
+    decoded = decode(batch.values, schema_of)
+    refusals = decoded.refusals
+    refuse(
+        decoded.usage,
+        refusals,
+        append_times=batch.append_times,
+        future_bound_ms=rules.future_bound_ms,
+        misplaced=misplaced(decoded.usage, batch.partition, rules.partitions),
+    )
+    rows = np.flatnonzero(refusals.good())
+    usage = decoded.usage.take(rows)
+    priced = price(usage, table)
+    if priced.overflow.any():
+        refusals.mark("AMOUNT_OVERFLOW", _spread(priced.overflow, rows, len(refusals.codes)))
+    keys = identity_keys(usage, decoded.content[rows], batch.offsets[rows])
+    fresh, duplicate, conflict = _judge(keys, known, ~priced.overflow)
+    accepted = np.flatnonzero(fresh)
+    usage, priced, keys = usage.take(accepted), _accepted(priced, accepted, usage.length), keys.take(accepted)
+    after = _watermark(usage, watermark, rules)
+    dead = _dead_letters(batch, refusals, rows[conflict])
+    unrated = int((priced.reason != RATED).sum())
+    outcomes = {
+        "CHARGED": usage.length - unrated,
+        "UNRATED": unrated,
+        "DUPLICATE": int(duplicate.sum()),
+        "CONFLICT": int(conflict.sum()),
+        "DEAD_LETTER": int((refusals.codes != GOOD).sum()),
+    }
+    groups = group(usage, rules.window_us)
+    source = Source(batch.partition, keys.offset, batch.append_times[rows[accepted]])
+    names = {
+        "source_partition": batch.partition,
+        "unit_end_offset": batch.next_offset,
+        "watermark_before": watermark,
+        "watermark": after,
+    }
+    cost, performance = None, None
+    frame = cost_panes(usage, priced, groups) if usage.length else None
+    if frame is not None:
+        cost = cost_rollups(frame, usage, groups, names)
+        sums, histograms = performance_panes(usage, groups)
+        performance = performance_rollups(sums, histograms, usage, groups, names)
+    return Computed(
+        charges=charges(usage, priced, keys, source, groups, governance_sequence),
+        cost_rollups=cost,
+        performance_rollups=performance,
+        dead_letters=dead,
+        outcomes=outcomes,
+        keys=keys,
+        live=LiveTotals.of(cost),
+        watermark=after,
+    )
+
+
+def _judge(
+    keys: Keys, known: Identities, possible: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """(fresh, duplicate, conflict) of n valid events against the unit and the state.
+
+    Only an accepted event makes an identity known, so events that cannot be booked (`possible` false) are not looked
+    at, neither as the first nor as a later one.
+    """
+    content, offset = known.find(keys)
+    rows = np.flatnonzero(possible)
+    first = rows[first_of_each(keys.take(rows))]
+    own = np.zeros(len(keys), bool)
+    own[rows[first == rows]] = True
+    fresh = own & (offset < 0)
+    reference = content.copy()
+    later = (offset[rows] < 0) & (first != rows)
+    reference[rows[later]] = keys.content[first[later]]
+    repeated = possible & ~fresh
+    same = reference == keys.content
+    return fresh, repeated & same, repeated & ~same
+
+
+def _accepted(priced: Priced, rows: Int64Array, length: int) -> Priced:
+    if len(rows) == length:
+        return priced
+    return Priced(
+        priced.entries.take(rows, length),
+        priced.reason[rows],
+        priced.match[rows],
+        priced.currency.take(rows),
+        priced.period_start[rows],
+        priced.period_end[rows],
+        priced.overflow[rows],
+    )
+
+
+def _watermark(usage: UsageColumns, before: int | None, rules: Rules) -> int | None:
+    if not usage.length:
+        return before
+    after = int(usage.long("event_time").max()) - rules.watermark_bound_us
+    return after if before is None else max(before, after)
+
+
+def _spread(flags: npt.NDArray[np.bool_], rows: Int64Array, length: int) -> npt.NDArray[np.bool_]:
+    spread = np.zeros(length, bool)
+    spread[rows] = flags
+    return spread
+
+
+_ADVICE = {
+    "TOO_LARGE": "the message is above 8 MiB, a text above 1 KiB, or a map above 64 entries: shorten it",
+    "MALFORMED": "the value is not exactly one framed Avro datum: check the producer's serializer",
+    "UNKNOWN_SCHEMA": "the schema id is not registered as a version of UsageEvent: register it under usage-events-value",
+    "MISSING_FIELD": "a required text is empty",
+    "BAD_NUMBER": "a number is NaN or infinite",
+    "BAD_TIME": "event_time or charge_period_end lies before 2000 or after 2100: times are microseconds UTC",
+    "FUTURE_EVENT": "event_time lies further ahead of the append time than allowed: check the producer's clock",
+    "MISPLACED": "the record is not on its account's partition: set the key to billing_account_id and the producer's "
+    "partitioner to murmur2 (librdkafka: partitioner=murmur2_random), then `chargeline dlq replay --code MISPLACED`",
+    "UNSUPPORTED": "an enum value or event kind that this version does not handle",
+    "NEGATIVE_QUANTITY": "a quantity is below zero, as given or after the conversion to disjoint token leaves",
+    "INTERVAL_REVERSED": "charge_period_end must be later than event_time",
+    "BAD_SAMPLE_WEIGHT": "sample_weight must be at least 1",
+    "AMOUNT_OVERFLOW": "an amount or quantity does not fit Decimal(38, 12)",
+    "CONFLICT": "the identity is known with other content: nothing was billed; give a changed event an id of its own",
+}
+
+
+def _dead_letters(batch: LogBatch, refusals: Refusals, conflicts: Int64Array) -> list[DeadLetter]:
+    refused = np.flatnonzero(refusals.codes != GOOD).tolist()
+    letters = [(row, CODES[int(refusals.codes[row])]) for row in refused]
+    letters += [(row, "CONFLICT") for row in conflicts.tolist()]
+    return [DeadLetter(row, code, _ADVICE.get(code, code)) for row, code in sorted(letters)]

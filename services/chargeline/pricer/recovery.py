@@ -1,0 +1,213 @@
+"""The state of a partition at assignment: what is stored, brought up to the commit point from `charges`.
+
+State is a fold over the committed output, never a second execution of the input. While folding, every unit must begin
+where the one before ended: that is the proof that nothing was billed twice or left out.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from chargeline.domain.errors import Fault, OutcomePending, StateIncomplete
+from chargeline.domain.identities import Identities, Keys
+from chargeline.ports import Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
+from chargeline.pricer.live import LiveTotals
+from chargeline.wire.arrow_messages import decode
+from chargeline.wire.units import UnitHeader
+
+SEGMENT_IDENTITIES = 1_000_000
+_PENDING_S = 0.2
+_MARK_MS = 3_600_000
+CHARGES = "charges"
+
+
+@dataclass
+class PartitionState:
+    """What the pricer knows of one source partition after its last committed unit."""
+
+    partition: int
+    next_offset: int = 0
+    charges_next_offset: int = 0
+    watermark: int | None = None
+    last_append_time: int = 0
+    identities: Identities = field(default_factory=Identities)
+    live: LiveTotals = field(default_factory=lambda: LiveTotals(None))
+    marks: deque[tuple[int, int]] = field(default_factory=deque)  # (next_offset, append time) about once an hour
+
+    def apply(self, header: UnitHeader, keys: Keys, live: LiveTotals, charges_next_offset: int) -> None:
+        """Fold one committed unit in; the only way in which state changes, live and at recovery."""
+        if header.start != self.next_offset:
+            raise Fault(
+                f"charges of partition {self.partition} do not join: a unit begins at {header.start} "
+                f"and the one before ended at {self.next_offset}"
+            )
+        self.identities.add(keys)
+        self.live = self.live.plus(live)
+        self.next_offset = header.end
+        self.charges_next_offset = charges_next_offset
+        self.watermark = header.watermark
+        self.last_append_time = header.last_append_time
+        if not self.marks or header.last_append_time - self.marks[-1][1] >= _MARK_MS:
+            self.marks.append((header.end, header.last_append_time))
+
+    def forget(self, before: int) -> bool:
+        """Forget the identities of units that were appended before an instant; whether there were any."""
+        offset = None
+        while self.marks and self.marks[0][1] < before:
+            offset = self.marks.popleft()[0]
+        if offset is not None:
+            self.identities.forget_before(offset)
+        return offset is not None
+
+    def head(self) -> StateHead:
+        return StateHead(self.next_offset, self.charges_next_offset, self.watermark)
+
+    def segments(self) -> list[Segment]:
+        """The known identities as stored segments."""
+        keys = self.identities.keys()
+        rows = range(0, len(keys), SEGMENT_IDENTITIES)
+        return [
+            Segment(number, keys.take(np.arange(start, min(start + SEGMENT_IDENTITIES, len(keys)))).stored(),
+                    self.last_append_time)
+            for number, start in enumerate(rows)
+        ]  # fmt: skip
+
+
+class Recovery:
+    """Brings partitions to their commit point."""
+
+    def __init__(self, consumer: LogConsumer, reader: LogReader, store: StateStore, clock: Clock) -> None:
+        self._consumer = consumer
+        self._reader = reader
+        self._store = store
+        self._clock = clock
+
+    def recover(self, partition: int) -> PartitionState:
+        """The state at the committed next_offset.
+
+        Raises:
+            Fault: the logs or the stored state contradict each other; the text says what to do.
+            TransientError: Kafka or Redis is away.
+        """
+        low, end = self._reader.bounds(CHARGES, partition)
+        committed = self._committed(partition)
+        if committed is None:
+            committed = self._last_unit_end(partition, low, end)
+        head = self._store.head(partition)
+        if head is not None and head.next_offset > committed:
+            raise Fault(
+                f"Redis is ahead of Kafka on partition {partition}: it knows offset {head.next_offset}, the group "
+                f"committed {committed}. Was Kafka wiped and Redis kept? Then flush the keys "
+                f"{{usage-events:{partition}}}:* and start again"
+            )
+        state = self._stored(partition, head)
+        if state is None or state.charges_next_offset < low:
+            state = PartitionState(partition, charges_next_offset=low)
+            state.next_offset = self._first_unit_start(partition, low, end)
+        if state.next_offset != committed:
+            self._fold(state, committed, end)
+        if head is None or head.next_offset != committed:
+            self._store.replace(partition, state.head(), state.segments(), state.live.blobs(state.live))
+        self._check_input(state)
+        return state
+
+    def _committed(self, partition: int) -> int | None:
+        while True:
+            try:
+                return self._consumer.committed([partition])[partition]
+            except OutcomePending:
+                # A transaction that may move it is still open; it ends by itself within its time limit.
+                self._clock.sleep(_PENDING_S)
+
+    def _stored(self, partition: int, head: StateHead | None) -> PartitionState | None:
+        if head is None:
+            return None
+        state = PartitionState(partition, head.next_offset, head.charges_next_offset, head.watermark)
+        try:
+            for segment in self._store.segments(partition):
+                state.identities.add(Keys.from_stored(segment.identities))
+                state.last_append_time = segment.last_append_time
+                state.marks.append((int.from_bytes(segment.identities[-8:], "big") + 1, segment.last_append_time))
+        except StateIncomplete:
+            return None
+        state.live = LiveTotals.from_blobs(self._store.live(partition))
+        return state
+
+    def _fold(self, state: PartitionState, committed: int, end: int) -> None:
+        """Apply the committed units after the state, up to the commit point."""
+        keys: list[Keys] = []
+        slices = 0
+        for record in self._reader.read(CHARGES, state.partition, state.charges_next_offset, end):
+            header = UnitHeader.decode(record.headers)
+            if header.end > committed:
+                break
+            if header.slice_index != slices:
+                raise Fault(f"slice {slices} of the unit that ends at {header.end} is missing in {CHARGES}")
+            keys.append(keys_of(decode(record.value or b"")))
+            slices = (slices + 1) % header.slice_count
+            if slices == 0:
+                state.apply(header, _joined(keys), LiveTotals(None), record.offset + 1)
+                keys = []
+        if state.next_offset != committed:
+            raise Fault(
+                f"{CHARGES} of partition {state.partition} ends at input offset {state.next_offset}, but the group "
+                f"committed {committed}: charges were lost. Restore the topic before you go on"
+            )
+
+    def _first_unit_start(self, partition: int, low: int, end: int) -> int:
+        for record in self._reader.read(CHARGES, partition, low, end):
+            return UnitHeader.decode(record.headers).start
+        return 0
+
+    def _last_unit_end(self, partition: int, low: int, end: int) -> int:
+        """Where to go on without a committed offset: after the last unit in `charges`, or at the very beginning."""
+        start = low
+        last = 0
+        for record in self._reader.read(CHARGES, partition, start, end):
+            last = UnitHeader.decode(record.headers).end
+        return last
+
+    def _check_input(self, state: PartitionState) -> None:
+        low, high = self._consumer.bounds(state.partition)
+        if low > state.next_offset:
+            raise Fault(
+                f"usage-events/{state.partition} begins at {low}, but {state.next_offset} is next: "
+                f"{low - state.next_offset} events were deleted before they were billed. Restore them, or accept the "
+                "loss with `chargeline state skip`"
+            )
+        if high < state.next_offset:
+            raise Fault(
+                f"usage-events/{state.partition} ends at {high}, but {state.next_offset} was billed already. Was the "
+                "topic created anew? Then remove the consumer group, Redis and ClickHouse data of the old one too"
+            )
+
+
+def keys_of(charges: pa.Table) -> Keys:
+    """The identities that the rows of a `charges` message make known."""
+    hashes = _bytes(charges, "identity_hash", 12)
+    content = _bytes(charges, "content_hash", 4)
+    return Keys(
+        np.ascontiguousarray(hashes[:, :8]).view(">u8").ravel().astype(np.uint64),
+        np.ascontiguousarray(hashes[:, 8:]).view(">u4").ravel().astype(np.uint32),
+        content.view(">u4").ravel().astype(np.uint32),
+        charges["source_offset"].to_numpy().astype(np.int64),
+    )
+
+
+def _bytes(table: pa.Table, name: str, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    column = table[name].combine_chunks()
+    raw = np.frombuffer(column.buffers()[1], np.uint8) if len(column) else np.zeros(0, np.uint8)
+    return raw[column.offset * width : (column.offset + len(column)) * width].reshape(-1, width)
+
+
+def _joined(keys: list[Keys]) -> Keys:
+    if len(keys) == 1:
+        return keys[0]
+    return Keys(
+        np.concatenate([each.high for each in keys]),
+        np.concatenate([each.low for each in keys]),
+        np.concatenate([each.content for each in keys]),
+        np.concatenate([each.offset for each in keys]),
+    )

@@ -1,0 +1,106 @@
+"""Where everything is: the addresses of a local stack, from its state file, or of production, from the environment."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chargeline.domain.errors import Refused
+
+STATE_FILE = "stack.json"
+DEFAULT_DIR = ".chargeline"
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of a stack; `started` (seconds since boot, from the kernel) tells it from a later one of that pid."""
+
+    name: str
+    pid: int
+    state: str
+    address: str | None = None
+    started: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Addresses and secrets of a stack, and its processes where it is a local one."""
+
+    kafka: str
+    registry: str
+    redis_url: str
+    redis_user: str | None
+    redis_password: str | None
+    clickhouse_url: str
+    clickhouse_user: str
+    clickhouse_password: str
+    clickhouse_bi_user: str
+    clickhouse_bi_password: str
+    governance_margin_ms: int
+    partitions: int = 0
+    data_dir: str = ""
+    processes: list[Process] = field(default_factory=list)
+
+    def environment(self) -> dict[str, str]:
+        """The settings that tell a service where everything is."""
+        values = {
+            "KAFKA": self.kafka,
+            "REGISTRY": self.registry,
+            "REDIS_URL": self.redis_url,
+            "REDIS_USER": self.redis_user,
+            "REDIS_PASSWORD": self.redis_password,
+            "CLICKHOUSE_URL": self.clickhouse_url,
+            "CLICKHOUSE_USER": self.clickhouse_user,
+            "CLICKHOUSE_PASSWORD": self.clickhouse_password,
+            "GOVERNANCE_MARGIN_MS": str(self.governance_margin_ms),
+        }
+        return {f"CHARGELINE_{name}": value for name, value in values.items() if value is not None}
+
+    def save(self, data_dir: Path) -> None:
+        """Write the state file in one step; it holds secrets, so it is for its owner alone."""
+        path = data_dir / STATE_FILE
+        fresh = path.with_suffix(".tmp")
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(asdict(self), indent=2))
+        fresh.replace(path)
+
+
+def data_dir(given: str | None) -> Path:
+    """The data directory: as given, else CHARGELINE_DATA_DIR, else `.chargeline` here."""
+    return Path(given or os.environ.get("CHARGELINE_DATA_DIR") or DEFAULT_DIR).resolve()
+
+
+def load_stack(given: str | None = None) -> Stack:
+    """The stack of a data directory, or production's if CHARGELINE_KAFKA is set and no directory is named.
+
+    Raises:
+        Refused: NO_STACK.
+    """
+    if given is None and "CHARGELINE_KAFKA" in os.environ:
+        return _from_environment()
+    path = data_dir(given) / STATE_FILE
+    if not path.exists():
+        raise Refused("NO_STACK", f"no stack in {path.parent}: run `chargeline up --detach`, or name one by --data-dir")
+    values: dict[str, Any] = json.loads(path.read_text())
+    values["processes"] = [Process(**each) for each in values["processes"]]
+    return Stack(**values)
+
+
+def _from_environment() -> Stack:
+    def read(name: str, default: str | None = None) -> str | None:
+        return os.environ.get(f"CHARGELINE_{name}", default)
+
+    return Stack(
+        kafka=read("KAFKA") or "",
+        registry=read("REGISTRY") or "",
+        redis_url=read("REDIS_URL") or "",
+        redis_user=read("REDIS_USER"),
+        redis_password=read("REDIS_PASSWORD"),
+        clickhouse_url=read("CLICKHOUSE_URL") or "",
+        clickhouse_user=read("CLICKHOUSE_USER", "default") or "",
+        clickhouse_password=read("CLICKHOUSE_PASSWORD", "") or "",
+        clickhouse_bi_user=read("CLICKHOUSE_BI_USER", "default") or "",
+        clickhouse_bi_password=read("CLICKHOUSE_BI_PASSWORD", "") or "",
+        governance_margin_ms=int(read("GOVERNANCE_MARGIN_MS", "10000") or 10_000),
+    )

@@ -1,0 +1,222 @@
+"""Priced events and panes as Arrow tables of the released schemas."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from chargeline.domain.identities import Keys
+from chargeline.domain.panes import GROUP, Groups, consumed_quantity, is_late
+from chargeline.domain.pricing import REASONS, Entries, Priced
+from chargeline.domain.rate_table import MATCH_KINDS
+from chargeline.domain.usage import MapEntries, Text, UsageColumns
+from chargeline.wire._arrow import CHARGE, COST_ROLLUP, PERFORMANCE_ROLLUP
+
+Int64Array = npt.NDArray[np.int64]
+
+_ENTRY = CHARGE.field("entries").type.value_type
+_DEFAULTS: dict[str, Any] = {
+    "requests": 1,
+    "sample_weight": 1,
+    "event_kind": "USAGE",
+    "token_convention": "DISJOINT",
+    "quantity_source": "MEASURED",
+    "status": "OK",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where n accepted events lie: one partition, int64 offsets, append times in milliseconds."""
+
+    partition: int
+    offsets: Int64Array
+    append_times: Int64Array
+
+
+def charges(
+    usage: UsageColumns, priced: Priced, keys: Keys, source: Source, groups: Groups, governance_sequence: int
+) -> pa.Table:
+    """One row for each accepted event, in the order given (that of the source offsets)."""
+    length = usage.length
+    rated = priced.reason < 0
+    contracted = priced.entries.contracted.sum_by(priced.entries.row, length).decimal(12, rated)
+    hashes = np.frombuffer(keys.stored(), np.uint8).reshape(-1, 24)
+    columns: dict[str, pa.Array] = {
+        "source_partition": _constant(source.partition, length, pa.int32()),
+        "source_offset": pa.array(source.offsets),
+        "source_index": _constant(0, length, pa.int32()),
+        "append_time": pa.array(source.append_times).cast(pa.timestamp("ms", "UTC")),
+        "identity_hash": _fixed(hashes[:, :12]),
+        "content_hash": _fixed(hashes[:, 12:16]),
+        "outcome": _coded(np.where(rated, 0, 1), ("CHARGED", "UNRATED")),
+        "reason": _coded(priced.reason, REASONS),
+        "match_kind": _coded(priced.match, MATCH_KINDS),
+        "window_start": pa.array(groups.window_start).cast(pa.timestamp("us", "UTC")),
+        "billing_period_start": pa.array(priced.period_start).cast(pa.timestamp("us", "UTC")),
+        "billing_period_end": pa.array(priced.period_end).cast(pa.timestamp("us", "UTC")),
+        "charge_category": _coded(np.zeros(length, np.int64), ("USAGE",)),
+        "billing_currency": _text(priced.currency),
+        "list_cost": priced.entries.list.sum_by(priced.entries.row, length).decimal(12, rated),
+        "contracted_cost": contracted,
+        "effective_cost": contracted,
+        "billed_cost": contracted,
+        "governance_sequence": _constant(governance_sequence, length, pa.int64()),
+        "entries": _entries(priced, length),
+    }
+    arrays = []
+    for field in CHARGE:
+        column = columns.get(field.name)
+        arrays.append(_usage_column(usage, field) if column is None else column)
+    return pa.Table.from_arrays(arrays, schema=CHARGE)
+
+
+def cost_rollups(frame: pl.DataFrame, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]) -> pa.Table:
+    """Panes of one unit and partition; `names` has source_partition, unit_end_offset, both watermarks."""
+    columns = _pane_columns(frame, usage, groups, names)
+    for name in ("sku_id", "billing_currency"):
+        columns[name] = frame[name].to_arrow().cast(pa.string()).dictionary_encode()
+    for name in ("billed_cost", "list_cost", "consumed_quantity"):
+        columns[name] = frame[name].to_arrow().cast(pa.decimal128(38, 12))
+    for name in ("event_count", "error_count", "unrated_count"):
+        columns[name] = frame[name].cast(pl.Int64).to_arrow()
+    return pa.Table.from_arrays([columns[field.name] for field in COST_ROLLUP], schema=COST_ROLLUP)
+
+
+def performance_rollups(
+    frame: pl.DataFrame,
+    histograms: Mapping[str, pa.ListArray],
+    usage: UsageColumns,
+    groups: Groups,
+    names: Mapping[str, Any],
+) -> pa.Table:
+    """Likewise."""
+    columns = _pane_columns(frame, usage, groups, names)
+    for field in PERFORMANCE_ROLLUP:
+        if field.name in histograms:
+            columns[field.name] = histograms[field.name].cast(field.type)
+        elif field.name not in columns:
+            columns[field.name] = frame[field.name].cast(pl.Int64).to_arrow()
+    return pa.Table.from_arrays([columns[field.name] for field in PERFORMANCE_ROLLUP], schema=PERFORMANCE_ROLLUP)
+
+
+def _pane_columns(
+    frame: pl.DataFrame, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]
+) -> dict[str, pa.Array]:
+    event = frame["event"].to_numpy()
+    length = len(event)
+    start = groups.window_start[event]
+    late = is_late(start, groups.window_us, names["watermark_before"])
+    columns: dict[str, pa.Array] = {
+        name: _text(usage.texts[name].take(event)) if name in usage.texts else _no_text(length) for name in GROUP
+    }
+    columns["window_start"] = pa.array(start).cast(pa.timestamp("us", "UTC"))
+    columns["window_end"] = pa.array(start + groups.window_us).cast(pa.timestamp("us", "UTC"))
+    columns["pane"] = _coded(late.astype(np.int64), ("EARLY", "LATE"))
+    columns["source_partition"] = _constant(names["source_partition"], length, pa.int32())
+    columns["unit_end_offset"] = _constant(names["unit_end_offset"], length, pa.int64())
+    columns["pane_index"] = pa.array(np.arange(length, dtype=np.int32))
+    watermark = names["watermark"]
+    columns["watermark"] = pa.repeat(pa.scalar(watermark, pa.int64()), length).cast(pa.timestamp("us", "UTC"))
+    return columns
+
+
+def _usage_column(usage: UsageColumns, field: pa.Field) -> pa.Array:
+    name = field.name
+    if name in usage.texts:
+        return _text(usage.texts[name])
+    if name in usage.plain:
+        return usage.plain[name]
+    if name in usage.longs:
+        return pa.array(usage.longs[name]).cast(field.type)
+    if name in usage.nullable:
+        values, valid = usage.nullable[name]
+        return pa.array(values, mask=~valid).cast(field.type)
+    if pa.types.is_map(field.type):
+        return _map(usage.maps.get(name), usage.length, field.type)
+    if pa.types.is_dictionary(field.type):
+        default = _DEFAULTS.get(name)
+        return _no_text(usage.length) if default is None else _coded(np.zeros(usage.length, np.int64), (default,))
+    if field.nullable:
+        return pa.nulls(usage.length, field.type)
+    return _constant(_DEFAULTS.get(name, 0), usage.length, field.type)
+
+
+def _map(column: MapEntries | None, length: int, kind: pa.DataType) -> pa.Array:
+    if column is None:
+        none = pa.array([], kind.item_type)
+        return pa.MapArray.from_arrays(pa.array(np.zeros(length + 1, np.int32)), pa.array([], pa.string()), none)
+    offsets = np.searchsorted(column.rows, np.arange(length + 1)).astype(np.int32)
+    keys = column.keys.values.take(pa.array(column.keys.codes))
+    return pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(column.values))
+
+
+def _entries(priced: Priced, length: int) -> pa.ListArray:
+    entries = priced.entries
+    used, point = np.unique(entries.point, return_inverse=True)
+    points = [entries.points[number] for number in used.tolist()]
+    leaf_names = pa.array(entries.leaves, pa.string())
+    consumed = consumed_quantity(priced)
+    columns = {
+        "entry_kind": _coded(np.zeros(len(point), np.int64), ("UNIT",)),
+        "sku_id": _coded(point, tuple(each.leaf_price.sku_id for each in points)),
+        "sku_price_id": _coded(point, tuple(each.sku_price_id for each in points)),
+        "rate_card_id": _coded(point, tuple(each.leaf_price.rate_card_id for each in points)),
+        "rate_card_version": pa.array([each.leaf_price.rate_card_version for each in points], pa.int32()).take(
+            pa.array(point)
+        ),
+        "leaf": pa.DictionaryArray.from_arrays(pa.array(entries.leaf.astype(np.int32)), leaf_names),
+        "consumed_quantity": consumed,
+        "consumed_unit": _coded(point, tuple(each.leaf_price.consumed_unit for each in points)),
+        "pricing_quantity": entries.pricing.decimal(12),
+        "pricing_unit": _coded(point, tuple(each.leaf_price.pricing_unit for each in points)),
+        "list_unit_price": _prices([each.list_unit_price for each in points], point),
+        "contracted_unit_price": _prices([each.contracted_unit_price for each in points], point),
+        "list_cost": entries.list.decimal(12),
+        "contracted_cost": entries.contracted.decimal(12),
+    }
+    fields = [_ENTRY.field(number) for number in range(_ENTRY.num_fields)]
+    rows = pa.StructArray.from_arrays([columns[field.name] for field in fields], fields=fields)
+    return pa.ListArray.from_arrays(pa.array(_offsets(entries, length)), rows).cast(CHARGE.field("entries").type)
+
+
+def _offsets(entries: Entries, length: int) -> npt.NDArray[np.int32]:
+    return np.searchsorted(entries.row, np.arange(length + 1)).astype(np.int32)
+
+
+def _prices(prices: list[Decimal], point: Int64Array) -> pa.Array:
+    return pa.array(prices, pa.decimal128(38, 18)).take(pa.array(point))
+
+
+def _coded(codes: npt.NDArray[Any], values: tuple[str, ...]) -> pa.DictionaryArray:
+    """A dictionary column; a negative code is null. Values may repeat: equal ones are joined."""
+    distinct = list(dict.fromkeys(values))
+    if len(distinct) < len(values):
+        place = np.array([distinct.index(value) for value in values])
+        codes = np.where(codes < 0, -1, place[codes])
+    return _text(Text(codes.astype(np.int32), pa.array(distinct, pa.string())))
+
+
+def _text(column: Text) -> pa.DictionaryArray:
+    null = column.codes < 0
+    indices = pa.array(column.codes, mask=null) if null.any() else pa.array(column.codes)
+    return pa.DictionaryArray.from_arrays(indices, column.values)
+
+
+def _no_text(length: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.nulls(length, pa.int32()), pa.array([], pa.string()))
+
+
+def _constant(value: Any, length: int, kind: pa.DataType) -> pa.Array:
+    return pa.repeat(pa.scalar(value, kind), length)
+
+
+def _fixed(rows: npt.NDArray[np.uint8]) -> pa.Array:
+    return pa.Array.from_buffers(
+        pa.binary(rows.shape[1]), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows))]
+    )
