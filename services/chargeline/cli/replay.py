@@ -1,0 +1,81 @@
+"""`chargeline replay FILE`: recorded usage as usage events."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chargeline.cli.common import AsJson, DataDir
+from chargeline.cli.sending import Sender
+from chargeline.domain.errors import Refused
+from chargeline.runtime.stack import load_stack
+from chargeline.sdk.encode import encode
+from chargeline.sdk.traces import READERS, event_ids, file_digest
+
+
+class Format(StrEnum):
+    AZURE_LLM = "azure-llm"
+    MOONCAKE = "mooncake"
+    NDJSON = "ndjson"
+    PARQUET = "parquet"
+    AVRO = "avro"
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(replay)
+
+
+def replay(  # noqa: PLR0913 - the options of a command
+    file: Annotated[Path, typer.Argument(help="The file to replay.", exists=True, dir_okay=False)],
+    form: Annotated[Format, typer.Option("--format", help="How the file is written.")],
+    data: DataDir = None,
+    billing_account: Annotated[str | None, typer.Option(help="Who receives the invoice.")] = None,
+    team: Annotated[str | None, typer.Option(help="Owning team.")] = None,
+    project: Annotated[str | None, typer.Option(help="Owning project.")] = None,
+    environment: Annotated[str | None, typer.Option(help="Environment.")] = None,
+    feature: Annotated[str | None, typer.Option(help="Product feature.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Provider of the model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model.")] = None,
+    operation: Annotated[str, typer.Option(help="Operation.")] = "chat",
+    speed: Annotated[str, typer.Option(help="`max`, or events a second.")] = "max",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many rows.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when everything is in ClickHouse.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a file. Rows have stable ids: replaying it twice bills it once.
+
+    Example: chargeline replay trace.csv --format azure-llm --billing-account acme --provider openai --model gpt-4o
+    """
+    given = {
+        "billing_account_id": billing_account,
+        "team": team,
+        "project": project,
+        "environment": environment,
+        "feature": feature,
+        "provider_name": provider,
+        "request_model": model,
+        "operation_name": operation,
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    if form in (Format.AZURE_LLM, Format.MOONCAKE):
+        for name in ("billing_account_id", "provider_name", "request_model"):
+            if name not in options:
+                raise Refused("MISSING_OPTION", f"--format {form} needs --billing-account, --provider and --model")
+    if speed != "max" and not speed.replace(".", "", 1).isdigit():
+        raise Refused("BAD_OPTION", "--speed is `max` or a number of events a second")
+    sender = Sender(load_stack(data))
+    rate = None if speed == "max" else float(speed)
+    sender.send_all(_values(file, form, options, sender.schema_id, limit), limit, rate, f"replaying {file.name}")
+    sender.outcomes(wait=wait, as_json=as_json)
+
+
+def _values(
+    file: Path, form: Format, options: dict[str, Any], schema_id: int, limit: int | None
+) -> Iterator[tuple[str, bytes]]:
+    name = event_ids(file_digest(file), options)
+    for number, row in enumerate(islice(READERS[form](file), limit)):
+        event = {"source": "replay", "event_id": name(number), **row, **options}
+        yield event["billing_account_id"], encode(event, schema_id)

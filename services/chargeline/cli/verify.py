@@ -1,0 +1,105 @@
+"""`chargeline verify`: recompute the bill from the raw log and compare."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from chargeline.adapters.clickhouse import ClickHouse
+from chargeline.adapters.clock import SystemClock
+from chargeline.adapters.governance import GovernanceReader
+from chargeline.adapters.kafka import KafkaLogReader
+from chargeline.adapters.registry import SchemaRegistry
+from chargeline.cli.common import AsJson, DataDir, print_json, progress
+from chargeline.domain.errors import Refused
+from chargeline.domain.money import plain
+from chargeline.runtime.stack import load_stack
+from chargeline.verify.compare import Report, Verification
+from chargeline.verify.events import Rules
+from chargeline.wire.units import OUTCOMES
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(verify)
+
+
+def verify(
+    data: DataDir = None,
+    as_json: AsJson = False,
+    until: Annotated[str | None, typer.Option(help='Input offsets to stop at, JSON: {"0": 1000}.')] = None,
+) -> None:
+    """Recompute every charge with an independent oracle; exit code 1 and the first difference if there is one.
+
+    Example: chargeline verify
+    """
+    stack = load_stack(data)
+    reader = KafkaLogReader(stack.kafka)
+    governance = GovernanceReader(reader, SystemClock(), max_clock_skew_ms=0)
+    governance.refresh()
+    rules = Rules(governance.chain.input_topic().partitions, stack.governance_margin_ms, 300_000, 60_000_000)
+    warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
+    total = sum(reader.bounds("usage-events", partition)[1] for partition in range(rules.partitions))
+    with progress() as bar:
+        task = bar.add_task("verifying", total=total, rate="")
+        verification = Verification(
+            reader, warehouse, SchemaRegistry(stack.registry).schema_of, rules, lambda n: bar.advance(task, n)
+        )
+        report = verification.run(_until(until))
+    reader.close()
+    if as_json:
+        print_json(_as_dict(report))
+    else:
+        _print(report)
+    if report.difference is not None:
+        raise typer.Exit(1)
+
+
+def _until(text: str | None) -> dict[int, int] | None:
+    if text is None:
+        return None
+    try:
+        return {int(partition): int(offset) for partition, offset in json.loads(text).items()}
+    except (ValueError, AttributeError) as error:
+        raise Refused("BAD_OPTION", '--until is a JSON object such as {"0": 1000}') from error
+
+
+def _as_dict(report: Report) -> dict[str, object]:
+    return {
+        "ok": report.difference is None,
+        "difference": report.difference,
+        "ends": report.ends,
+        "outcomes": {partition: dict(counts) for partition, counts in report.outcomes.items()},
+        "dead_letters": dict(report.dead_letters),
+        "billed_cost": {currency: plain(amount) for currency, amount in report.billed.items()},
+        "units": report.units,
+        "charges": report.charges,
+        "panes": report.panes,
+        "stored": report.stored,
+        "beyond_horizon": report.beyond_horizon,
+    }
+
+
+def _print(report: Report) -> None:
+    console = Console()
+    table = Table(title="every record, one outcome", header_style="bold")
+    table.add_column("partition")
+    table.add_column("consumed", justify="right")
+    for name in OUTCOMES[:5]:
+        table.add_column(name.lower().replace("_", " "), justify="right")
+    for partition, counts in sorted(report.outcomes.items()):
+        table.add_row(
+            str(partition), f"{counts.total():,}", *(f"{counts[name]:,}" for name in OUTCOMES[:5])
+        )
+    console.print(table)
+    for currency, amount in sorted(report.billed.items()):
+        console.print(f"billed {plain(amount)} {currency}", highlight=False)
+    console.print(f"{report.units} units, {report.charges:,} charges, {report.panes:,} panes; in ClickHouse up to "
+                  f"{report.stored or 'nothing'}", highlight=False)  # fmt: skip
+    if report.beyond_horizon:
+        console.print(f"charged again beyond the horizon: {report.beyond_horizon}", highlight=False)
+    if report.difference is None:
+        console.print("[green]verified[/green]: Kafka and ClickHouse hold exactly what the oracle computed")
+    else:
+        console.print(f"[red]DIFFERENT[/red] {report.difference}", highlight=False)

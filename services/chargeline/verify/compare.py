@@ -1,0 +1,356 @@
+"""Holds everything that was booked against the oracle, record by record and sum by sum."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from chargeline.ports import LogReader, Warehouse
+from chargeline.verify.events import Rules, SchemaOf
+from chargeline.verify.oracle import Governance, Judgement, Oracle
+from chargeline.wire.units import OUTCOMES, UnitHeader
+
+INPUT = "usage-events"
+_HORIZON_MS = 7 * 86_400_000
+_UNIT_RECORDS = 1_000_000  # no unit is larger
+Key = tuple[Any, ...]
+
+
+class Difference(Exception):
+    """What was booked is not what must have been; the text names the place, what was expected and what was found."""
+
+
+@dataclass
+class Report:
+    """What was compared, by partition and in sum."""
+
+    outcomes: dict[int, Counter[str]] = field(default_factory=dict)
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    ends: dict[int, int] = field(default_factory=dict)
+    billed: dict[str, Decimal] = field(default_factory=dict)
+    units: int = 0
+    charges: int = 0
+    panes: int = 0
+    stored: dict[int, int] = field(default_factory=dict)
+    beyond_horizon: int = 0
+    difference: str | None = None
+
+
+@dataclass
+class _Sums:
+    """Booked amounts by account, day, SKU and window, in picounits."""
+
+    billed: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
+    events: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
+
+
+class Verification:
+    """Compares the logs and the tables up to given input offsets (None: up to the last committed unit)."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        warehouse: Warehouse | None,
+        schema_of: SchemaOf,
+        rules: Rules,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._reader = reader
+        self._warehouse = warehouse
+        self._schema_of = schema_of
+        self._rules = rules
+        self._advance = advance
+        self._governance = Governance(rules.margin_ms, rules.future_bound_ms)
+
+    def run(self, until: dict[int, int] | None = None) -> Report:
+        """The report; its `difference` names the first one found."""
+        report = Report()
+        try:
+            self._read_governance()
+            for partition in range(self._rules.partitions):
+                self._partition(partition, (until or {}).get(partition), report)
+        except Difference as difference:
+            report.difference = str(difference)
+        return report
+
+    def _read_governance(self) -> None:
+        low, end = self._reader.bounds("governance-log", 0)
+        for record in self._reader.read("governance-log", 0, low, end):
+            self._governance.add(record.value or b"", record.append_time)
+
+    def _partition(self, partition: int, until: int | None, report: Report) -> None:
+        oracle = Oracle(partition, self._rules, self._governance, self._schema_of)
+        counts: Counter[str] = Counter()
+        report.outcomes[partition] = counts
+        sums = _Sums()
+        stored = self._stored_ends(partition)
+        ends: list[tuple[int, int]] = []
+        kept: list[dict[Key, int]] = []  # the sums at the last two units that the tables may hold whole
+        source = self._input(partition)
+        expected_start: int | None = None
+        dead: dict[int, str] = {}
+        for header, rows in self._units(partition):
+            if until is not None and header.end > until:
+                break
+            if expected_start is not None and header.start != expected_start:
+                raise Difference(f"charges/{partition}: a unit begins at {header.start}, the last ended at {expected_start}")
+            if expected_start is None and header.start != 0:
+                raise Difference(f"charges/{partition}: the first unit begins at {header.start}, not at 0")
+            expected_start = header.end
+            self._unit(partition, header, rows, source, oracle, counts, sums, dead, report)
+            ends.append((header.end, len(rows)))
+            if stored - 2 * _UNIT_RECORDS <= header.end <= stored:
+                kept = [*kept[-1:], dict(sums.billed)]
+            report.units += 1
+        report.ends[partition] = expected_start or 0
+        for (_, currency, _, _, _), amount in sums.billed.items():
+            if currency is not None:
+                report.billed[currency] = report.billed.get(currency, Decimal(0)) + Decimal(amount).scaleb(-12)
+        panes = self._check_panes(partition, report.ends[partition], sums, report)
+        self._check_dead_letters(partition, report.ends[partition], dead, report)
+        if self._warehouse is not None:
+            inside = [each for each in ends if each[0] <= stored]
+            self._check_tables(partition, inside, panes, kept, report)
+
+    def _input(self, partition: int) -> Iterator[Any]:
+        low, end = self._reader.bounds(INPUT, partition)
+        return self._reader.read(INPUT, partition, low, end)
+
+    def _units(self, partition: int) -> Iterator[tuple[UnitHeader, list[dict[str, Any]]]]:
+        """The units of `charges` with their rows; slices are joined."""
+        low, end = self._reader.bounds("charges", partition)
+        rows: list[dict[str, Any]] = []
+        wanted = 0
+        for record in self._reader.read("charges", partition, low, end):
+            header = UnitHeader.decode(record.headers)
+            if header.slice_index != wanted:
+                raise Difference(f"charges/{partition}/{record.offset}: slice {wanted} of its unit is missing")
+            rows += pa.ipc.open_stream(record.value or b"").read_all().to_pylist(maps_as_pydicts="lossy")
+            wanted = (wanted + 1) % header.slice_count
+            if wanted == 0:
+                yield header, rows
+                rows = []
+
+    def _unit(  # noqa: PLR0913 - the running state of one partition
+        self,
+        partition: int,
+        header: UnitHeader,
+        rows: list[dict[str, Any]],
+        source: Iterator[Any],
+        oracle: Oracle,
+        counts: Counter[str],
+        sums: _Sums,
+        dead: dict[int, str],
+        report: Report,
+    ) -> None:
+        found = {row["source_offset"]: row for row in rows}
+        if len(found) != len(rows):
+            raise Difference(f"charges/{partition}: a coordinate stands twice in the unit that ends at {header.end}")
+        here: Counter[str] = Counter()
+        for offset in range(header.start, header.end):
+            record = next(source, None)
+            if record is None or record.offset != offset:
+                raise Difference(f"{INPUT}/{partition}/{offset}: the record is gone; the oracle needs it")
+            judged = oracle.judge(record.value, record.append_time)
+            row = found.pop(offset, None)
+            where = f"{INPUT}/{partition}/{offset}"
+            if judged.again_after_ms is not None and row is not None and judged.again_after_ms > _HORIZON_MS:
+                report.beyond_horizon += 1
+                here["CHARGED" if row["outcome"] == "CHARGED" else "UNRATED"] += 1
+                continue
+            here[judged.outcome] += 1
+            if judged.outcome in {"DEAD_LETTER", "CONFLICT"}:
+                dead[offset] = judged.reason or judged.outcome
+            self._check_row(where, judged, row, sums)
+        if found:
+            raise Difference(f"{INPUT}/{partition}/{min(found)}: charged, but not part of its unit")
+        booked = {name: header.outcomes.get(name, 0) for name in OUTCOMES}
+        if booked != {name: here[name] for name in OUTCOMES}:
+            raise Difference(f"unit {partition}/{header.start}-{header.end}: outcomes {booked}, expected {dict(here)}")
+        counts.update(here)
+        report.charges += len(rows)
+        self._advance(header.end - header.start)
+
+    def _check_row(self, where: str, judged: Judgement, row: dict[str, Any] | None, sums: _Sums) -> None:
+        if judged.outcome not in {"CHARGED", "UNRATED"}:
+            if row is not None:
+                raise Difference(f"{where}: charged {row['billed_cost']}, expected {judged.outcome} {judged.reason or ''}")
+            return
+        if row is None:
+            raise Difference(f"{where}: no charge, expected {judged.outcome}")
+        assert judged.event is not None
+        event = judged.event
+        rated = judged.outcome == "CHARGED"
+        expected: dict[str, Any] = {
+            "outcome": judged.outcome,
+            "reason": judged.reason,
+            "match_kind": judged.match_kind,
+            "billing_currency": judged.currency,
+            "billed_cost": Decimal(judged.contracted).scaleb(-12) if rated else None,
+            "contracted_cost": Decimal(judged.contracted).scaleb(-12) if rated else None,
+            "list_cost": Decimal(sum(entry.list for entry in judged.entries)).scaleb(-12) if rated else None,
+        }
+        for name in expected:
+            if row[name] != expected[name]:
+                raise Difference(f"{where}: {name} is {row[name]}, expected {expected[name]}")
+        for name, value in event.items():
+            if name in {"leaves", "event_time", "charge_period_end"} or name not in row:
+                continue
+            if (row[name] or None) != (value or None):
+                raise Difference(f"{where}: {name} is {row[name]!r}, expected {value!r}")
+        if _micros(row["event_time"]) != event["event_time"] or _micros(row["window_start"]) != judged.window_start:
+            raise Difference(f"{where}: event_time or window differ")
+        entries = [
+            (each["leaf"], each["sku_id"], each["sku_price_id"], each["rate_card_id"], each["rate_card_version"],
+             _picos(each["consumed_quantity"]), _picos(each["contracted_cost"]), _picos(each["list_cost"]))
+            for each in row["entries"]
+        ]  # fmt: skip
+        wanted = [
+            (each.leaf, each.sku_id, each.sku_price_id, each.rate_card_id, each.rate_card_version, each.consumed,
+             each.contracted, each.list)
+            for each in judged.entries
+        ]  # fmt: skip
+        if entries != wanted:
+            raise Difference(f"{where}: entries are {entries}, expected {wanted}")
+        day = judged.event["event_time"] // 86_400_000_000
+        account = event["billing_account_id"]
+        for each in judged.entries:
+            sums.billed[account, judged.currency, day, each.sku_id, judged.window_start] += each.contracted
+        first = judged.entries[0].sku_id if judged.entries else None
+        sums.events[account, judged.currency, day, first, judged.window_start] += 1
+
+    def _check_panes(self, partition: int, end: int, sums: _Sums, report: Report) -> Counter[int]:
+        """Sum of panes = sum of charges, by account, currency, day, SKU and window. Returns panes by unit end."""
+        count: Counter[int] = Counter()
+        billed: dict[Key, int] = defaultdict(int)
+        events: dict[Key, int] = defaultdict(int)
+        low, high = self._reader.bounds("cost-rollups", partition)
+        for record in self._reader.read("cost-rollups", partition, low, high):
+            if UnitHeader.decode(record.headers).end > end:
+                break
+            for pane in pa.ipc.open_stream(record.value or b"").read_all().to_pylist():
+                window = _micros(pane["window_start"])
+                key = (pane["billing_account_id"], pane["billing_currency"], window // 86_400_000_000,
+                       pane["sku_id"], window)  # fmt: skip
+                billed[key] += _picos(pane["billed_cost"])
+                events[key] += pane["event_count"]
+                report.panes += 1
+                count[pane["unit_end_offset"]] += 1
+        for name, found, wanted in (("billed_cost", billed, sums.billed), ("event_count", events, sums.events)):
+            for key in {*found, *wanted}:
+                if found.get(key, 0) != wanted.get(key, 0):
+                    raise Difference(
+                        f"cost-rollups/{partition}: {name} of (account, currency, day, SKU, window) {key} is "
+                        f"{found.get(key, 0)}, expected {wanted.get(key, 0)}"
+                    )
+        return count
+
+    def _check_dead_letters(self, partition: int, end: int, dead: dict[int, str], report: Report) -> None:
+        low, high = self._reader.bounds("usage-events-dlq", partition)
+        found: dict[int, str] = {}
+        for record in self._reader.read("usage-events-dlq", partition, low, high):
+            headers = {name: value.decode() for name, value in record.headers}
+            offset = int(headers["x-chargeline-offset"])
+            if offset >= end:
+                break
+            if offset in found:
+                raise Difference(f"usage-events-dlq: {INPUT}/{partition}/{offset} stands there twice")
+            found[offset] = headers["x-chargeline-code"]
+        for offset in sorted({*found, *dead}):
+            if found.get(offset) != dead.get(offset):
+                raise Difference(
+                    f"{INPUT}/{partition}/{offset}: dead letter {found.get(offset)}, expected {dead.get(offset)}"
+                )
+        report.dead_letters.update(dead.values())
+
+    def _stored_ends(self, partition: int) -> int:
+        """The smallest of the tables' largest unit ends."""
+        if self._warehouse is None:
+            return 0
+        ends = [
+            self._warehouse.query(
+                f"SELECT max(unit_end) AS e FROM {table} WHERE source_partition = {{p:Int32}}",  # noqa: S608 - fixed names
+                {"p": partition},
+            ).to_pylist()[0]["e"]
+            for table in ("charges", "cost_rollups")
+        ]
+        return min(end or 0 for end in ends)
+
+    def _check_tables(
+        self,
+        partition: int,
+        ends: list[tuple[int, int]],
+        panes: Counter[int],
+        kept: list[dict[Key, int]],
+        report: Report,
+    ) -> None:
+        """The tables up to the smallest stored unit end; a newest unit that is still being stored is left out."""
+        assert self._warehouse is not None
+        if not ends or not kept:
+            return
+        end, charges = ends[-1]
+        whole = self._rows("charges", partition, end) == charges and (
+            self._rows("cost_rollups", partition, end) == panes[end]
+        )
+        if not whole and len(ends) > 1:
+            end = ends[-2][0]
+        limit, sums = end, kept[-1] if whole or len(kept) == 1 else kept[-2]
+        if not whole and len(ends) == 1:
+            return
+        report.stored[partition] = limit
+        counts = self._warehouse.query(
+            "SELECT count() AS n, uniqExact(source_partition, source_offset, source_index) AS u FROM charges "
+            "WHERE source_partition = {p:Int32}",
+            {"p": partition},
+        ).to_pylist()[0]
+        if counts["n"] != counts["u"]:
+            raise Difference(f"ClickHouse charges, partition {partition}: {counts['n']} rows, {counts['u']} coordinates")
+        for table in ("charges", "cost_rollups"):
+            found = self._stored_sums(table, partition, limit)
+            wanted: dict[Key, int] = defaultdict(int)
+            for (account, currency, day, _, _), amount in sums.items():
+                wanted[account, currency, day] += amount
+            for key in {*found, *wanted}:
+                if found.get(key, 0) != wanted.get(key, 0):
+                    raise Difference(
+                        f"ClickHouse {table}, partition {partition}, (account, currency, day) {key}, up to offset "
+                        f"{limit}: {found.get(key, 0)}, expected {wanted.get(key, 0)}"
+                    )
+
+    def _rows(self, table: str, partition: int, unit_end: int) -> int:
+        assert self._warehouse is not None
+        found = self._warehouse.query(
+            f"SELECT count() AS n FROM {table} WHERE source_partition = {{p:Int32}} AND unit_end = {{e:Int64}}",  # noqa: S608 - fixed names
+            {"p": partition, "e": unit_end},
+        )
+        return int(found.to_pylist()[0]["n"])
+
+    def _stored_sums(self, table: str, partition: int, limit: int) -> dict[Key, int]:
+        assert self._warehouse is not None
+        time = "event_time" if table == "charges" else "window_start"
+        rows = self._warehouse.query(
+            f"SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(toStartOfDay({time})) AS d, "  # noqa: S608 - fixed names
+            f"sum(billed_cost) AS b FROM {table} WHERE source_partition = {{p:Int32}} AND unit_end <= {{e:Int64}} "
+            "GROUP BY a, c, d HAVING b != 0",
+            {"p": partition, "e": limit},
+        ).to_pylist()
+        return {(_text(row["a"]), _text(row["c"]), row["d"] // 86_400): _picos(row["b"]) for row in rows}
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _picos(amount: Decimal) -> int:
+    return int(amount.scaleb(12))
+
+
+def _micros(moment: Any) -> int:
+    since = moment - _EPOCH
+    return int((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+
+
+_EPOCH = pa.scalar(0, pa.timestamp("us", "UTC")).as_py()
