@@ -22,7 +22,7 @@ from chargeline.ports import Headers, LogBatch, Record
 
 REQUEST_TIMEOUT_S = 10.0
 _QUIET = logging.getLogger("librdkafka")
-_SILENT = {KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED}  # noqa: SLF001 - the client's local codes
+_SILENT = {KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED}
 # Shared by every client: names resolve to IPv4 on hosts whose localhost is IPv6 first, and reconnects stay quick.
 COMMON: dict[str, Any] = {
     "broker.address.family": "v4",
@@ -86,7 +86,8 @@ class KafkaLogConsumer:
             return []
         partitions = np.fromiter(map(Message.partition, messages), np.int64, len(messages))
         return [
-            self._batch(partition, messages, partitions) for partition in cast("list[int]", np.unique(partitions).tolist())
+            self._batch(partition, messages, partitions)
+            for partition in cast("list[int]", np.unique(partitions).tolist())
         ]
 
     def poll_records(self, max_records: int, timeout_s: float) -> list[Record]:
@@ -110,7 +111,7 @@ class KafkaLogConsumer:
             answers = self._consumer.committed(self._named(partitions), timeout=REQUEST_TIMEOUT_S)
         except KafkaException as error:
             # With read_committed the broker withholds an offset while a transaction may still move it.
-            if error.args[0].code() in (KafkaError._TIMED_OUT, KafkaError.UNSTABLE_OFFSET_COMMIT):  # noqa: SLF001
+            if error.args[0].code() in (KafkaError._TIMED_OUT, KafkaError.UNSTABLE_OFFSET_COMMIT):
                 raise OutcomePending(str(error)) from error
             raise translated(error, "asking for committed offsets") from error
         for answer in answers:
@@ -143,12 +144,12 @@ class KafkaLogConsumer:
             raise translated(error, f"reading {self._topic}") from error
         errors = list(map(Message.error, messages))
         if any(errors):
-            for error in errors:
-                if error is not None and error.code() not in _SILENT:
-                    problem = translate(error, f"reading {self._topic}")
+            for fault in errors:
+                if fault is not None and fault.code() not in _SILENT:
+                    problem = translate(fault, f"reading {self._topic}")
                     if not isinstance(problem, TransientError):
                         raise problem
-            messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
+            messages = [message for message, fault in zip(messages, errors, strict=True) if fault is None]
         return messages
 
     def _batch(self, partition: int, messages: list[Message], partitions: Any) -> LogBatch:
@@ -279,7 +280,7 @@ class KafkaLogReader:
                 for message in consumer.consume(1000, 0.5):
                     error = message.error()
                     offset = message.offset()
-                    if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    if error is not None and error.code() != KafkaError._PARTITION_EOF:
                         problem = translate(error, f"reading {topic}/{partition}")
                         if isinstance(problem, Fault):
                             raise problem
@@ -316,7 +317,9 @@ class KafkaLogReader:
 
 def _bounds(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
     try:
-        answer = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S, cached=False)
+        answer = consumer.get_watermark_offsets(
+            TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S, cached=False
+        )
     except KafkaException as error:
         raise translated(error, f"asking for the bounds of {topic}/{partition}") from error
     if answer is None:

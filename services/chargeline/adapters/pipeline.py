@@ -92,6 +92,3 @@ def dead_letters(reader: KafkaLogReader, partition: int, start: int | None = Non
     """The dead letters of a source partition, oldest first, from an offset of the dead letter topic on."""
     low, end = reader.bounds("usage-events-dlq", partition)
     return list(reader.read("usage-events-dlq", partition, max(low, start or low), end))
-
-
-

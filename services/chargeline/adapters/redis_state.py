@@ -17,7 +17,8 @@ IDENTITY_BYTES = 24
 SEGMENT_BYTES = 1_000_000 * IDENTITY_BYTES
 _CHUNK = 4_000_000  # one APPEND of a snapshot: far below the server's limit on a request
 
-# The compare is what makes a unit count once: a zombie, or a repeated call, finds another next_offset and writes nothing.
+# The compare is what makes a unit count once: a zombie, or a repeated call, finds another next_offset and writes
+# nothing.
 _APPLY = """
 local head, index, ids, live = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local next = redis.call('HGET', head, 'next_offset')
@@ -75,10 +76,13 @@ class RedisStateStore:
         for number in sorted(map(int, index)):
             size, append_time = map(int, index[str(number).encode()].split())
             key = _key(partition, f"ids:{number}")
-            blob = self._call(lambda key=key: self._redis.get(key)) or b""
+            blob = self._blob(key)
             if len(blob) != size:
                 raise StateIncomplete(f"segment {number} of partition {partition} holds {len(blob)} of {size} bytes")
             yield Segment(number, blob, append_time)
+
+    def _blob(self, key: str) -> bytes:
+        return cast("bytes | None", self._call(lambda: self._redis.get(key))) or b""
 
     def apply(self, partition: int, delta: StateDelta) -> ApplyOutcome:
         keys = [_key(partition, "head"), _key(partition, "segments"), _key(partition, "ids:"), _key(partition, "live:")]
@@ -105,7 +109,7 @@ class RedisStateStore:
                 )
             for window, blob in live.items():
                 self._redis.set(_key(partition, f"live:{window}"), blob, ex=3600)
-            fields: dict[str, int | str] = {
+            fields: dict[Any, Any] = {
                 "next_offset": head.next_offset,
                 "charges_next_offset": head.charges_next_offset,
                 "watermark": _text(head.watermark),

@@ -12,14 +12,15 @@ from chargeline.cli.sending import Sender
 from chargeline.domain.errors import Refused
 from chargeline.runtime.stack import load_stack
 from chargeline.sdk.encode import BadEvent, micros
-from chargeline.sdk.traffic import Expected, PriceList, Spike, Traffic, generate as make
+from chargeline.sdk.traffic import Expected, PriceList, Spike, Traffic
+from chargeline.sdk.traffic import generate as make
 
 
 def register(app: typer.Typer) -> None:
     app.command()(generate)
 
 
-def generate(  # noqa: PLR0913 - the options of a command
+def generate(
     data: DataDir = None,
     seed: Annotated[int, typer.Option(help="Same seed and options, same events.")] = 1,
     events: Annotated[int, typer.Option(min=1, help="How many records.")] = 10_000,

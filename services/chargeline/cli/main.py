@@ -32,7 +32,9 @@ def main() -> None:
         sys.exit(1)
     except BadDocument as error:
         for problem in error.problems:
-            console.print(f"{problem.line}:{problem.column} [red]{problem.code}[/red] {problem.message}", highlight=False)
+            console.print(
+                f"{problem.line}:{problem.column} [red]{problem.code}[/red] {problem.message}", highlight=False
+            )
         sys.exit(2)
     except ChargelineError as error:
         console.print(f"[red]{type(error).__name__}[/red] {error}", highlight=False)

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command()(replay)
 
 
-def replay(  # noqa: PLR0913 - the options of a command
+def replay(
     file: Annotated[Path, typer.Argument(help="The file to replay.", exists=True, dir_okay=False)],
     form: Annotated[Format, typer.Option("--format", help="How the file is written.")],
     data: DataDir = None,

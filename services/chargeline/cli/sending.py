@@ -122,7 +122,9 @@ class Sender:
                 if found and found[-1].end >= end:
                     break
                 if time.monotonic() > deadline:
-                    raise Refused("NOT_CHARGED", f"partition {partition} was not charged in {_WAIT_S:.0f} s: see status")
+                    raise Refused(
+                        "NOT_CHARGED", f"partition {partition} was not charged in {_WAIT_S:.0f} s: see status"
+                    )
                 time.sleep(0.2)
             for unit in found:
                 counts.update(unit.outcomes)
@@ -133,16 +135,16 @@ class Sender:
         warehouse = ClickHouse(self._stack.clickhouse_url, self._stack.clickhouse_user, self._stack.clickhouse_password)
         reader = KafkaLogReader(self._stack.kafka)
         deadline = time.monotonic() + _WAIT_S
-        for partition in ends:
+        for partition, end in ends.items():
             expected = sum(
                 unit.outcomes["CHARGED"] + unit.outcomes["UNRATED"]
                 for unit in units(reader, partition)
-                if unit.end <= ends[partition]
+                if unit.end <= end
             )
             while True:
                 rows = warehouse.query(
                     "SELECT count() AS n FROM charges WHERE source_partition = {p:Int32} AND source_offset < {e:Int64}",
-                    {"p": partition, "e": ends[partition]},
+                    {"p": partition, "e": end},
                 ).to_pylist()
                 if rows[0]["n"] >= expected:
                     break

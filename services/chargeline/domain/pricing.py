@@ -32,7 +32,7 @@ class Entries:
         leaf: int64, index into `leaves`.
         point: int64, index into `points`.
         quantity: consumed base units, weight included; millionths for an extra quantity.
-        pricing, contracted, list: picounits of the pricing quantity, the contracted and the list cost.
+        pricing, contracted, listed: picounits of the pricing quantity, the contracted and the list cost.
     """
 
     row: Int64Array
@@ -41,7 +41,7 @@ class Entries:
     quantity: Exact
     pricing: Exact
     contracted: Exact
-    list: Exact
+    listed: Exact
     leaves: tuple[str, ...]
     points: "list[Point]"
 
@@ -58,7 +58,7 @@ class Entries:
             self.quantity.take(kept),
             self.pricing.take(kept),
             self.contracted.take(kept),
-            self.list.take(kept),
+            self.listed.take(kept),
             self.leaves,
             self.points,
         )
@@ -100,7 +100,7 @@ def price(usage: UsageColumns, table: RateTable) -> Priced:
     parts.add_leaves(leaves)
     parts.add_others()
     row, leaf, number, quantity = parts.joined()
-    point = _points(arrays, number, row, leaf, leaves)
+    point = _points(arrays, number, row, leaves)
     reason, currency = _reasons(arrays, answers, parts, row, point)
     kept = np.flatnonzero(reason[row] == RATED)
     if len(kept) < len(row):
@@ -116,7 +116,7 @@ def price(usage: UsageColumns, table: RateTable) -> Priced:
         Exact(quantity) if times is None else product(quantity, times),
         scale(quantity, point, arrays.pricing, times),
         contracted,
-        contracted if same else scale(quantity, point, arrays.list, times),
+        contracted if same else scale(quantity, point, arrays.listed, times),
         parts.names,
         table.points,
     )
@@ -250,9 +250,7 @@ class _Parts:
         return row[order], leaf[order], number[order], quantity[order]
 
 
-def _points(
-    arrays: Arrays, number: Int64Array, row: Int64Array, leaf: Int64Array, leaves: dict[str, Int64Array]
-) -> Int64Array:
+def _points(arrays: Arrays, number: Int64Array, row: Int64Array, leaves: dict[str, Int64Array]) -> Int64Array:
     """The price point of each entry: the base, or the threshold that the request's input tokens lie above."""
     point = arrays.first_point[number]
     if arrays.above.shape[1]:
@@ -288,7 +286,7 @@ def _other_priced(parts: _Parts, length: int) -> BoolArray:
     """Events with a priced quantity that is neither a token leaf nor `requests`."""
     found = np.zeros(length, bool)
     first = len(LEAVES) + 1
-    for at, name, _, _ in parts._found:  # noqa: SLF001 - the same module
+    for at, name, _, _ in parts._found:
         if name >= first:
             found[at] = True
     return found
@@ -296,7 +294,7 @@ def _other_priced(parts: _Parts, length: int) -> BoolArray:
 
 def _overflow(entries: Entries, length: int) -> BoolArray:
     overflow = np.zeros(length, bool)
-    for amounts in (entries.quantity, entries.pricing, entries.contracted, entries.list):
+    for amounts in (entries.quantity, entries.pricing, entries.contracted, entries.listed):
         if amounts.large:
             overflow[entries.row[amounts.beyond_limit()]] = True
             sums = amounts.sum_by(entries.row, length)

@@ -127,9 +127,7 @@ class RateBook:
         fitting = [
             rate
             for rate in candidates
-            if rate.holds(event_time)
-            and rate.card.account in (None, account)
-            and _fits(rate.sku, attributes, labels)
+            if rate.holds(event_time) and rate.card.account in (None, account) and _fits(rate.sku, attributes, labels)
         ]
         own = {name: self._best(fitting, name, account) for name in {rate.sku.measures for rate in fitting}}
         prices = dict(own)

@@ -32,8 +32,8 @@ _CARD_KEYS = {
 }  # fmt: skip
 _CARD_REQUIRED = ("id", "version", "currency", "effective_from", "scope", "skus")
 _SKU_KEYS = {
-    "sku_id", "variant", "match", "leaf", "quantity", "charge_model", "pricing_unit", "divide_by", "round", "unit_price",
-    "base", "thresholds", "source", "focus", "status_policy",
+    "sku_id", "variant", "match", "leaf", "quantity", "charge_model", "pricing_unit", "divide_by", "round",
+    "unit_price", "base", "thresholds", "source", "focus", "status_policy",
     "free_units", "discounts", "minimum", "maximum", "window", "scope_by", "modifiers", "amount", "bill_in", "tiers",
     "package_price", "package_size", "package_round", "rate_percent", "fixed", "free_events", "free_amount",
     "per_event_min", "per_event_max", "dynamic", "price_sources", "multiplier",
@@ -120,7 +120,7 @@ def read_rate_card(text: str) -> RateCard:
     """
     document = read_document(text)
     reader = _Reader()
-    card = reader.card(document, text)
+    card = reader.card(document)
     if reader.problems or card is None:
         raise BadDocument(reader.problems)
     return card
@@ -137,7 +137,7 @@ class _Reader:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
 
-    def card(self, document: Any, text: str) -> RateCard | None:
+    def card(self, document: Any) -> RateCard | None:
         if not isinstance(document, Place):
             self.problems.append(Problem("NOT_A_CARD", "a rate card is a mapping"))
             return None
@@ -291,7 +291,7 @@ class _Reader:
             return None
         if number < 0:
             self._fault(place, key, "NEGATIVE", f"{key} must not be negative")
-        if -int(number.as_tuple().exponent) > 18:  # noqa: PLR2004 - Decimal(38, 18)
+        if -int(number.as_tuple().exponent) > 18:
             self._fault(place, key, "BAD_NUMBER", f"{key} has more than 18 decimals")
         return number
 

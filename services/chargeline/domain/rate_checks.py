@@ -35,20 +35,20 @@ def check(
         problems.append(
             Problem(
                 "OVERLAP",
-                "another version covers this time. A version that replaces a visible price must name it in `supersedes` "
-                f"and begin at least {(margin_ms + future_bound_ms) // 1000} s from now",
+                "another version covers this time. A version that replaces a visible price must name it in "
+                f"`supersedes` and begin at least {(margin_ms + future_bound_ms) // 1000} s from now",
             )
         )
     return problems
 
 
 def _twice(card: RateCard) -> list[Problem]:
-    counts = Counter((sku.key, sku.measures, sku.match) for sku in card.skus)
     keys = Counter((sku.key) for sku in card.skus)
-    problems = []
-    for sku in card.skus:
-        if counts[sku.key, sku.measures, sku.match] > 1 or keys[sku.key] > 1:
-            problems.append(_problem(sku, "SKU_TWICE", f"{sku.sku_id} has two rates: name each with a variant"))
+    problems = [
+        _problem(sku, "SKU_TWICE", f"{sku.sku_id} has two rates: name each with a variant")
+        for sku in card.skus
+        if keys[sku.key] > 1
+    ]
     ties: dict[object, Sku] = {}
     for sku in card.skus:
         for model in sku.match.models or (sku.match.model_prefix,):

@@ -102,9 +102,7 @@ class RateTable:
             self._monthly.append(monthly)
             size = _base_units(price, slot, days)
             for tier in price.tiers:
-                self.points.append(
-                    Point(price, tier.sku_price_id, tier.list_unit_price, tier.contracted_unit_price)
-                )
+                self.points.append(Point(price, tier.sku_price_id, tier.list_unit_price, tier.contracted_unit_price))
                 self._fractions["contracted"].append(_fraction(tier.contracted_unit_price, size))
                 self._fractions["list"].append(_fraction(tier.list_unit_price, size))
                 self._fractions["pricing"].append(_fraction(Decimal(1), size))
@@ -135,7 +133,7 @@ class Arrays:
         match: int64 by answer: index into MATCH_KINDS.
         first_point, monthly: by price.
         above: int64 (prices, tiers - 1): the thresholds, int64 maximum where there is none.
-        contracted, list, pricing: fractions by point, in picounits for one base unit.
+        contracted, listed, pricing: fractions by point, in picounits for one base unit.
         currency: int64 by point: index into `currencies`.
     """
 
@@ -146,7 +144,7 @@ class Arrays:
     monthly: npt.NDArray[np.bool_]
     above: Int64Array
     contracted: Ratios
-    list: Ratios
+    listed: Ratios
     pricing: Ratios
     currency: Int64Array
     currencies: tuple[str, ...]

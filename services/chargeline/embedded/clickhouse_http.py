@@ -62,7 +62,9 @@ class Engine:
             found = _INSERT.match(sql)
             if found is not None and found.group(1).upper() != "VALUES":
                 if not writer:
-                    raise Refusal(500, 164, "Code: 164. DB::Exception: Cannot execute query in readonly mode. (READONLY)")
+                    raise Refusal(
+                        500, 164, "Code: 164. DB::Exception: Cannot execute query in readonly mode. (READONLY)"
+                    )
                 statement = sql[: found.start(1)].rstrip()[: -len("FORMAT")]
                 inserting = handle.send_insert(statement, found.group(1))
                 inserting.append(sql[found.end() :].encode() + body)

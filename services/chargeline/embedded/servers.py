@@ -86,7 +86,7 @@ def kafka(data: Path, ports: Ports) -> Server:
     if not (home / "data" / "meta.properties").exists():
         name = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         tool = ["-cp", classpath, "kafka.tools.StorageTool", "format", "-t", name, "-c", str(config)]
-        subprocess.run([*java, *tool], check=True, capture_output=True)  # noqa: S603 - our own arguments
+        subprocess.run([*java, *tool], check=True, capture_output=True)
 
     def ready() -> bool:
         client = AdminClient({**COMMON, "bootstrap.servers": f"{_HOST}:{ports.kafka}", "log_level": 0})
@@ -173,7 +173,7 @@ def clickhouse(data: Path, ports: Ports, secrets: Secrets) -> Server:
 
 def _answers(url: str) -> bool:
     try:
-        return urllib3.request("GET", url, timeout=2.0, retries=False).status == 200  # noqa: PLR2004
+        return urllib3.request("GET", url, timeout=2.0, retries=False).status == 200
     except urllib3.exceptions.HTTPError:
         return False
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -43,7 +44,7 @@ class Supervised:
     def start(self) -> None:
         self._log.parent.mkdir(exist_ok=True)
         with self._log.open("ab") as sink:
-            self.process = subprocess.Popen(  # noqa: S603 - our own arguments
+            self.process = subprocess.Popen(
                 self.server.command,
                 stdout=sink,
                 stderr=sink,
@@ -141,7 +142,7 @@ class Supervisor:
                     continue
                 now = time.monotonic()
                 if child.next_try <= child.started:
-                    if now - child.started > 60:  # noqa: PLR2004 - it ran well for a minute: begin anew
+                    if now - child.started > 60:
                         child.deaths = 0
                     pause = _BACKOFF_S[min(child.deaths, len(_BACKOFF_S) - 1)]
                     child.deaths += 1
@@ -200,11 +201,11 @@ def _this_process(data: Path) -> Supervised:
     return own
 
 
-def _settings(data: Path, partitions: int) -> dict[str, dict[str, int] | dict[str, str] | int]:
+def _settings(data: Path, partitions: int) -> dict[str, Any]:
     """Ports, passwords and partitions of a data directory; made at its first start, for its owner alone."""
     path = data / "settings.json"
     if path.exists():
-        settings: dict[str, dict[str, int] | dict[str, str] | int] = json.loads(path.read_text())
+        settings: dict[str, Any] = json.loads(path.read_text())
         if not _free(settings["ports"]):
             settings["ports"] = asdict(servers.free_ports())
     else:

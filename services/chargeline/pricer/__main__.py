@@ -7,7 +7,7 @@ from chargeline.runtime.service import run
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run("pricer", PricerSettings, build, TransientError, argv)  # type: ignore[call-arg]
+    return run("pricer", PricerSettings, build, TransientError, argv)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class Computed:
     watermark: int | None
 
 
-def compute(  # noqa: PLR0913 - everything that the result depends on, and nothing else
+def compute(
     batch: LogBatch,
     *,
     known: Identities,
@@ -95,7 +95,7 @@ def compute(  # noqa: PLR0913 - everything that the result depends on, and nothi
     accepted = np.flatnonzero(fresh)
     usage, priced, keys = usage.take(accepted), _accepted(priced, accepted, usage.length), keys.take(accepted)
     after = _watermark(usage, watermark, rules)
-    dead = _dead_letters(batch, refusals, rows[conflict])
+    dead = _dead_letters(refusals, rows[conflict])
     unrated = int((priced.reason != RATED).sum())
     outcomes = {
         "CHARGED": usage.length - unrated,
@@ -182,7 +182,7 @@ def _spread(flags: npt.NDArray[np.bool_], rows: Int64Array, length: int) -> npt.
 _ADVICE = {
     "TOO_LARGE": "the message is above 8 MiB, a text above 1 KiB, or a map above 64 entries: shorten it",
     "MALFORMED": "the value is not exactly one framed Avro datum: check the producer's serializer",
-    "UNKNOWN_SCHEMA": "the schema id is not registered as a version of UsageEvent: register it under usage-events-value",
+    "UNKNOWN_SCHEMA": "the schema id is no registered version of UsageEvent: register it under usage-events-value",
     "MISSING_FIELD": "a required text is empty",
     "BAD_NUMBER": "a number is NaN or infinite",
     "BAD_TIME": "event_time or charge_period_end lies before 2000 or after 2100: times are microseconds UTC",
@@ -198,7 +198,7 @@ _ADVICE = {
 }
 
 
-def _dead_letters(batch: LogBatch, refusals: Refusals, conflicts: Int64Array) -> list[DeadLetter]:
+def _dead_letters(refusals: Refusals, conflicts: Int64Array) -> list[DeadLetter]:
     refused = np.flatnonzero(refusals.codes != GOOD).tolist()
     letters = [(row, CODES[int(refusals.codes[row])]) for row in refused]
     letters += [(row, "CONFLICT") for row in conflicts.tolist()]

@@ -57,5 +57,7 @@ class LiveTotals:
 
 def _table(frame: pl.DataFrame) -> pa.Table:
     table = frame.to_arrow()
-    text = [pa.field(name, pa.string()) if name in KEYS[1:] else table.schema.field(name) for name in table.column_names]
+    text = [
+        pa.field(name, pa.string()) if name in KEYS[1:] else table.schema.field(name) for name in table.column_names
+    ]
     return table.cast(pa.schema(text))

@@ -355,7 +355,7 @@ def _letter_headers(
         ("x-chargeline-offset", str(place[0])),
         ("x-chargeline-append-time", str(place[1])),
     ]
-    if len(value) >= 5 and value[0] == 0:  # noqa: PLR2004 - Confluent framing
+    if len(value) >= 5 and value[0] == 0:
         headers.append(("x-chargeline-schema-id", str(int.from_bytes(value[1:5], "big"))))
     if len(value) > _DEAD_LETTER_BYTES_MAX:
         headers.append(("x-chargeline-original-length", str(len(value))))

@@ -11,7 +11,9 @@ class ServiceSettings(BaseSettings):
 
     kafka: str = Field(description="Bootstrap servers, host:port, separated by commas.")
     registry: str = Field(description="URL of the schema registry (Confluent's API).")
-    redis_url: str = Field(description="redis://host:port/db of the state store; user and password by their own fields.")
+    redis_url: str = Field(
+        description="redis://host:port/db of the state store; user and password by their own fields."
+    )
     redis_user: str | None = Field(None, description="User of the state store.")
     redis_password: SecretStr | None = Field(None, description="Password of the state store.")
     clickhouse_url: str = Field(description="http(s)://host:port of ClickHouse.")

@@ -50,7 +50,7 @@ def checked(event: Mapping[str, Any]) -> dict[str, Any]:
     unknown = event.keys() - _FIELDS.keys()
     if unknown:
         # The Avro library would drop it without a word.
-        raise BadEvent(f"unknown field {sorted(unknown)[0]}")
+        raise BadEvent(f"unknown field {min(unknown)}")
     for name in REQUIRED:
         if event.get(name) is None:
             raise BadEvent(f"missing field {name}")

@@ -1,4 +1,4 @@
-"""Files of recorded usage, read as usage events. Every row gets a stable id, so replaying a file twice bills it once."""
+"""Files of recorded usage, read as usage events. Rows have stable ids: replaying twice bills once."""
 
 import csv
 import hashlib
@@ -27,7 +27,7 @@ def event_ids(digest: str, options: Row) -> Callable[[int], str]:
 
 
 def azure_llm(path: Path) -> Iterator[Row]:
-    """Azure's LLM inference traces: TIMESTAMP (seven fractional digits, no zone: UTC), ContextTokens, GeneratedTokens."""
+    """Azure's LLM inference traces: TIMESTAMP (seven fractional digits, UTC), ContextTokens, GeneratedTokens."""
     with path.open(newline="") as source:
         for row in csv.DictReader(source):
             moment = datetime.fromisoformat(row["TIMESTAMP"][:26]).replace(tzinfo=UTC)

@@ -126,7 +126,7 @@ def generate(
         _count(event, expected, prices)
         if chance.random() < traffic.disorder:
             held.append((account, value))
-            if len(held) < 500:  # noqa: PLR2004 - how far a late record may fall behind
+            if len(held) < 500:
                 continue
             yield held.pop(chance.randrange(len(held)))
             continue
@@ -146,8 +146,8 @@ def _event(traffic: Traffic, number: int, chance: random.Random) -> dict[str, An
     for spike in traffic.spikes:
         if spike.team == team and share >= spike.at:
             prompt *= spike.factor
-    cached = prompt // 512 * 512 if chance.random() < 0.3 else 0  # noqa: PLR2004
-    failed = chance.random() < 0.02  # noqa: PLR2004
+    cached = prompt // 512 * 512 if chance.random() < 0.3 else 0
+    failed = chance.random() < 0.02
     output = 0 if failed else int(chance.expovariate(1 / 200)) + 1
     event = {
         "event_id": f"g{traffic.seed:x}-{number:x}",
@@ -169,7 +169,7 @@ def _event(traffic: Traffic, number: int, chance: random.Random) -> dict[str, An
     }
     if failed:
         event |= {"status": "ERROR", "error_type": "timeout"}
-    if chance.random() < 0.03:  # noqa: PLR2004
+    if chance.random() < 0.03:
         event["attempt"] = 2
     return event
 

@@ -7,7 +7,7 @@ from chargeline.sink.settings import SinkSettings
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run("sink", SinkSettings, build, TransientError, argv)  # type: ignore[call-arg]
+    return run("sink", SinkSettings, build, TransientError, argv)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

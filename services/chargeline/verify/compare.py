@@ -96,7 +96,9 @@ class Verification:
             if until is not None and header.end > until:
                 break
             if expected_start is not None and header.start != expected_start:
-                raise Difference(f"charges/{partition}: a unit begins at {header.start}, the last ended at {expected_start}")
+                raise Difference(
+                    f"charges/{partition}: a unit begins at {header.start}, the last ended at {expected_start}"
+                )
             if expected_start is None and header.start != 0:
                 raise Difference(f"charges/{partition}: the first unit begins at {header.start}, not at 0")
             expected_start = header.end
@@ -134,7 +136,7 @@ class Verification:
                 yield header, rows
                 rows = []
 
-    def _unit(  # noqa: PLR0913 - the running state of one partition
+    def _unit(
         self,
         partition: int,
         header: UnitHeader,
@@ -177,7 +179,9 @@ class Verification:
     def _check_row(self, where: str, judged: Judgement, row: dict[str, Any] | None, sums: _Sums) -> None:
         if judged.outcome not in {"CHARGED", "UNRATED"}:
             if row is not None:
-                raise Difference(f"{where}: charged {row['billed_cost']}, expected {judged.outcome} {judged.reason or ''}")
+                raise Difference(
+                    f"{where}: charged {row['billed_cost']}, expected {judged.outcome} {judged.reason or ''}"
+                )
             return
         if row is None:
             raise Difference(f"{where}: no charge, expected {judged.outcome}")
@@ -191,11 +195,11 @@ class Verification:
             "billing_currency": judged.currency,
             "billed_cost": Decimal(judged.contracted).scaleb(-12) if rated else None,
             "contracted_cost": Decimal(judged.contracted).scaleb(-12) if rated else None,
-            "list_cost": Decimal(sum(entry.list for entry in judged.entries)).scaleb(-12) if rated else None,
+            "list_cost": Decimal(sum(entry.listed for entry in judged.entries)).scaleb(-12) if rated else None,
         }
-        for name in expected:
-            if row[name] != expected[name]:
-                raise Difference(f"{where}: {name} is {row[name]}, expected {expected[name]}")
+        for name, wanted in expected.items():
+            if row[name] != wanted:
+                raise Difference(f"{where}: {name} is {row[name]}, expected {wanted}")
         for name, value in event.items():
             if name in {"leaves", "event_time", "charge_period_end"} or name not in row:
                 continue
@@ -208,13 +212,13 @@ class Verification:
              _picos(each["consumed_quantity"]), _picos(each["contracted_cost"]), _picos(each["list_cost"]))
             for each in row["entries"]
         ]  # fmt: skip
-        wanted = [
+        wanted_entries = [
             (each.leaf, each.sku_id, each.sku_price_id, each.rate_card_id, each.rate_card_version, each.consumed,
-             each.contracted, each.list)
+             each.contracted, each.listed)
             for each in judged.entries
         ]  # fmt: skip
-        if entries != wanted:
-            raise Difference(f"{where}: entries are {entries}, expected {wanted}")
+        if entries != wanted_entries:
+            raise Difference(f"{where}: entries are {entries}, expected {wanted_entries}")
         day = judged.event["event_time"] // 86_400_000_000
         account = event["billing_account_id"]
         for each in judged.entries:
@@ -272,7 +276,7 @@ class Verification:
             return 0
         ends = [
             self._warehouse.query(
-                f"SELECT max(unit_end) AS e FROM {table} WHERE source_partition = {{p:Int32}}",  # noqa: S608 - fixed names
+                f"SELECT max(unit_end) AS e FROM {table} WHERE source_partition = {{p:Int32}}",
                 {"p": partition},
             ).to_pylist()[0]["e"]
             for table in ("charges", "cost_rollups")
@@ -307,7 +311,9 @@ class Verification:
             {"p": partition},
         ).to_pylist()[0]
         if counts["n"] != counts["u"]:
-            raise Difference(f"ClickHouse charges, partition {partition}: {counts['n']} rows, {counts['u']} coordinates")
+            raise Difference(
+                f"ClickHouse charges, partition {partition}: {counts['n']} rows, {counts['u']} coordinates"
+            )
         for table in ("charges", "cost_rollups"):
             found = self._stored_sums(table, partition, limit)
             wanted: dict[Key, int] = defaultdict(int)
@@ -323,7 +329,7 @@ class Verification:
     def _rows(self, table: str, partition: int, unit_end: int) -> int:
         assert self._warehouse is not None
         found = self._warehouse.query(
-            f"SELECT count() AS n FROM {table} WHERE source_partition = {{p:Int32}} AND unit_end = {{e:Int64}}",  # noqa: S608 - fixed names
+            f"SELECT count() AS n FROM {table} WHERE source_partition = {{p:Int32}} AND unit_end = {{e:Int64}}",
             {"p": partition, "e": unit_end},
         )
         return int(found.to_pylist()[0]["n"])
@@ -332,7 +338,7 @@ class Verification:
         assert self._warehouse is not None
         time = "event_time" if table == "charges" else "window_start"
         rows = self._warehouse.query(
-            f"SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(toStartOfDay({time})) AS d, "  # noqa: S608 - fixed names
+            f"SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(toStartOfDay({time})) AS d, "
             f"sum(billed_cost) AS b FROM {table} WHERE source_partition = {{p:Int32}} AND unit_end <= {{e:Int64}} "
             "GROUP BY a, c, d HAVING b != 0",
             {"p": partition, "e": limit},

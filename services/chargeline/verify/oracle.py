@@ -35,7 +35,7 @@ class Entry:
     rate_card_version: int
     consumed: int
     contracted: int
-    list: int
+    listed: int
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,7 @@ class Oracle:
         return Judgement("CHARGED", None, entries=entries, currency=min(currencies, default=None), **base)
 
 
-def _entry(  # noqa: PLR0913 - what a price depends on
-    name: str, quantity: int, rate: Rate, listed: Rate, total_input: int, period_us: int, weight: int
-) -> Entry:
+def _entry(name: str, quantity: int, rate: Rate, listed: Rate, total_input: int, period_us: int, weight: int) -> Entry:
     number, price = rate.price(total_input)
     _, list_price = listed.price(total_input)
     units = rate.base_units(period_us)
@@ -172,7 +170,7 @@ def _entry(  # noqa: PLR0913 - what a price depends on
 
 
 def _size(entry: Entry) -> int:
-    return max(entry.contracted, entry.list, entry.consumed)
+    return max(entry.contracted, entry.listed, entry.consumed)
 
 
 def _rounded(amount: Fraction) -> int:

@@ -133,7 +133,7 @@ class _Walker:
         if valid is not None and not valid.all():
             rows = np.flatnonzero(valid)
             inner = _Walker(self.data, self.position[rows], self.end[rows])
-            found = inner._value(each)  # noqa: SLF001 - a smaller walker of the same kind
+            found = inner._value(each)
             self.position[rows] = inner.position
             self.bad[rows] |= inner.bad
             self.long[rows] |= inner.long
@@ -147,9 +147,9 @@ class _Walker:
         if each.kind == "string":
             return self._text()
         if each.kind == "double":
-            values = self.words[self.position].view(np.float64)
+            doubles = self.words[self.position].view(np.float64)
             self.position = self.position + 8
-            return (values,)
+            return (doubles,)
         if each.kind == "map":
             return self._map(each)
         values = self._varint()
@@ -196,16 +196,16 @@ class _Walker:
         for number in range(int(count.max())):
             active = active[count[rows[active]] > number]
             part = _Walker(self.data, inner.position[active], inner.end[active])
-            key = part._text()  # noqa: SLF001
-            value = part._text() if each.map_of == "string" else (part._varint(),)  # noqa: SLF001
-            part._stay_inside()  # noqa: SLF001
+            key = part._text()
+            value = part._text() if each.map_of == "string" else (part._varint(),)
+            part._stay_inside()
             inner.position[active] = part.position
             inner.bad[active] |= part.bad
             inner.long[active] |= part.long
             entries.append((rows[active], *key, *value))
         # One block is what every encoder in use writes; several are left to the slow path.
-        inner.bad |= inner._varint() != 0  # noqa: SLF001
-        inner._stay_inside()  # noqa: SLF001
+        inner.bad |= inner._varint() != 0
+        inner._stay_inside()
         self.position[rows] = inner.position
         self.bad[rows] |= inner.bad
         self.long[rows] |= inner.long
@@ -217,7 +217,7 @@ class _Walker:
         """The zigzag number at each cursor, which moves behind it."""
         first = self.data[self.position]
         raw = first.astype(np.int64)
-        rows = np.flatnonzero(first >= 0x80)  # noqa: PLR2004 - the continuation bit of a varint
+        rows = np.flatnonzero(first >= 0x80)
         after = self.position + 1
         if len(rows):
             value = (raw[rows] & 0x7F).astype(np.uint64)
@@ -227,10 +227,10 @@ class _Walker:
                 byte = self.data[at[on]]
                 value[on] |= (byte & np.uint8(0x7F)).astype(np.uint64) << np.uint64(min(shift, 63))
                 at[on] += 1
-                if shift == 63:  # noqa: PLR2004 - the tenth byte has room for one bit
+                if shift == 63:
                     self.bad[rows[on[byte > 1]]] = True
                     break
-                on = on[byte >= 0x80]  # noqa: PLR2004
+                on = on[byte >= 0x80]
                 if not len(on):
                     break
                 # A marked row may run on through its neighbours: never beyond the padding.
@@ -345,9 +345,7 @@ class _Assembly:
         return MapEntries(rows, coded, values)
 
 
-def _texts(
-    data: UInt8Array, views: UInt64Array, valid: BoolArray | None
-) -> tuple[pa.StringArray, BoolArray | None]:
+def _texts(data: UInt8Array, views: UInt64Array, valid: BoolArray | None) -> tuple[pa.StringArray, BoolArray | None]:
     """Arrow strings from views into `data`, and which rows are not UTF-8 (None: all are; such rows become empty)."""
     bitmap = None
     if valid is not None and not valid.all():

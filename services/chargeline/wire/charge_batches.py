@@ -62,7 +62,7 @@ def charges(
         "billing_period_end": pa.array(priced.period_end).cast(pa.timestamp("us", "UTC")),
         "charge_category": _coded(np.zeros(length, np.int64), ("USAGE",)),
         "billing_currency": _text(priced.currency),
-        "list_cost": priced.entries.list.sum_by(priced.entries.row, length).decimal(12, rated),
+        "list_cost": priced.entries.listed.sum_by(priced.entries.row, length).decimal(12, rated),
         "contracted_cost": contracted,
         "effective_cost": contracted,
         "billed_cost": contracted,
@@ -126,7 +126,7 @@ def _pane_columns(
     return columns
 
 
-def _usage_column(usage: UsageColumns, field: pa.Field) -> pa.Array:
+def _usage_column(usage: UsageColumns, field: pa.Field) -> pa.Array:  # noqa: PLR0911 - one kind of column a line
     name = field.name
     if name in usage.texts:
         return _text(usage.texts[name])
@@ -177,7 +177,7 @@ def _entries(priced: Priced, length: int) -> pa.ListArray:
         "pricing_unit": _coded(point, tuple(each.leaf_price.pricing_unit for each in points)),
         "list_unit_price": _prices([each.list_unit_price for each in points], point),
         "contracted_unit_price": _prices([each.contracted_unit_price for each in points], point),
-        "list_cost": entries.list.decimal(12),
+        "list_cost": entries.listed.decimal(12),
         "contracted_cost": entries.contracted.decimal(12),
     }
     fields = [_ENTRY.field(number) for number in range(_ENTRY.num_fields)]
@@ -217,6 +217,4 @@ def _constant(value: Any, length: int, kind: pa.DataType) -> pa.Array:
 
 
 def _fixed(rows: npt.NDArray[np.uint8]) -> pa.Array:
-    return pa.Array.from_buffers(
-        pa.binary(rows.shape[1]), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows))]
-    )
+    return pa.Array.from_buffers(pa.binary(rows.shape[1]), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows))])

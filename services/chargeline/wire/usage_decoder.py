@@ -12,7 +12,7 @@ from chargeline.domain.identities import Keys
 from chargeline.domain.murmur import murmur2, murmur3_x64_128
 from chargeline.domain.usage import GOOD, MESSAGE_BYTES_MAX, Refusals, Text, UsageColumns
 from chargeline.wire import avro_rows
-from chargeline.wire.avro_columns import PADDING, Walked, walk
+from chargeline.wire.avro_columns import PADDING, walk
 
 Int64Array = npt.NDArray[np.int64]
 SchemaOf = Callable[[int], str | None]
