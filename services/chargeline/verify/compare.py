@@ -3,17 +3,18 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 import pyarrow as pa
 
 from chargeline.ports import LogReader, Warehouse
 from chargeline.verify.events import Rules, SchemaOf
-from chargeline.verify.oracle import Governance, Judgement, Oracle
+from chargeline.verify.oracle import Governance, Judgement, Oracle, money
 from chargeline.wire.units import OUTCOMES, UnitHeader
 
 INPUT = "usage-events"
+_EXACT = Context(prec=60)  # the usual 28 digits would round what Decimal(38, 12) can hold
 _HORIZON_MS = 7 * 86_400_000
 _UNIT_RECORDS = 1_000_000  # no unit is larger
 Key = tuple[Any, ...]
@@ -110,7 +111,7 @@ class Verification:
         report.ends[partition] = expected_start or 0
         for (_, currency, _, _, _), amount in sums.billed.items():
             if currency is not None:
-                report.billed[currency] = report.billed.get(currency, Decimal(0)) + Decimal(amount).scaleb(-12)
+                report.billed[currency] = _EXACT.add(report.billed.get(currency, Decimal(0)), money(amount))
         panes = self._check_panes(partition, report.ends[partition], sums, report)
         self._check_dead_letters(partition, report.ends[partition], dead, report)
         if self._warehouse is not None:
@@ -193,9 +194,9 @@ class Verification:
             "reason": judged.reason,
             "match_kind": judged.match_kind,
             "billing_currency": judged.currency,
-            "billed_cost": Decimal(judged.contracted).scaleb(-12) if rated else None,
-            "contracted_cost": Decimal(judged.contracted).scaleb(-12) if rated else None,
-            "list_cost": Decimal(sum(entry.listed for entry in judged.entries)).scaleb(-12) if rated else None,
+            "billed_cost": money(judged.contracted) if rated else None,
+            "contracted_cost": money(judged.contracted) if rated else None,
+            "list_cost": money(sum(entry.listed for entry in judged.entries)) if rated else None,
         }
         for name, wanted in expected.items():
             if row[name] != wanted:
@@ -351,7 +352,7 @@ def _text(value: str | bytes | None) -> str | None:
 
 
 def _picos(amount: Decimal) -> int:
-    return int(amount.scaleb(12))
+    return int(_EXACT.scaleb(amount, 12))
 
 
 def _micros(moment: Any) -> int:

@@ -187,5 +187,5 @@ def billing_period(time_us: int) -> tuple[int, int]:
 
 
 def money(picos: int) -> Decimal:
-    """An amount for people."""
-    return Decimal(picos).scaleb(-12)
+    """An amount in its unit, exact to the last digit."""
+    return Decimal(f"{picos}E-12")
