@@ -1,0 +1,155 @@
+"""The whole path on real servers: what went in is charged exactly once, whatever dies on the way."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from chargeline.runtime.stack import load_stack
+from tests.support.stack import chargeline, kill, pid_of, rows, running_stack, wait_until
+
+pytestmark = pytest.mark.stack
+CARD = "examples/rates/openai.yaml"
+
+
+def verified(data):
+    report = json.loads(chargeline(data, "verify", "--json", timeout=280))
+    assert report["difference"] is None, report["difference"]
+    return report
+
+
+def test_generated_traffic_is_billed_to_the_last_picodollar(stack, tmp_path):
+    expect = tmp_path / "expected.json"
+    out = chargeline(stack, "generate", "--seed", 11, "--events", 20_000, "--duplicates", 0.05, "--malformed", 0.01,
+                     "--disorder", 0.1, "--rates", CARD, "--expect", expect, "--wait", "--json")  # fmt: skip
+    sent = json.loads(out)
+    expected = json.loads(expect.read_text())
+    assert sent["charged"] == expected["unique"]
+    assert sent["duplicates"] == expected["duplicates"]
+    assert sent["dead_letters"] == expected["malformed"]
+    found = rows(stack, "SELECT sum(billed_cost) AS b, sum(input_tokens) AS i, count() AS n FROM charges "
+                        "WHERE source = 'generate' AND startsWith(event_id, 'gb-')")  # fmt: skip
+    assert found == [{"b": expected["billed_cost"]["USD"], "i": expected["quantities"]["input_tokens"],
+                      "n": expected["unique"]}]  # fmt: skip
+    verified(stack)
+
+
+def test_a_file_replayed_twice_is_billed_once(stack, tmp_path):
+    file = tmp_path / "events.ndjson"
+    line = {"event_time": "2026-06-10T08:00:00Z", "billing_account_id": "twice", "provider_name": "openai",
+            "request_model": "gpt-4o", "operation_name": "chat", "input_tokens": 1000, "output_tokens": 200}  # fmt: skip
+    file.write_text("".join(json.dumps(line | {"input_tokens": n}) + "\n" for n in range(1, 101)))
+    first = json.loads(chargeline(stack, "replay", file, "--format", "ndjson", "--wait", "--json"))
+    again = json.loads(chargeline(stack, "replay", file, "--format", "ndjson", "--wait", "--json"))
+    assert (first["charged"], first["duplicates"]) == (100, 0)
+    assert (again["charged"], again["duplicates"]) == (0, 100)
+    found = rows(stack, "SELECT sum(billed_cost) AS b FROM cost_rollups WHERE billing_account_id = 'twice'")
+    assert found == [{"b": "0.212625"}]  # (5050 * 2.50 + 100 * 200 * 10.00) / 1e6
+
+
+def test_status_names_every_process_and_doctor_finds_nothing_wrong(stack):
+    status = {each["name"]: each for each in json.loads(chargeline(stack, "status", "--json"))}
+    assert {"supervisor", "kafka", "registry", "redis", "clickhouse", "pricer-0", "sink"} <= set(status)
+    assert {each["state"] for each in status.values()} == {"running"}
+    checks = json.loads(chargeline(stack, "doctor", "--json"))
+    assert [check for check in checks if check["result"] == "FAIL"] == []
+
+
+def test_the_bi_user_can_read_and_cannot_write(stack):
+    assert rows(stack, "SELECT 1 AS one") == [{"one": 1}]
+    refused = chargeline(stack, "query", "DROP TABLE charges", check=False)
+    assert refused.returncode == 1
+    assert "READONLY" in refused.stderr
+
+
+def test_the_focus_view_bills_what_the_charges_bill(stack):
+    chargeline(stack, "generate", "--seed", 5, "--events", 500, "--wait")
+    found = rows(stack, "SELECT (SELECT sum(BilledCost) FROM focus_cost_and_usage) = "
+                        "(SELECT sum(billed_cost) FROM charges) AS same")  # fmt: skip
+    assert found == [{"same": 1}]
+
+
+def test_an_identical_card_is_a_no_op_and_a_changed_price_in_the_past_is_refused(stack, tmp_path):
+    again = chargeline(stack, "rates", "publish", CARD, check=False)
+    assert again.returncode == 0
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(Path(CARD).read_text().replace("version: 1", "version: 2\nsupersedes: 1"))
+    refused = chargeline(stack, "rates", "publish", changed, check=False)
+    assert refused.returncode == 2
+    assert "OVERLAP" in refused.stderr
+
+
+def test_kill_9_of_pricer_and_sink_changes_no_bill(stack, tmp_path):
+    """SIGKILL at random moments while 100,000 events go through."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    expect = tmp_path / "expected.json"
+    before = {each.name for each in load_stack(str(stack)).processes}
+    sending = subprocess.Popen(
+        [sys.executable, "-m", "chargeline.cli.main", "generate", "--data-dir", str(stack), "--seed", str(1000 + seed),
+         "--events", "100000", "--duplicates", "0.05", "--malformed", "0.01", "--disorder", "0.1", "--rates", CARD,
+         "--expect", str(expect), "--wait", "--json"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    chance = random.Random(seed)
+    for name in ("pricer-0", "sink", "pricer-0", "sink"):
+        start = committed(stack)
+        wait_until(lambda start=start: committed(stack) >= start + chance.randrange(2000, 12_000) or sending.poll()
+                   is not None, "progress", 120)  # fmt: skip
+        old = kill(stack, name)
+        wait_until(lambda name=name, old=old: pid_of(stack, name) != old, f"{name} is started again")
+    out, _ = sending.communicate(timeout=240)
+    assert sending.returncode == 0
+    expected = json.loads(expect.read_text())
+    sent = json.loads(out.splitlines()[-1])
+    assert (sent["charged"], sent["duplicates"], sent["dead_letters"]) == (
+        expected["unique"], expected["duplicates"], expected["malformed"],
+    )  # fmt: skip
+    prefix = f"g{1000 + seed:x}-"
+    found = rows(stack, f"SELECT sum(billed_cost) AS b, count() AS n, uniqExact(source_partition, source_offset) AS u "
+                        f"FROM charges WHERE startsWith(event_id, '{prefix}')")  # fmt: skip
+    assert found == [{"b": expected["billed_cost"]["USD"], "n": expected["unique"], "u": expected["unique"]}]
+    assert {each.name for each in load_stack(str(stack)).processes} == before
+    verified(stack)
+
+
+def committed(data):
+    from chargeline.adapters.kafka import KafkaLogReader
+    from chargeline.adapters.pipeline import last_unit
+
+    reader = KafkaLogReader(load_stack(str(data)).kafka)
+    try:
+        ends = [last_unit(reader, partition) for partition in range(2)]
+    finally:
+        reader.close()
+    return sum(unit.end for unit in ends if unit is not None)
+
+
+def test_data_survives_kill_9_of_everything_and_down_leaves_no_process(tmp_path):
+    data = tmp_path / "data"
+    with running_stack(data):
+        chargeline(data, "rates", "publish", CARD)
+        chargeline(data, "generate", "--seed", 3, "--events", 2000, "--wait")
+        before = rows(data, "SELECT count() AS n, sum(billed_cost) AS b FROM charges")
+        pids = [each.pid for each in load_stack(str(data)).processes]
+        for pid in pids:
+            psutil.Process(pid).send_signal(signal.SIGKILL)
+        wait_until(lambda: not any(alive(pid) for pid in pids), "all are dead")
+        chargeline(data, "up", "--detach")
+        assert rows(data, "SELECT count() AS n, sum(billed_cost) AS b FROM charges") == before
+        chargeline(data, "generate", "--seed", 4, "--events", 2000, "--wait")
+        verified(data)
+        pids = [each.pid for each in load_stack(str(data)).processes]
+    assert not any(alive(pid) for pid in pids)
+
+
+def alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
