@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from chargeline.adapters.kafka import KafkaLogReader
+from chargeline.adapters.pipeline import last_unit
 from chargeline.runtime.stack import load_stack
 from tests.support.stack import chargeline, kill, pid_of, rows, running_stack, wait_until
 
@@ -119,9 +121,6 @@ def test_kill_9_of_pricer_and_sink_changes_no_bill(stack, tmp_path):
 
 
 def committed(data):
-    from chargeline.adapters.kafka import KafkaLogReader
-    from chargeline.adapters.pipeline import last_unit
-
     reader = KafkaLogReader(load_stack(str(data)).kafka)
     try:
         ends = [last_unit(reader, partition) for partition in range(2)]

@@ -16,7 +16,7 @@ from chargeline.verify.events import Rules as OracleRules
 from chargeline.verify.oracle import Governance, Oracle, money
 from chargeline.wire.usage_decoder import decode
 from tests.support.cards import ACCOUNT_CARD, CARD
-from tests.support.events import APPEND, RandomEvents, batch, event, encoded, schema_of
+from tests.support.events import APPEND, RandomEvents, batch, encoded, event, schema_of
 
 MARGIN, BOUND = 2000, 300_000
 
@@ -104,14 +104,14 @@ def test_a_unit_cut_anywhere_gives_the_same_charges():
 
 
 def test_a_writer_with_another_field_order_is_resolved_to_the_same_event():
-    from tests.support.events import SCHEMA  # noqa: PLC0415
+    from tests.support.events import SCHEMA
 
     text = json.loads(json.dumps(SCHEMA, default=dict))
     text = {key: value for key, value in text.items() if not key.startswith("__")}
     text["fields"] = [*text["fields"][3:], *text["fields"][:3]]
-    import io  # noqa: PLC0415
+    import io
 
-    import fastavro  # noqa: PLC0415
+    import fastavro
 
     sink = io.BytesIO()
     sink.write(b"\0\0\0\0\x05")

@@ -9,7 +9,7 @@ from rich.console import Console
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import ChargelineError, Refused
 
-COMMANDS = ("stack", "rates", "replay", "generate", "query", "verify", "migrate")
+COMMANDS = ("stack", "rates", "price", "replay", "generate", "query", "tail", "top", "dlq", "verify", "migrate")
 
 app = typer.Typer(
     name="chargeline",

@@ -1,0 +1,130 @@
+"""`make bench`: real servers, real processes, one machine; prints a table and writes bench/results/latest.json.
+
+QUICK=1 takes a tenth of the events. RUNS (default 3) gives the medians; each run has a stack of its own.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from confluent_kafka import Producer
+from rich.console import Console
+from rich.table import Table
+
+from chargeline.adapters.clickhouse import ClickHouse
+from chargeline.adapters.registry import SchemaRegistry
+from chargeline.runtime.stack import Stack, load_stack
+
+sys.path.insert(0, str(Path(__file__).parent))
+from traffic import card, events
+
+PARTITIONS = 2
+QUICK = os.environ.get("QUICK") == "1"
+EVENTS = 200_000 if QUICK else 2_000_000
+RUNS = int(os.environ.get("RUNS", "1" if QUICK else "3"))
+RESULTS = Path(__file__).parent / "results"
+console = Console(stderr=True)
+
+
+def command(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "chargeline.cli.main", *arguments], check=True, capture_output=True)
+
+
+def preload(stack: Stack) -> float:
+    """Fill usage-events; events a second, which is what the SDK's encoder and the client can do."""
+    number = SchemaRegistry(stack.registry).id_of("usage-events-value")
+    producer = Producer({"bootstrap.servers": stack.kafka, "compression.type": "lz4", "linger.ms": 50,
+                         "batch.size": 1_000_000, "queue.buffering.max.messages": 1_000_000})  # fmt: skip
+    began = time.perf_counter()
+    for sent, (partition, account, value) in enumerate(events(EVENTS, number or 0, PARTITIONS)):
+        while True:
+            try:
+                producer.produce("usage-events", value, account.encode(), partition)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        if sent % 10_000 == 0:
+            producer.poll(0)
+    producer.flush()
+    return EVENTS / (time.perf_counter() - began)
+
+
+def child(what: str, number: int, stack: Stack) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "child.py"), what, str(number)],
+        check=True, stdout=subprocess.PIPE, text=True, env=os.environ | stack.environment(),
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def once(run: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        data = str(Path(folder) / "data")
+        command("up", "--detach", "--no-services", "--data-dir", data, "--partitions", str(PARTITIONS))
+        try:
+            stack = load_stack(data)
+            rates = Path(folder) / "card.yaml"
+            rates.write_text(card())
+            command("rates", "publish", str(rates), "--data-dir", data)
+            generated = preload(stack)
+            consumed = child("consume", EVENTS, stack)
+            priced = child("pricer", EVENTS, stack)
+            rows = _charges(stack)
+            stored = child("sink", rows, stack)
+            warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
+            assert warehouse.query("SELECT count() AS n FROM charges").to_pylist() == [{"n": rows}]
+        finally:
+            command("down", "--data-dir", data)
+    result = {
+        "pricer_events_per_s": priced["events_per_s"],
+        "consume_events_per_s": consumed["events_per_s"],
+        "sink_rows_per_s": stored["rows_per_s"],
+        "generate_events_per_s": generated,
+        "pricer_cpu_us_per_event": priced["cpu_us_per_event"],
+        "dedupe_bytes_per_id": priced["dedupe_bytes_per_id"],
+        "pricer_peak_mib": priced["peak_mib"],
+    }
+    console.print(f"run {run}: { ({name: round(value, 1) for name, value in result.items()}) }", highlight=False)
+    return result
+
+
+def _charges(stack: Stack) -> int:
+    """Rows that the pricer wrote."""
+    from chargeline.adapters.kafka import KafkaLogReader
+    from chargeline.adapters.pipeline import units
+
+    reader = KafkaLogReader(stack.kafka)
+    counts = [unit.outcomes for partition in range(PARTITIONS) for unit in units(reader, partition)]
+    reader.close()
+    return sum(each["CHARGED"] + each["UNRATED"] for each in counts)
+
+
+def main() -> None:
+    runs = [once(number + 1) for number in range(RUNS)]
+    medians: dict[str, object] = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    table = Table(title=f"{EVENTS:,} events, median of {RUNS}", header_style="bold")
+    for name in ("what", "median", "least", "most"):
+        table.add_column(name, justify="left" if name == "what" else "right")
+    for name, median in medians.items():
+        values = [run[name] for run in runs]
+        table.add_row(name, f"{median:,.1f}", f"{min(values):,.1f}", f"{max(values):,.1f}")
+    Console().print(table)
+    medians |= {
+        "events": EVENTS,
+        "runs": runs,
+        "machine": {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()},
+        "versions": {name: version(name) for name in ("chargeline", "confluent-kafka", "polars", "pyarrow", "numpy")},
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "latest.json").write_text(json.dumps(medians, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

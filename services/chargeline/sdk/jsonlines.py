@@ -1,0 +1,108 @@
+"""Usage events as JSON lines (spec/formats.md 5): reading one strictly, with the code of what is wrong with it."""
+
+import json
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from chargeline.sdk.encode import REQUIRED, BadEvent, encode, micros
+from chargeline.wire._generated import USAGE_EVENT_SCHEMA
+
+_FIELDS = {field["name"]: field["type"] for field in json.loads(USAGE_EVENT_SCHEMA)["fields"]}
+_TIMES = ("event_time", "charge_period_end")
+_LONG = 1 << 63
+
+
+@dataclass(frozen=True)
+class Line:
+    """One good line: the framed value and what the caller needs of it."""
+
+    event_id: str
+    event_time: int
+    value: bytes
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """One line that is no event; `code` is one of spec/rating.md 14."""
+
+    event_id: str | None
+    code: str
+
+
+def read_line(text: str, schema_id: int = 0) -> Line | BadLine:  # noqa: PLR0911 - one fault a line
+    """One event of a file of JSON lines."""
+    try:
+        document = json.loads(text, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        return BadLine(None, "MALFORMED")
+    if not isinstance(document, dict):
+        return BadLine(None, "MALFORMED")
+    name = document.get("event_id")
+    event_id = name if isinstance(name, str) else None
+    if document.keys() - _FIELDS.keys():
+        return BadLine(event_id, "MALFORMED")
+    given = {field: value for field, value in document.items() if value is not None}
+    if any(field not in given or given[field] == "" for field in REQUIRED):
+        return BadLine(event_id, "MISSING_FIELD")
+    try:
+        event = {field: _value(field, value) for field, value in given.items()}
+        return Line(event["event_id"], event["event_time"], encode(event, schema_id))
+    except _BadField as error:
+        return BadLine(event_id, error.code)
+    except (BadEvent, ValueError, TypeError, OverflowError, AttributeError):
+        return BadLine(event_id, "MALFORMED")
+
+
+class _BadField(Exception):
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _value(field: str, value: Any) -> Any:
+    kind = _FIELDS[field]
+    if isinstance(kind, list):
+        kind = next(branch for branch in kind if branch != "null")
+    if field in _TIMES:
+        return _time(field, value)
+    if kind == "long":
+        return _long(value)
+    if kind == "double":
+        return _double(value)
+    if isinstance(kind, dict) and kind["type"] == "enum":
+        # A symbol that this version does not know becomes UNKNOWN, as Avro's schema resolution has it.
+        return value if value in kind["symbols"] else "UNKNOWN"
+    if isinstance(kind, dict) and kind["type"] == "map":
+        return {str(key): _long(each) if kind["values"] == "long" else str(each) for key, each in value.items()}
+    if not isinstance(value, str):
+        raise _BadField("MALFORMED")
+    return value
+
+
+def _time(field: str, value: Any) -> int:
+    try:
+        return micros(value, field)
+    except (BadEvent, ValueError, TypeError, OverflowError, AttributeError) as error:
+        raise _BadField("BAD_TIME") from error
+
+
+def _long(value: Any) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not text.lstrip("-").isascii() or not text.lstrip("-").isdigit():
+        raise _BadField("BAD_NUMBER")
+    number = int(text)
+    if not -_LONG <= number < _LONG:
+        raise _BadField("BAD_NUMBER")
+    return number
+
+
+def _double(value: Any) -> float:
+    try:
+        number = float(value)
+    except (ValueError, TypeError) as error:
+        raise _BadField("BAD_NUMBER") from error
+    if not math.isfinite(number):
+        raise _BadField("BAD_NUMBER")
+    return number
