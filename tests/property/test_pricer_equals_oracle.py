@@ -3,6 +3,7 @@
 import json
 import random
 from decimal import Context
+from typing import Any
 
 import pyarrow.compute as pc
 import pytest
@@ -39,7 +40,10 @@ def oracle(partition=0, partitions=1):
 def run(values, cuts, partitions=1, partition=0):
     """Charges by offset, panes and outcomes of the pricer over units cut at the given places."""
     known, watermark, rates = Identities(), None, table()
-    rows, panes, outcomes, dead = {}, [], {}, {}
+    rows: dict[int, dict[str, Any]] = {}
+    panes: list[Any] = []
+    outcomes: dict[str, int] = {}
+    dead: dict[int, str] = {}
     for start, stop in zip([0, *cuts], [*cuts, len(values)], strict=True):
         if start == stop:
             continue
@@ -72,7 +76,7 @@ def test_every_record_gets_the_oracles_outcome_and_cost(seed):
     cuts = sorted(chance.sample(range(1, 400), seed % 5))
     rows, panes, outcomes, dead = run(values, cuts, events.partitions, events.partition)
     judge = oracle(events.partition, events.partitions)
-    expected = {}
+    expected: dict[str, int] = {}
     total = 0
     for offset, value in enumerate(values):
         judged = judge.judge(value, APPEND)

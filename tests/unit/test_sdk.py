@@ -1,0 +1,110 @@
+"""What producers import: strict encoding, disjoint quantities, stable ids."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+
+from chargeline.sdk.encode import BadEvent, checked, encode, micros
+from chargeline.sdk.jsonlines import BadLine, read_line
+from chargeline.sdk.traces import azure_llm, event_ids, file_digest, mooncake
+from chargeline.sdk.traffic import Expected, PriceList, Traffic, generate
+from chargeline.sdk.usage_blocks import ContradictingCountsError, from_anthropic, from_gemini, from_openai
+from tests.support.events import event
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [({"tokens": 1}, "tokens"), ({"team": None, "source": None}, "source"), ({"input_tokens": 1.5}, "input_tokens"),
+     ({"event_time": datetime(2026, 1, 1)}, "event_time")],  # noqa: DTZ001 - a naive time is the fault
+)  # fmt: skip
+def test_an_event_that_is_not_exactly_one_is_refused_by_name(change, name):
+    with pytest.raises(BadEvent, match=name):
+        encode(event(**change), 1)
+
+
+def test_times_become_microseconds_whatever_their_form():
+    moment = datetime(2026, 6, 10, 8, 0, 0, 5, tzinfo=UTC)
+    assert micros(moment) == micros("2026-06-10T08:00:00.000005Z") == micros(1_781_078_400_000_005)
+    assert checked(event(event_time=moment))["event_time"] == micros(moment)
+
+
+def test_openai_parts_are_taken_out_of_their_totals():
+    usage = {"prompt_tokens": 100, "completion_tokens": 50, "prompt_tokens_details": {"cached_tokens": 60},
+             "completion_tokens_details": {"reasoning_tokens": 20}}  # fmt: skip
+    assert from_openai(usage) == {"input_tokens": 40, "cache_read_input_tokens": 60, "output_tokens": 30,
+                                  "reasoning_output_tokens": 20}  # fmt: skip
+
+
+def test_anthropic_counts_stand_beside_each_other():
+    usage = {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 8, "output_tokens": 3,
+             "cache_creation": {"ephemeral_1h_input_tokens": 2}}  # fmt: skip
+    assert from_anthropic(usage) == {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_write_input_tokens": 6,
+                                     "cache_write_1h_input_tokens": 2, "output_tokens": 3}  # fmt: skip
+
+
+def test_gemini_thoughts_are_output_and_cached_tokens_are_not_input():
+    usage = {"promptTokenCount": 30, "cachedContentTokenCount": 10, "candidatesTokenCount": 4, "thoughtsTokenCount": 6}
+    assert from_gemini(usage) == {"input_tokens": 20, "cache_read_input_tokens": 10, "output_tokens": 4,
+                                  "reasoning_output_tokens": 6}  # fmt: skip
+
+
+def test_counts_that_contradict_each_other_are_refused():
+    with pytest.raises(ContradictingCountsError, match="prompt_tokens"):
+        from_openai({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 6}})
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({}, None), ({"input_tokens": "7"}, None), ({"input_tokens": 1.5}, "BAD_NUMBER"), ({"source": ""}, "MISSING_FIELD"),
+     ({"event_time": "2026-06-10"}, "BAD_TIME"), ({"bogus": 1}, "MALFORMED"), ({"requests": 2**63}, "BAD_NUMBER")],
+)  # fmt: skip
+def test_a_json_line_is_an_event_or_has_a_code(change, code):
+    found = read_line(json.dumps(event(event_time="2026-06-10T08:00:00Z") | change))
+    assert (found.code if isinstance(found, BadLine) else None) == code
+
+
+def test_generated_traffic_is_a_function_of_its_seed_and_counts_add_up():
+    traffic = Traffic(seed=5, events=3000, start=1_700_000_000_000_000, duplicates=0.1, malformed=0.05, disorder=0.2)
+    expected, again = Expected(), Expected()
+    sent = list(generate(traffic, 1, expected))
+    assert sent == list(generate(traffic, 1, again))
+    assert len(sent) == expected.events == expected.unique + expected.duplicates + expected.malformed == 3000
+    from pathlib import Path
+
+    prices = PriceList([Path("examples/rates/openai.yaml")])
+    cost = prices.cost(event(input_tokens=1000, output_tokens=200, cache_read_input_tokens=400))
+    assert cost is not None
+    assert format(cost[0].normalize(), "f") == "0.005"
+
+
+def test_a_replayed_row_keeps_its_id_and_another_option_gives_another(tmp_path):
+    file = tmp_path / "a"
+    file.write_text("x")
+    digest = file_digest(file)
+    assert event_ids(digest, {"team": "a"})(3) == event_ids(digest, {"team": "a"})(3)
+    assert event_ids(digest, {"team": "a"})(3) != event_ids(digest, {"team": "b"})(3)
+    assert event_ids(digest, {"team": "a"})(3) != event_ids(digest, {"team": "a"})(4)
+
+
+def test_the_azure_trace_has_the_published_totals(shared_data):
+    rows = list(azure_llm(shared_data / "traces" / "AzureLLMInferenceTrace_conv_2023.csv"))
+    assert len(rows) == 19_366
+    assert sum(row["input_tokens"] for row in rows) == 22_361_870
+    assert sum(row["output_tokens"] for row in rows) == 4_088_665
+
+
+def test_two_thirds_of_the_mooncake_prompts_are_cache_reads(shared_data):
+    rows = list(mooncake(shared_data / "traces" / "mooncake_synthetic_trace.jsonl"))
+    read = sum(row["cache_read_input_tokens"] for row in rows)
+    total = read + sum(row["input_tokens"] for row in rows)
+    assert total == 61_194_628
+    assert 0.63 < read / total < 0.67
+
+
+def test_the_sdk_imports_no_heavy_library():
+    code = "import sys, chargeline.sdk.client; print([m for m in ('polars','pyarrow','numpy') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
