@@ -55,6 +55,18 @@ def pipeline_status(stack: Stack) -> list[dict[str, Any]]:
         reader.close()
 
 
+def totals(stack: Stack) -> list[dict[str, Any]]:
+    """What ClickHouse holds, by outcome or dead letter code, with its share of all."""
+    warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
+    rows = warehouse.query(
+        "SELECT outcome AS what, ifNull(reason, '') AS reason, count() AS events FROM charges GROUP BY ALL UNION ALL "
+        "SELECT 'DEAD_LETTER' AS what, code AS reason, count() AS events FROM dead_letters FINAL GROUP BY ALL"
+    ).to_pylist()
+    whole = sum(row["events"] for row in rows) or 1
+    found = [row | {"share": f"{100 * row['events'] / whole:.2f}%"} for row in rows]
+    return sorted(found, key=lambda row: -row["events"])
+
+
 def reachability(stack: Stack) -> dict[str, str | None]:
     """By system what is wrong with it; None: it answers."""
 

@@ -171,14 +171,17 @@ def _state(pid: int, started: float, state: str) -> str:
 
 
 def _print_pipeline(stack: Stack) -> None:
-    from chargeline.adapters.pipeline import pipeline_status  # noqa: PLC0415 - connects
+    from chargeline.adapters.pipeline import pipeline_status, totals  # noqa: PLC0415 - connects
 
     try:
         rows = pipeline_status(stack)
+        stored = totals(stack)
     except ChargelineError as error:
         Console(stderr=True).print(f"the pipeline cannot be asked: {error}", highlight=False)
         return
-    print_rows(rows, "partitions")
+    print_rows(rows, "partitions, and the outcomes of each one's newest unit")
+    if stored:
+        print_rows(stored, "stored so far")
 
 
 def _check(name: str, result: str, found: str, advice: str = "") -> dict[str, Any]:

@@ -174,8 +174,8 @@ class Recovery:
         if low > state.next_offset:
             raise Fault(
                 f"usage-events/{state.partition} begins at {low}, but {state.next_offset} is next: "
-                f"{low - state.next_offset} events were deleted before they were billed. Restore them, or accept the "
-                "loss with `chargeline state skip`"
+                f"{low - state.next_offset} events were deleted before they were billed: restore them "
+                "from the archive (docs/operations.md)"
             )
         if high < state.next_offset:
             raise Fault(
