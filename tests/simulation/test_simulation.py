@@ -50,17 +50,19 @@ class ReadsMetadataAgain(Pricer):
             def group_metadata(self_):  # noqa: N805
                 return self.consumer.group_metadata()
 
-        super()._commit(Late(), computed)
+        late: Any = Late()
+        super()._commit(late, computed)
 
 
 class DoesNotSeekAfterAnAbort(Pricer):
     def _commit(self, unit, computed):
-        start = self.consumer.start
-        self.consumer.start = lambda _: None
+        consumer: Any = self.consumer
+        start = consumer.start
+        consumer.start = lambda _: None
         try:
             super()._commit(unit, computed)
         finally:
-            self.consumer.start = start
+            consumer.start = start
 
 
 class WritesPanesOutside(MemoryTransactionalProducer):

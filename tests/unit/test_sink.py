@@ -61,7 +61,7 @@ def test_an_acknowledged_block_is_never_sent_again():
     log, warehouse = world()
     drain(sink(log, warehouse))
     log.groups["sinks"].members.clear()
-    sent = []
+    sent: list[str] = []
     warehouse.faults = sent.append
     drain(sink(log, warehouse))
     assert sent == []

@@ -1,8 +1,10 @@
 """The governance log: reading its facts up to now, and appending one so that exactly one writer wins."""
 
+import hashlib
 import io
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import fastavro
@@ -11,12 +13,15 @@ from confluent_kafka import KafkaException, Producer
 from chargeline.adapters.kafka import COMMON
 from chargeline.adapters.kafka_errors import translated
 from chargeline.domain.errors import Fault, Refused
-from chargeline.domain.governance import GovernanceChain
+from chargeline.domain.governance import Fact, GovernanceChain
 from chargeline.ports import Clock, LogReader
 from chargeline.wire._generated import GOVERNANCE_RECORD_SCHEMA
 
 TOPIC = "governance-log"
-_SCHEMA = fastavro.parse_schema(json.loads(GOVERNANCE_RECORD_SCHEMA))
+_RECORD = json.loads(GOVERNANCE_RECORD_SCHEMA)
+_SCHEMA = fastavro.parse_schema(_RECORD)
+# The fields before the fact, which every version has: they tell whether a record that cannot be read would count.
+_HEAD = fastavro.parse_schema({"type": "record", "name": "GovernanceHead", "fields": _RECORD["fields"][:2]})
 _FRAMING = struct.Struct(">bI")
 _ATTEMPTS = 10
 
@@ -39,7 +44,9 @@ class GovernanceReader:
         _, end = self._reader.bounds(TOPIC, 0)
         for record in self._reader.read(TOPIC, 0, self._next_offset, end) if end > self._next_offset else ():
             value = record.value or b""
-            self.chain.add(decode(value), value[_FRAMING.size :], record.append_time)
+            decoded = _decoded(value, self.chain)
+            if decoded is not None:
+                self.chain.add(decoded, value[_FRAMING.size :], record.append_time)
             self._next_offset = record.offset + 1
         self._next_offset = max(self._next_offset, end)
         self.view_ms = asked - self._skew
@@ -55,23 +62,30 @@ class GovernanceWriter:
         self._schema_id = schema_id
         self._author = author
 
-    def append(self, name: str, fact: dict[str, Any]) -> int:
-        """Append one fact (`name`: its record in the schema's union); its sequence number once it is accepted."""
+    def append(self, name: str, fact: dict[str, Any], may: Callable[[GovernanceChain], None] = lambda _: None) -> Fact:
+        """Append one fact (`name`: its record in the schema's union); returns it once it is accepted.
+
+        Args:
+            may: raises if the fact must not follow the chain as it is now; asked again after every lost race.
+        """
         for _ in range(_ATTEMPTS):
             self._reader.refresh()
             chain = self._reader.chain
+            may(chain)
             sequence = chain.next_sequence
-            record = {
-                "sequence": sequence,
-                "previous_hash": chain.last_hash,
-                "author": self._author,
-                "fact": (f"chargeline.events.{name}", fact),
-            }
-            datum = encode(record)
+            datum = encode(
+                {
+                    "sequence": sequence,
+                    "previous_hash": chain.last_hash,
+                    "author": self._author,
+                    "fact": (f"chargeline.events.{name}", fact),
+                }
+            )
             self._send(_FRAMING.pack(0, self._schema_id) + datum)
             self._reader.refresh()
-            if chain.next_sequence > sequence and _same(chain, sequence, fact):
-                return sequence
+            # Ours only if these very bytes stand there: another writer may have taken the number.
+            if chain.hash_of(sequence) == hashlib.sha256(datum).hexdigest():
+                return chain.facts[sequence]
         raise Refused("GOVERNANCE_BUSY", f"{_ATTEMPTS} other facts were recorded first: try again")
 
     def _send(self, value: bytes) -> None:
@@ -85,11 +99,6 @@ class GovernanceWriter:
             raise Fault(f"the fact was not written: {failures or 'no answer within 30 s'}")
 
 
-def _same(chain: GovernanceChain, sequence: int, fact: dict[str, Any]) -> bool:
-    body = chain.facts[sequence].body
-    return getattr(body, "text", None) == fact.get("card") if "card" in fact else getattr(body, "topic", "") != ""
-
-
 def encode(record: dict[str, Any]) -> bytes:
     """The Avro datum of a governance record."""
     sink = io.BytesIO()
@@ -98,7 +107,39 @@ def encode(record: dict[str, Any]) -> bytes:
 
 
 def decode(value: bytes) -> dict[str, Any]:
-    """The record of a framed value. The log is ours alone: a value that is not one is a fault."""
+    """The record of a framed value. Raises Fault if it is not one that this version knows."""
     if len(value) < _FRAMING.size or value[0] != 0:
         raise Fault("governance-log holds a record that is not framed Avro")
-    return dict(fastavro.schemaless_reader(io.BytesIO(value[_FRAMING.size :]), _SCHEMA, None))  # type: ignore[arg-type]
+    try:
+        return _read(value, _SCHEMA)
+    except Exception as error:  # whatever the Avro library makes of bytes that are not one of its records
+        raise Fault(f"governance-log holds a record that this version cannot read: {error}") from error
+
+
+def _decoded(value: bytes, chain: GovernanceChain) -> dict[str, Any] | None:
+    """The record; None if its bytes cannot continue the chain anyway: every reader ignores such a record.
+
+    Raises:
+        Fault: the record continues the chain, but this version does not know what it says.
+    """
+    try:
+        return decode(value)
+    except Fault:
+        if _head(value) == (chain.next_sequence, chain.last_hash):
+            raise
+        return None
+
+
+def _head(value: bytes) -> tuple[int, str] | None:
+    """Sequence number and previous hash of a framed value, whatever its fact is."""
+    if value[:1] != b"\0":
+        return None
+    try:
+        head = _read(value, _HEAD)
+    except Exception:  # noqa: BLE001 - as in `decode`
+        return None
+    return head["sequence"], head["previous_hash"]
+
+
+def _read(value: bytes, schema: Any) -> dict[str, Any]:
+    return dict(fastavro.schemaless_reader(io.BytesIO(value[_FRAMING.size :]), schema, None))  # type: ignore[arg-type]

@@ -13,10 +13,12 @@ import numpy as np
 import typer
 
 from chargeline.cli.common import to_text
+from chargeline.domain.documents import BadDocument
 from chargeline.domain.identities import Identities
 from chargeline.domain.money import plain
 from chargeline.domain.rate_book import PublishedCard, RateBook
 from chargeline.domain.rate_card import read_rate_card
+from chargeline.domain.rate_checks import check_publication
 from chargeline.domain.rate_table import RateTable
 from chargeline.ports import LogBatch
 from chargeline.pricer.compute import Computed, Rules, compute
@@ -44,7 +46,14 @@ def price(
     Example: chargeline price --rates examples/rates/openai.yaml --events events.ndjson
     """
     # Everything is read before anything is written: an unusable file leaves no output behind.
-    cards = [PublishedCard(read_rate_card(path.read_text()), 0, number) for number, path in enumerate(rates)]
+    cards: list[PublishedCard] = []
+    for path in rates:
+        card = read_rate_card(path.read_text())
+        found = check_publication(card, cards, recorded_time=0, margin_ms=0, future_bound_ms=0)
+        errors = [problem for problem in found if not problem.warning]
+        if errors:
+            raise BadDocument(errors)
+        cards.append(PublishedCard(card, 0, len(cards)))
     table = RateTable(RateBook(cards, margin_ms=0, future_bound_ms=0))
     lines = [line for line in events.read_text().splitlines() if line.strip()]
     with output.open("w") if output else nullcontext(sys.stdout) as sink:

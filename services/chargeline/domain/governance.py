@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import Fault
 from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card import RateCard, read_rate_card
+from chargeline.domain.rate_card import RateCard, from_json
 
 GENESIS = "0" * 64
 
@@ -30,12 +31,24 @@ class InputTopic:
 
 
 @dataclass(frozen=True)
+class UnreadableCard:
+    """A card that no publication would have let through: it keeps its place in the chain and prices nothing."""
+
+    rate_card_id: str
+    version: int
+    text: str
+
+
+Body = InputTopic | RateCard | UnreadableCard
+
+
+@dataclass(frozen=True)
 class Fact:
     """One accepted record of the chain; `recorded_time` is its append time in milliseconds."""
 
     sequence: int
     recorded_time: int
-    body: InputTopic | RateCard
+    body: Body
 
 
 class GovernanceChain:
@@ -43,19 +56,28 @@ class GovernanceChain:
 
     def __init__(self) -> None:
         self.facts: list[Fact] = []
-        self.last_hash = GENESIS
+        self._hashes: list[str] = []
         self._visible: list[int] = []  # non-decreasing: a clock that steps back never hides a fact again
 
     @property
     def next_sequence(self) -> int:
         return len(self.facts)
 
+    @property
+    def last_hash(self) -> str:
+        """What the next record must name: the hash of the last one that counts."""
+        return self._hashes[-1] if self._hashes else GENESIS
+
+    def hash_of(self, sequence: int) -> str | None:
+        """Hex sha256 of the bytes of an accepted record; None: there is none yet."""
+        return self._hashes[sequence] if sequence < len(self._hashes) else None
+
     def add(self, record: Mapping[str, Any], datum: bytes, recorded_time: int) -> bool:
         """Take one decoded record and its bytes without framing; False: it does not continue the chain."""
         if record["sequence"] != self.next_sequence or record["previous_hash"] != self.last_hash:
             return False
         self.facts.append(Fact(record["sequence"], recorded_time, _body(record["fact"])))
-        self.last_hash = hashlib.sha256(datum).hexdigest()
+        self._hashes.append(hashlib.sha256(datum).hexdigest())
         self._visible.append(max(recorded_time, self._visible[-1] if self._visible else recorded_time))
         return True
 
@@ -83,7 +105,14 @@ class GovernanceChain:
         raise Fault("governance-log does not say how usage-events is partitioned: create the topics with chargeline up")
 
 
-def _body(fact: Mapping[str, Any]) -> InputTopic | RateCard:
-    if "card" in fact:
-        return read_rate_card(fact["card"])
-    return InputTopic(fact["topic"], fact["partitions"], fact["partitioner"])
+def _body(fact: Mapping[str, Any]) -> Body:
+    """The fact of a record. Raises Fault if it holds what only a later version can price."""
+    if "card" not in fact:
+        return InputTopic(fact["topic"], fact["partitions"], fact["partitioner"])
+    try:
+        return from_json(fact["card"])
+    except BadDocument as error:
+        if any(problem.code == "NOT_SUPPORTED_YET" for problem in error.problems):
+            # Left out, its events would be priced without it for good: rather stop until the software is newer.
+            raise Fault(f"governance-log holds a rate card that needs a newer version: {error}") from error
+        return UnreadableCard(fact["rate_card_id"], fact["rate_card_version"], fact["card"])

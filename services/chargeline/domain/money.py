@@ -43,7 +43,7 @@ def plain_picos(picos: int) -> str:
 
 
 def round_half_away(numerator: int, denominator: int) -> int:
-    """Numerator / denominator (> 0) to the nearest whole number, halves away from zero."""
+    """A quotient (denominator > 0) to the nearest whole number, halves away from zero."""
     size = (2 * abs(numerator) + denominator) // (2 * denominator)
     return -size if numerator < 0 else size
 

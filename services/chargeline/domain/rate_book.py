@@ -3,11 +3,15 @@
 Source: spec/rating.md, sections 6 (parents of leaves) and 7 (selection, versions).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from fractions import Fraction
+from typing import TypeVar
 
-from chargeline.domain.rate_card import Alias, RateCard, Sku, consumed_unit
+from chargeline.domain.money import rounded
+from chargeline.domain.rate_card import Alias, RateCard, Sku
+from chargeline.domain.rate_units import consumed_unit
 
 # The price a leaf pays if it has none of its own, nearest first.
 PARENTS: Mapping[str, tuple[str, ...]] = {
@@ -23,6 +27,7 @@ PARENTS: Mapping[str, tuple[str, ...]] = {
     "output_audio": ("output",),
     "output_image": ("output",),
 }
+_PRICE_DECIMALS = 18  # Decimal(38, 18)
 
 
 @dataclass(frozen=True)
@@ -81,31 +86,62 @@ class Rate:
     @property
     def place(self) -> tuple[object, ...]:
         """What no two versions may cover at the same time: level, owner, SKU and attributes."""
-        return (self.card.account, self.sku.key, self.sku.measures, self.sku.match)
+        return (self.card.account, self.sku.key, self.sku.match.attributes, self.sku.match.labels)
+
+
+@dataclass(frozen=True)
+class LiveAlias:
+    """An alias of one card with the time in which it holds (microseconds, half-open)."""
+
+    alias: Alias
+    card: RateCard
+    start: int
+    end: int | None
+
+    def holds(self, time: int) -> bool:
+        return self.start <= time and (self.end is None or time < self.end)
+
+
+@dataclass(frozen=True)
+class Live:
+    """What counts of the cards of the log: in the order of the log, so that the first recorded wins a conflict.
+
+    Attributes:
+        versions: (id, version) of every card taken, correction versions included.
+    """
+
+    rates: tuple[Rate, ...] = ()
+    aliases: tuple[LiveAlias, ...] = ()
+    versions: frozenset[tuple[str, int]] = field(default=frozenset())
 
 
 class RateBook:
-    """The live rates of the cards given, which are those visible at some moment."""
+    """The live rates of the cards given, which are those visible at some moment.
+
+    Attributes:
+        named_attributes, named_labels: what any live rate names; an event's other attributes cannot matter.
+        boundaries: ascending microseconds; between two of them the answer to a question does not change.
+        owners: the accounts that have cards of their own.
+    """
 
     def __init__(self, cards: Sequence[PublishedCard], *, margin_ms: int, future_bound_ms: int) -> None:
-        self.rates = live_rates(cards, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
+        live = live_cards(cards, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
+        self.rates = live.rates
         self.owners = frozenset(rate.card.account for rate in self.rates if rate.card.account is not None)
         matches = [rate.sku.match for rate in self.rates]
         self.named_attributes = tuple(sorted({name for match in matches for name, _ in match.attributes}))
         self.named_labels = tuple(sorted({name for match in matches for name, _ in match.labels}))
-        self._aliases = _aliases(cards)
-        times = {rate.start for rate in self.rates} | {rate.end for rate in self.rates if rate.end is not None}
-        times |= {start for entries in self._aliases.values() for _, start, _ in entries}
-        times |= {end for entries in self._aliases.values() for _, _, end in entries if end is not None}
-        self.boundaries = tuple(sorted(times))
+        spans = [(rate.start, rate.end) for rate in live.rates] + [(each.start, each.end) for each in live.aliases]
+        self.boundaries = tuple(sorted({time for span in spans for time in span if time is not None}))
+        self._aliases: dict[tuple[str, str], list[LiveAlias]] = {}
+        for each in live.aliases:
+            self._aliases.setdefault((each.alias.provider_name, each.alias.alias), []).append(each)
         self._by_model: dict[tuple[str, str], list[Rate]] = {}
         self._by_prefix: dict[tuple[str, str], list[Rate]] = {}
         for rate in self.rates:
-            match = rate.sku.match
-            for model in match.models:
-                self._by_model.setdefault((match.provider_name, model), []).append(rate)
-            if match.model_prefix is not None:
-                self._by_prefix.setdefault((match.provider_name, match.model_prefix), []).append(rate)
+            for provider, is_prefix, name in rate.sku.match.names:
+                table = self._by_prefix if is_prefix else self._by_model
+                table.setdefault((provider, name), []).append(rate)
 
     def resolve(
         self,
@@ -142,9 +178,9 @@ class RateBook:
         """Exact name, else the alias table, else the longest declared prefix; before any level is looked at."""
         if (provider, model) in self._by_model:
             return "EXACT", self._by_model[provider, model]
-        for alias, start, end in self._aliases.get((provider, model), ()):
-            if start <= time and (end is None or time < end):
-                return "ALIAS", self._by_model.get((provider, alias.model), [])
+        for each in self._aliases.get((provider, model), ()):
+            if each.holds(time):
+                return "ALIAS", self._by_model.get((provider, each.alias.model), [])
         for length in range(len(model), 0, -1):
             if (provider, model[:length]) in self._by_prefix:
                 return "PREFIX", self._by_prefix[provider, model[:length]]
@@ -155,63 +191,66 @@ class RateBook:
         level = [rate for rate in mine if rate.card.account == account] if account else []
         best = max(level or mine, key=_named_count)
         default = [rate for rate in mine if rate.card.account is None]
-        listed = max(default, key=_named_count) if default else best
-        return _leaf_price(best, listed)
+        return _leaf_price(best, max(default, key=_named_count, default=best))
 
 
-def live_rates(cards: Sequence[PublishedCard], *, margin_ms: int, future_bound_ms: int) -> list[Rate]:
-    """The rates that count, in the order of the log: a version ends the one it supersedes, illegal ones are ignored."""
-    live: list[Rate] = []
+_Timed = TypeVar("_Timed", Rate, LiveAlias)
+
+
+def live_cards(cards: Sequence[PublishedCard], *, margin_ms: int, future_bound_ms: int) -> Live:
+    """What counts of the cards, taken in the order of the log: illegal ones are ignored."""
+    live = Live()
     for published in sorted(cards, key=lambda each: each.sequence):
-        added = accept(published, live, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
-        if added is not None:
-            live = added
+        live = accept(published, live, margin_ms=margin_ms, future_bound_ms=future_bound_ms) or live
     return live
 
 
-def accept(
-    published: PublishedCard, live: Sequence[Rate], *, margin_ms: int, future_bound_ms: int
-) -> list[Rate] | None:
-    """The live rates after this card; None if it must be ignored as a whole.
+def earliest_replacement(recorded_time: int, *, margin_ms: int, future_bound_ms: int) -> int:
+    """Microseconds from which a card recorded then (milliseconds) may replace a visible price."""
+    return (recorded_time + margin_ms + future_bound_ms) * 1000
 
-    A back-dated version (one that begins before its own visibility plus the future bound) may only fill a time that
-    no other version covers: what was priced is never repriced in silence.
+
+def accept(published: PublishedCard, live: Live, *, margin_ms: int, future_bound_ms: int) -> Live | None:
+    """What counts after this card; None if it must be ignored as a whole.
+
+    A version ends the one that it supersedes. A back-dated version (one that begins before its own visibility plus the
+    future bound) ends nothing: it may only fill a time that no other version covers, so that what was priced is never
+    repriced in silence.
+
+    Source: spec/rating.md, section 7.4.
     """
     card = published.card
+    version = (card.rate_card_id, card.version)
+    if version in live.versions:
+        return None
     if card.correction:
-        return None
-    earliest = (published.recorded_time + margin_ms + future_bound_ms) * 1000
-    result = list(live)
+        return replace(live, versions=live.versions | {version})
+    rates, aliases = live.rates, live.aliases
+    earliest = earliest_replacement(published.recorded_time, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
     if card.supersedes is not None and card.effective_from >= earliest:
-        result = [_ended(rate, card) for rate in result]
-    fresh = [Rate(sku, card, card.effective_from, card.effective_to) for sku in card.skus]
+        rates = tuple(left for rate in rates if (left := _ended(rate, card)) is not None)
+        aliases = tuple(rest for alias in aliases if (rest := _ended(alias, card)) is not None)
+    fresh = tuple(Rate(sku, card, card.effective_from, card.effective_to) for sku in card.skus)
     taken: dict[tuple[object, ...], list[Rate]] = {}
-    for rate in result:
+    for rate in rates:
         taken.setdefault(rate.place, []).append(rate)
-    if any(_overlap(rate, other) for rate in fresh for other in taken.get(rate.place, ())):
+    if any(overlap(rate, other) for rate in fresh for other in taken.get(rate.place, ())):
         return None
-    return [rate for rate in result if rate.end is None or rate.end > rate.start] + fresh
+    named = tuple(LiveAlias(alias, card, card.effective_from, card.effective_to) for alias in card.aliases)
+    return Live(rates + fresh, aliases + named, live.versions | {version})
 
 
-def _ended(rate: Rate, card: RateCard) -> Rate:
-    if (rate.card.rate_card_id, rate.card.version) != (card.rate_card_id, card.supersedes):
-        return rate
-    end = card.effective_from if rate.end is None else min(rate.end, card.effective_from)
-    return Rate(rate.sku, rate.card, rate.start, end)
-
-
-def _overlap(one: Rate, two: Rate) -> bool:
+def overlap(one: Rate | LiveAlias, two: Rate | LiveAlias) -> bool:
+    """Whether some instant lies in both."""
     return (two.end is None or one.start < two.end) and (one.end is None or two.start < one.end)
 
 
-def _aliases(cards: Iterable[PublishedCard]) -> dict[tuple[str, str], list[tuple[Alias, int, int | None]]]:
-    found: dict[tuple[str, str], list[tuple[Alias, int, int | None]]] = {}
-    for published in sorted(cards, key=lambda each: each.sequence):
-        card = published.card
-        for alias in card.aliases:
-            entry = (alias, card.effective_from, card.effective_to)
-            found.setdefault((alias.provider_name, alias.alias), []).append(entry)
-    return found
+def _ended(each: _Timed, card: RateCard) -> _Timed | None:
+    """What is left of it when `card` begins; None: nothing."""
+    if (each.card.rate_card_id, each.card.version) != (card.rate_card_id, card.supersedes):
+        return each
+    end = card.effective_from if each.end is None else min(each.end, card.effective_from)
+    return replace(each, end=end) if end > each.start else None
 
 
 def _fits(sku: Sku, attributes: Mapping[str, str | None], labels: Mapping[str, str]) -> bool:
@@ -221,13 +260,13 @@ def _fits(sku: Sku, attributes: Mapping[str, str | None], labels: Mapping[str, s
 
 
 def _named_count(rate: Rate) -> int:
-    return len(rate.sku.match.attributes) + len(rate.sku.match.labels)
+    return rate.sku.match.named_count
 
 
 def _leaf_price(rate: Rate, listed: Rate) -> LeafPrice:
     prefix = rate.sku.sku_id if rate.sku.variant is None else f"{rate.sku.sku_id}/{rate.sku.variant}"
     tiers = tuple(
-        PricePoint(price.above, f"{prefix}/{number}", _list_price(listed.sku, price.above), price.price)
+        PricePoint(price.above, f"{prefix}/{number}", _list_price(listed, rate, price.above), price.price)
         for number, price in enumerate(rate.sku.prices, start=1)
     )
     return LeafPrice(
@@ -242,6 +281,21 @@ def _leaf_price(rate: Rate, listed: Rate) -> LeafPrice:
     )
 
 
-def _list_price(sku: Sku, above: int) -> Decimal:
-    """The list price of a request that lies just above this threshold."""
+def _list_price(listed: Rate, rate: Rate, above: int) -> Decimal:
+    """The list price of a request that lies just above this threshold, for one pricing unit of `rate`.
+
+    A price list in another currency, or by another kind of unit, cannot be compared: the contracted price stands in.
+    """
+    own, size, listed_size = _price_above(rate.sku, above), rate.sku.divide_by, listed.sku.divide_by
+    if listed.card.currency != rate.card.currency:
+        return own
+    price = _price_above(listed.sku, above)
+    if listed_size == size:
+        return price
+    if size is None or listed_size is None:
+        return own
+    return rounded(Fraction(price) * Fraction(size) / Fraction(listed_size), _PRICE_DECIMALS)
+
+
+def _price_above(sku: Sku, above: int) -> Decimal:
     return [price.price for price in sku.prices if price.above <= above][-1]

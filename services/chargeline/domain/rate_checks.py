@@ -1,91 +1,256 @@
-"""What publication refuses, and what it warns of (spec/rating.md, sections 7.4 and 14)."""
+"""What publication refuses, and what it warns of (spec/rating.md, sections 7.4 and 14).
+
+A card is checked by itself (`check_card`) and beside the cards that are published (`check_publication`). Faults of the
+document itself are found when it is read.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
 
 from chargeline.domain.documents import Problem
-from chargeline.domain.rate_book import PARENTS, PublishedCard, accept, live_rates
-from chargeline.domain.rate_card import RateCard, Sku
+from chargeline.domain.money import fits_columns, picos_per_base_unit, plain
+from chargeline.domain.rate_book import (
+    PARENTS,
+    Live,
+    LiveAlias,
+    PublishedCard,
+    Rate,
+    accept,
+    earliest_replacement,
+    live_cards,
+    overlap,
+)
+from chargeline.domain.rate_card import Alias, Match, RateCard, Sku, instant
+from chargeline.domain.rate_units import base_units
+
+_TEXT_BYTES_MAX = 15_000_000  # governance-log takes records of 16 MiB
 
 
-def check(
+def check_card(card: RateCard) -> list[Problem]:
+    """Every problem of a card that was read without fault, whatever else is published."""
+    rates = [Rate(sku, card, card.effective_from, card.effective_to) for sku in card.skus]
+    return [
+        *_sku_twice(card),
+        *_ties(rates, ()),
+        *([] if card.account else _without_parent(card, ())),
+        *_join_price_missing(card, ()),
+        *_alias_faults(card, ()),
+        *_warnings(card),
+    ]
+
+
+def check_publication(
     card: RateCard,
     published: Sequence[PublishedCard],
     *,
-    recorded_time: int | None,
+    recorded_time: int,
     margin_ms: int,
     future_bound_ms: int,
 ) -> list[Problem]:
-    """Every problem of a card that was read without fault, beside the cards that are published.
+    """The same, and every problem that it would have beside the cards that are published.
 
     Args:
-        recorded_time: milliseconds, when it would be recorded; None: only the card by itself is checked.
+        published: every card of the log so far.
+        recorded_time: milliseconds, when it would be recorded.
     """
-    problems = [*_twice(card), *_parents(card), *_free(card)]
-    if recorded_time is None:
-        return problems
-    same = [each.card for each in published if each.card.rate_card_id == card.rate_card_id]
-    if any(each.version == card.version for each in same):
-        problems.append(Problem("VERSION_TAKEN", f"version {card.version} of {card.rate_card_id} has other content"))
-    if card.supersedes is not None and all(each.version != card.supersedes for each in same):
-        problems.append(Problem("UNKNOWN_VERSION", f"version {card.supersedes}, which it supersedes, is not published"))
-    live = live_rates(published, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
+    live = live_cards(published, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
     candidate = PublishedCard(card, recorded_time, len(published))
-    if accept(candidate, live, margin_ms=margin_ms, future_bound_ms=future_bound_ms) is None and not card.correction:
-        problems.append(
-            Problem(
-                "OVERLAP",
-                "another version covers this time. A version that replaces a visible price must name it in "
-                f"`supersedes` and begin at least {(margin_ms + future_bound_ms) // 1000} s from now",
-            )
-        )
-    return problems
+    after = accept(candidate, live, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
+    earliest = earliest_replacement(recorded_time, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
+    problems = [*_sku_twice(card), *_versions(card, published)]
+    if not card.correction and not problems:
+        problems += _replacements(card, live, earliest)
+    fresh = [Rate(sku, card, card.effective_from, card.effective_to) for sku in card.skus]
+    others = [rate for rate in (after or live).rates if rate.card is not card]
+    problems += _ties(fresh, () if after is None or card.correction else others)
+    problems += _gaps(fresh, others)
+    reachable = [rate for rate in others if rate.card.account in (None, card.account)]
+    problems += _without_parent(card, reachable)
+    problems += _join_price_missing(card, reachable)
+    problems += _alias_faults(card, [each for each in (after or live).aliases if each.card is not card])
+    return [*problems, *_warnings(card), *_jumps(fresh, live)]
 
 
-def _twice(card: RateCard) -> list[Problem]:
-    keys = Counter((sku.key) for sku in card.skus)
-    problems = [
-        _problem(sku, "SKU_TWICE", f"{sku.sku_id} has two rates: name each with a variant")
-        for sku in card.skus
-        if keys[sku.key] > 1
-    ]
-    ties: dict[object, Sku] = {}
-    for sku in card.skus:
-        for model in sku.match.models or (sku.match.model_prefix,):
-            place = (sku.match.provider_name, model, sku.measures, sku.match.attributes, sku.match.labels)
-            if place in ties and ties[place].key != sku.key:
-                problems.append(_problem(sku, "TIE", f"{sku.sku_id} and {ties[place].sku_id} fit the same events"))
-            ties[place] = sku
-    return problems
-
-
-def _parents(card: RateCard) -> list[Problem]:
-    """Each priced leaf needs a price for its parent, else a leaf without one would find none."""
-    problems = []
-    priced: dict[object, set[str]] = {}
-    for sku in card.skus:
-        priced.setdefault(_models(sku), set()).add(sku.measures)
-    for sku in card.skus:
-        has = priced[_models(sku)]
-        parents = PARENTS.get(sku.measures, ())
-        if parents and parents[-1] not in has and card.account is None:
-            problems.append(_problem(sku, "NO_PARENT", f"{sku.sku_id} needs a price for {parents[-1]} too"))
-        if {"cache_read_input", "input_audio"} <= has and "cache_read_audio" not in has:
-            problems.append(_problem(sku, "TWO_PARENTS", f"{sku.sku_id}: cache_read_audio needs a price of its own"))
-    return problems
-
-
-def _free(card: RateCard) -> list[Problem]:
+def _sku_twice(card: RateCard) -> list[Problem]:
+    counts = Counter(sku.key for sku in card.skus)
     return [
-        Problem("FREE", f"{sku.sku_id} costs nothing", sku.line, 1, warning=True)
+        _problem(sku, "SKU_TWICE", f"{_name(sku)} stands twice: name each rate of a SKU with a variant")
         for sku in card.skus
-        if any(price.price == 0 for price in sku.prices)
+        if counts[sku.key] > 1
     ]
 
 
-def _models(sku: Sku) -> object:
-    return (sku.match.provider_name, sku.match.models, sku.match.model_prefix)
+def _ties(fresh: Sequence[Rate], others: Sequence[Rate]) -> list[Problem]:
+    """Two rates of one level that fit the same event and name equally many attributes."""
+    rivals: dict[object, list[Rate]] = {}
+    for rate in others:
+        for name in rate.sku.match.names:
+            rivals.setdefault((rate.card.account, rate.sku.measures, name), []).append(rate)
+    problems = []
+    for rate in fresh:
+        keys = [(rate.card.account, rate.sku.measures, name) for name in rate.sku.match.names]
+        found = next((each for key in keys for each in rivals.get(key, ()) if _tied(rate, each)), None)
+        if found is not None:
+            text = f"{_name(rate.sku)} and {_name(found.sku)} of {found.card.rate_card_id} version {found.card.version}"
+            problems.append(_problem(rate.sku, "TIE", f"{text} fit the same events: let one name more attributes"))
+        for key in keys:
+            rivals.setdefault(key, []).append(rate)
+    return problems
 
 
-def _problem(sku: Sku, code: str, message: str) -> Problem:
-    return Problem(code, message, sku.line, 1)
+def _tied(one: Rate, two: Rate) -> bool:
+    return one.place != two.place and overlap(one, two) and _fit_together(one.sku.match, two.sku.match)
+
+
+def _fit_together(one: Match, two: Match) -> bool:
+    """Whether some event fits both, neither being nearer."""
+    values, labels = dict(two.attributes), dict(two.labels)
+    return (
+        one.named_count == two.named_count
+        and all(not set(mine).isdisjoint(values.get(name, mine)) for name, mine in one.attributes)
+        and all(labels.get(name, value) == value for name, value in one.labels)
+    )
+
+
+def _versions(card: RateCard, published: Sequence[PublishedCard]) -> list[Problem]:
+    problems = []
+    versions = {each.card.version for each in published if each.card.rate_card_id == card.rate_card_id}
+    if card.version in versions:
+        taken = f"version {card.version} of {card.rate_card_id} is published with other content: use a new version"
+        problems.append(Problem("VERSION_TAKEN", taken))
+    if card.supersedes is not None and card.supersedes not in versions:
+        unknown = f"version {card.supersedes} of {card.rate_card_id}, which it supersedes, is not published"
+        problems.append(Problem("UNKNOWN_VERSION", unknown))
+    if len(card.text.encode()) > _TEXT_BYTES_MAX:
+        problems.append(Problem("TOO_LARGE", f"a card has at most {_TEXT_BYTES_MAX} bytes: split it"))
+    return problems
+
+
+def _replacements(card: RateCard, live: Live, earliest: int) -> list[Problem]:
+    """Visible prices that the card would replace without being allowed to."""
+    superseded = (card.rate_card_id, card.supersedes)
+    late_enough = card.effective_from >= earliest
+    by_key = {sku.key: sku for sku in card.skus}
+    problems: list[Problem] = []
+    for rate in live.rates:
+        if rate.end is not None and rate.end <= card.effective_from:
+            continue
+        sku = by_key.get(rate.sku.key)
+        if (rate.card.rate_card_id, rate.card.version) == superseded:
+            if not late_enough:
+                when, bound = instant(card.effective_from), instant(earliest)
+                late = f"effective_from {when} is too early to replace {_name(rate.sku)}; the earliest is {bound}"
+                return [_problem(sku or card.skus[0], "OVERLAP", late)]
+            continue
+        fresh = None if sku is None else Rate(sku, card, card.effective_from, card.effective_to)
+        if sku is not None and fresh is not None and fresh.place == rate.place and overlap(fresh, rate):
+            other = f"{rate.card.rate_card_id} version {rate.card.version}"
+            text = f"{_name(sku)} is covered by {other}: name it in `supersedes`, or choose a time that it leaves free"
+            problems.append(_problem(sku, "OVERLAP", text))
+    return problems
+
+
+def _without_parent(card: RateCard, others: Sequence[Rate]) -> list[Problem]:
+    """A priced leaf whose parent has no price: other leaves of the same model would find none."""
+    priced = _priced(card, others)
+    return [
+        _problem(sku, "NO_PARENT", f"{_name(sku)} prices {sku.measures}: {name[2]} needs a price for {parent} too")
+        for sku in card.skus
+        for parent in PARENTS.get(sku.measures, ())[-1:]
+        for name in sku.match.names
+        if parent not in priced[name]
+    ]
+
+
+def _join_price_missing(card: RateCard, others: Sequence[Rate]) -> list[Problem]:
+    """Cached audio that would fit the price of cached tokens and the price of audio alike."""
+    priced = _priced(card, others)
+    needed = {"cache_read_input", "input_audio"}
+    return [
+        _problem(sku, "TWO_PARENTS", f"{_name(sku)}: {name[2]} needs a price for cache_read_audio too")
+        for sku in card.skus
+        if sku.measures in needed
+        for name in sku.match.names
+        if needed <= priced[name] and "cache_read_audio" not in priced[name]
+    ]
+
+
+def _priced(card: RateCard, others: Sequence[Rate]) -> dict[tuple[str, bool, str], set[str]]:
+    """By model name, what has a price in the card or beside it."""
+    priced: dict[tuple[str, bool, str], set[str]] = {}
+    for sku in (*card.skus, *(rate.sku for rate in others)):
+        for name in sku.match.names:
+            priced.setdefault(name, set()).add(sku.measures)
+    return priced
+
+
+def _alias_faults(card: RateCard, others: Sequence[LiveAlias]) -> list[Problem]:
+    """An alias has one target at a time, and its target is a model."""
+    problems = []
+    span = LiveAlias(Alias("", "", ""), card, card.effective_from, card.effective_to)
+    known = [*card.aliases, *(each.alias for each in others if overlap(span, each))]
+    names = {(each.provider_name, each.alias) for each in known}
+    targets = {(each.provider_name, each.model) for each in known}
+    for at, alias in enumerate(card.aliases):
+        same = [each for each in known[:at] + known[len(card.aliases) :] if _same_name(each, alias)]
+        if any(each.model != alias.model for each in same):
+            problems.append(_alias_problem(alias, "ALIAS_TWICE", f"{alias.alias} has another target already"))
+        if (alias.provider_name, alias.model) in names or (alias.provider_name, alias.alias) in targets:
+            text = f"{alias.alias} → {alias.model}: an alias must name a model, not another alias"
+            problems.append(_alias_problem(alias, "ALIAS_TO_ALIAS", text))
+    return problems
+
+
+def _same_name(one: Alias, two: Alias) -> bool:
+    return (one.provider_name, one.alias) == (two.provider_name, two.alias)
+
+
+def _gaps(fresh: Sequence[Rate], others: Sequence[Rate]) -> list[Problem]:
+    """Times between two versions of a price that no version covers."""
+    ends: dict[tuple[object, ...], int] = {}
+    for rate in others:
+        if rate.end is not None:
+            ends[rate.place] = max(rate.end, ends.get(rate.place, rate.end))
+    return [
+        _problem(rate.sku, "GAP", f"{_name(rate.sku)} has no price from {instant(end)} to {instant(rate.start)}", True)
+        for rate in fresh
+        if (end := ends.get(rate.place, rate.start)) < rate.start
+    ]
+
+
+def _jumps(fresh: Sequence[Rate], live: Live) -> list[Problem]:
+    """Prices that differ from the version before by more than half."""
+    before = {rate.place: rate for rate in sorted(live.rates, key=lambda each: each.start)}
+    problems = []
+    for rate in fresh:
+        old = before.get(rate.place)
+        if old is None or old.card.currency != rate.card.currency or old.sku.divide_by != rate.sku.divide_by:
+            continue
+        was, now = old.sku.prices[0].price, rate.sku.prices[0].price
+        if 2 * abs(now - was) > was:
+            jump = f"{_name(rate.sku)} goes from {plain(was)} to {plain(now)}"
+            problems.append(_problem(rate.sku, "PRICE_JUMP", jump, True))
+    return problems
+
+
+def _warnings(card: RateCard) -> list[Problem]:
+    problems = []
+    for sku in card.skus:
+        if any(each.price == 0 for each in sku.prices):
+            problems.append(_problem(sku, "FREE", f"{_name(sku)} costs nothing", True))
+        size = base_units(sku.divide_by, sku.measures)
+        if not all(fits_columns(*picos_per_base_unit(each.price, size)) for each in sku.prices):
+            problems.append(_problem(sku, "WIDE_PRICE", f"{_name(sku)} has a price of the exact, slow way", True))
+    return problems
+
+
+def _name(sku: Sku) -> str:
+    return sku.sku_id if sku.variant is None else f"{sku.sku_id}/{sku.variant}"
+
+
+def _problem(sku: Sku, code: str, message: str, warning: bool = False) -> Problem:
+    return Problem(code, message, sku.line, sku.column, warning)
+
+
+def _alias_problem(alias: Alias, code: str, message: str) -> Problem:
+    return Problem(code, message, alias.line, alias.column)

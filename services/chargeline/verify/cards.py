@@ -4,7 +4,7 @@ Source: spec/rating.md, sections 4.1, 4.8, 6, 7; spec/formats.md, section 2.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -43,8 +43,8 @@ class Rate:
         return str(self.sku.get("leaf") or self.sku["quantity"])
 
     def place(self) -> str:
-        parts = [self.owner, self.sku["sku_id"], self.sku.get("variant"), self.measures, self.sku["match"]]
-        return json.dumps(parts, sort_keys=True)
+        named = {name: self.sku["match"].get(name) for name in (*_ATTRIBUTES, "labels")}
+        return json.dumps([self.owner, self.sku["sku_id"], self.sku.get("variant"), named], sort_keys=True)
 
     def fits(self, event: dict[str, Any]) -> bool:
         match = self.sku["match"]
@@ -80,31 +80,48 @@ class Rate:
         return Fraction(_UNITS.get(name, 1) * int(count) * extra)
 
 
+@dataclass
+class Alias:
+    """An alias of one card; times in microseconds, half-open."""
+
+    card: dict[str, Any]
+    alias: dict[str, str]
+    start: int
+    end: int | None
+
+
 class Cards:
     """The cards that count, in the order of the log."""
 
     def __init__(self, margin_ms: int, future_bound_ms: int) -> None:
         self._wait_us = (margin_ms + future_bound_ms) * 1000
         self.rates: list[Rate] = []
-        self.aliases: list[tuple[dict[str, Any], int, int | None]] = []
+        self.aliases: list[Alias] = []
+        self._versions: set[tuple[str, str]] = set()
 
     def add(self, text: str, recorded_time: int) -> None:
         card = json.loads(text)
+        version = (card["id"], str(card["version"]))
         start, end = _micros(card["effective_from"]), _micros(card.get("effective_to"))
         assert start is not None
-        self.aliases += [(alias, start, end) for alias in card.get("aliases") or []]
-        if card.get("correction"):
+        if version in self._versions:
             return
-        rates = self.rates
+        rates, aliases = self.rates, self.aliases
+        if card.get("correction"):
+            self._versions.add(version)
+            return
         if card.get("supersedes") is not None and start >= recorded_time * 1000 + self._wait_us:
-            rates = [_shortened(rate, card, start) for rate in rates]
+            rates = [replace(rate, end=_shortened(rate, card, start)) for rate in rates]
+            aliases = [replace(alias, end=_shortened(alias, card, start)) for alias in aliases]
         fresh = [Rate(card, sku, start, end) for sku in card["skus"]]
         for rate in fresh:
             for other in rates:
                 apart = (other.end is not None and other.end <= start) or (end is not None and end <= other.start)
                 if not apart and other.place() == rate.place():
                     return
+        self._versions.add(version)
         self.rates = [rate for rate in rates if rate.end is None or rate.end > rate.start] + fresh
+        self.aliases = aliases + [Alias(card, alias, start, end) for alias in card.get("aliases") or []]
 
     def choose(self, event: dict[str, Any]) -> tuple[str, dict[str, tuple[Rate, Rate]]]:
         """(how the model was found, by leaf or quantity the rate and the list rate)."""
@@ -138,10 +155,10 @@ class Cards:
         exact = [rate for rate in mine if model in (rate.sku["match"].get("models") or [])]
         if exact:
             return "EXACT", exact
-        for alias, start, end in self.aliases:
-            time = event["event_time"]
+        for each in self.aliases:
+            time, alias = event["event_time"], each.alias
             same = (alias["provider_name"], alias["alias"]) == (provider, model)
-            if same and start <= time and (end is None or time < end):
+            if same and each.start <= time and (each.end is None or time < each.end):
                 return "ALIAS", [rate for rate in mine if alias["model"] in (rate.sku["match"].get("models") or [])]
         prefixes = {rate.sku["match"].get("model_prefix") for rate in mine} - {None}
         fitting = [prefix for prefix in prefixes if model.startswith(prefix)]
@@ -151,10 +168,10 @@ class Cards:
         return "NONE", []
 
 
-def _shortened(rate: Rate, card: dict[str, Any], start: int) -> Rate:
-    if (rate.card["id"], str(rate.card["version"])) != (card["id"], str(card["supersedes"])):
-        return rate
-    return Rate(rate.card, rate.sku, rate.start, start if rate.end is None else min(rate.end, start))
+def _shortened(each: Rate | Alias, card: dict[str, Any], start: int) -> int | None:
+    if (each.card["id"], str(each.card["version"])) != (card["id"], str(card["supersedes"])):
+        return each.end
+    return start if each.end is None else min(each.end, start)
 
 
 def _micros(text: str | None) -> int | None:

@@ -152,8 +152,8 @@ class Oracle:
 
 def _entry(name: str, quantity: int, rate: Rate, listed: Rate, total_input: int, period_us: int, weight: int) -> Entry:
     number, price = rate.price(total_input)
-    _, list_price = listed.price(total_input)
     units = rate.base_units(period_us)
+    list_price = _list_price(rate, listed, total_input, period_us)
     variant = rate.sku.get("variant")
     sku_id = rate.sku["sku_id"]
     extra = name not in LEAVES and name not in COUNTED
@@ -165,8 +165,16 @@ def _entry(name: str, quantity: int, rate: Rate, listed: Rate, total_input: int,
         int(rate.card["version"]),
         quantity * weight * (10**6 if extra else _PICOS),
         _rounded(Fraction(price) * quantity / units) * weight,
-        _rounded(Fraction(list_price) * quantity / units) * weight,
+        _rounded(list_price * quantity / units) * weight,
     )
+
+
+def _list_price(rate: Rate, listed: Rate, total_input: int, period_us: int) -> Fraction:
+    """For one pricing unit of `rate`, to 18 decimals; the contracted price where the list is in another currency."""
+    if listed.card["currency"] != rate.card["currency"]:
+        return Fraction(rate.price(total_input)[1])
+    price = Fraction(listed.price(total_input)[1]) * rate.base_units(period_us) / listed.base_units(period_us)
+    return Fraction(int(price * 10**18 + Fraction(1, 2)), 10**18)
 
 
 def _size(entry: Entry) -> int:

@@ -1,0 +1,161 @@
+"""The chain of governance facts: who counts, who sees what (spec/rating.md 1, design: governance-log)."""
+
+import hashlib
+import struct
+
+import numpy as np
+import pytest
+
+from chargeline.adapters.governance import GovernanceReader, encode
+from chargeline.domain.errors import Fault
+from chargeline.domain.governance import GENESIS, GovernanceChain, InputTopic, UnreadableCard
+from chargeline.ports import Record
+from tests.support.rates import card
+
+TOPIC = {"topic": "usage-events", "partitions": 4, "partitioner": "MURMUR2"}
+
+
+def datum(sequence, previous_hash, fact, name):
+    return encode(
+        {
+            "sequence": sequence,
+            "previous_hash": previous_hash,
+            "author": "me",
+            "fact": (f"chargeline.events.{name}", fact),
+        }
+    )
+
+
+def framed(body):
+    return struct.pack(">bI", 0, 7) + body
+
+
+def published(text, sequence, previous_hash):
+    fact = {"rate_card_id": "list", "rate_card_version": 1, "card": text}
+    return datum(sequence, previous_hash, fact, "RateCardPublished")
+
+
+def digest(body):
+    return hashlib.sha256(body).hexdigest()
+
+
+class Log:
+    """A governance log in memory: `ports.LogReader`."""
+
+    def __init__(self, *values):
+        self.values = list(values)
+
+    def bounds(self, topic, partition):
+        return 0, len(self.values)
+
+    def read(self, topic, partition, start, end):
+        for offset in range(start, end):
+            yield Record(topic, partition, offset, 1000 + offset, None, self.values[offset])
+
+    def partitions(self, topic):
+        return 1
+
+    def close(self):
+        pass
+
+
+class Clock:
+    now = 5000
+
+    def now_ms(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += int(seconds * 1000)
+
+
+def reader(*values):
+    found = GovernanceReader(Log(*values), Clock(), max_clock_skew_ms=2000)
+    found.refresh()
+    return found
+
+
+FIRST = datum(0, GENESIS, TOPIC, "InputTopicCreated")
+SECOND = published(card().text, 1, digest(FIRST))
+
+
+def test_facts_that_continue_the_chain_count():
+    chain = reader(framed(FIRST), framed(SECOND)).chain
+    assert chain.input_topic() == InputTopic("usage-events", 4, "MURMUR2")
+    assert [(each.card, each.recorded_time, each.sequence) for each in chain.cards()] == [(card(), 1001, 1)]
+    assert (chain.next_sequence, chain.last_hash) == (2, digest(SECOND))
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        framed(published(card().text, 1, GENESIS)),
+        framed(published(card().text, 2, digest(FIRST))),
+        framed(FIRST),
+        b"",
+        b"\x00\x00",
+        b"\x01" + framed(SECOND)[1:],
+        framed(b""),
+        framed(b"\xff" * 40),
+    ],
+)
+def test_a_record_that_does_not_continue_the_chain_is_ignored_by_all(stranger):
+    chain = reader(framed(FIRST), stranger, framed(SECOND)).chain
+    assert chain.next_sequence == 2
+    assert chain.hash_of(1) == digest(SECOND)
+
+
+def test_of_two_writers_of_one_number_the_first_wins():
+    other = published(card(version=2).text, 1, digest(FIRST))
+    chain = reader(framed(FIRST), framed(other), framed(SECOND)).chain
+    assert [each.card.version for each in chain.cards()] == [2]
+    assert chain.hash_of(1) != digest(SECOND)
+
+
+def test_a_fact_of_an_unknown_kind_stops_the_reader():
+    head = FIRST[: FIRST.index(b"\x04me")] + b"\x04me"
+    unknown = head + b"\x08"  # branch 4 of the union
+    with pytest.raises(Fault, match="cannot read"):
+        reader(framed(unknown))
+    assert reader(framed(FIRST), framed(unknown)).chain.next_sequence == 1
+
+
+def test_an_unreadable_card_keeps_its_place_and_prices_nothing():
+    body = published('{"id":"list"}', 1, digest(FIRST))
+    after = published(card().text, 2, digest(body))
+    chain = reader(framed(FIRST), framed(body), framed(after)).chain
+    assert isinstance(chain.facts[1].body, UnreadableCard)
+    assert [each.sequence for each in chain.cards()] == [2]
+
+
+def test_a_card_that_a_later_version_wrote_stops_the_reader():
+    text = card().text.replace("per_unit", "cost_plus").replace('"unit_price":', '"multiplier":')
+    with pytest.raises(Fault, match="NOT_SUPPORTED_YET"):
+        reader(framed(FIRST), framed(published(text, 1, digest(FIRST))))
+
+
+def test_a_fact_is_visible_from_its_time_plus_the_margin_on():
+    chain = reader(framed(FIRST), framed(SECOND)).chain
+    times = np.array([1099, 1100, 1101, 5000], np.int64)
+    assert chain.visible_count(times, 100).tolist() == [0, 1, 2, 2]
+
+
+def test_a_clock_that_steps_back_never_hides_a_fact_again():
+    chain = GovernanceChain()
+    assert chain.add({"sequence": 0, "previous_hash": GENESIS, "fact": TOPIC}, b"a", 2000)
+    assert chain.add({"sequence": 1, "previous_hash": digest(b"a"), "fact": TOPIC}, b"b", 1000)
+    assert chain.visible_count(np.array([1500, 2000], np.int64), 0).tolist() == [0, 2]
+
+
+def test_a_refresh_reads_only_what_is_new_and_tells_up_to_when_it_is_complete():
+    found = reader(framed(FIRST))
+    assert found.view_ms == 3000
+    found._reader.values.append(framed(SECOND))
+    found._clock.now = 9000
+    found.refresh()
+    assert (found.chain.next_sequence, found.view_ms) == (2, 7000)
+
+
+def test_a_log_without_the_partition_fact_is_a_fault():
+    with pytest.raises(Fault, match="partitioned"):
+        GovernanceChain().input_topic()
