@@ -67,6 +67,9 @@ def test_the_bi_user_can_read_and_cannot_write(stack):
     refused = chargeline(stack, "query", "DROP TABLE charges", check=False)
     assert refused.returncode == 1
     assert "READONLY" in refused.stderr
+    for outside in ("file('/etc/passwd', 'LineAsString')", "url('http://127.0.0.1/', 'LineAsString')"):
+        refused = chargeline(stack, "query", f"SELECT * FROM {outside}", check=False)
+        assert "ACCESS_DENIED" in refused.stderr
 
 
 def test_the_focus_view_bills_what_the_charges_bill(stack):

@@ -11,22 +11,29 @@ from chargeline.domain.errors import ChargelineError, Refused
 
 COMMANDS = ("stack", "rates", "price", "replay", "generate", "query", "tail", "top", "dlq", "verify", "migrate")
 
-app = typer.Typer(
-    name="chargeline",
-    help="Exactly-once, explainable charges for AI usage.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
-for _name in COMMANDS:
-    import_module(f"chargeline.cli.{_name}").register(app)
+_ROOMS = {"up": "stack", "down": "stack", "status": "stack", "doctor": "stack"}
+
+
+def build(arguments: list[str]) -> typer.Typer:
+    """The commands; of a named one only its own file is imported, because some need heavy libraries."""
+    app = typer.Typer(name="chargeline", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+    @app.callback()
+    def chargeline() -> None:
+        """Exactly-once, explainable charges for AI usage."""
+
+    wanted = arguments[0] if arguments else ""
+    name = _ROOMS.get(wanted, wanted)
+    for module in [name] if name in COMMANDS else COMMANDS:
+        import_module(f"chargeline.cli.{module}").register(app)
+    return app
 
 
 def main() -> None:
     """Run a command; a refusal or fault is one line on standard error and exit code 1."""
     console = Console(stderr=True)
     try:
-        app()
+        build(sys.argv[1:])()
     except Refused as error:
         console.print(f"[red]{error.code}[/red] {error.reason}", highlight=False)
         sys.exit(1)

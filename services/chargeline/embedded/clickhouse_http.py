@@ -33,6 +33,14 @@ _INSERT = re.compile(r"^\s*INSERT\s+INTO\s.*?\bFORMAT\s+(\w+)[ \t]*(?:\r?\n|$|\s
 _CODE = re.compile(r"Code: (\d+)")
 _HAS_RESULT = re.compile(r"^\s*(\(|SELECT|WITH|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|CHECK)\b", re.IGNORECASE)
 _FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
+# Table functions that reach beyond the tables: files of this machine, other servers, programs.
+_OUTSIDE = re.compile(
+    r"\b(file|fileCluster|url|urlCluster|s3|s3Cluster|gcs|remote|remoteSecure|cluster|clusterAllReplicas|executable|"
+    r"mysql|postgresql|sqlite|mongodb|redis|odbc|jdbc|hdfs|hdfsCluster|iceberg\w*|deltaLake\w*|hudi\w*|azure\w*|"
+    r"python|merge|input|dictionary|loop|hive|ytsaurus|paimon\w*|arrowFlight)\s*\(",
+    re.IGNORECASE,
+)
+_LITERAL = re.compile(r"'(?:[^'\\]|\\.|'')*'")
 _TEAM_TABLES = ("charges", "cost_rollups", "performance_rollups")
 
 
@@ -72,6 +80,9 @@ class Engine:
                 return b"", None
             if body:
                 sql = f"{sql}\n{body.decode()}" if sql else body.decode()
+            if not writer and _OUTSIDE.search(_LITERAL.sub("''", sql)):
+                message = "Code: 497. DB::Exception: this user may read the tables only. (ACCESS_DENIED)"
+                raise Refusal(403, 497, message)
             parameters = {name[6:]: value for name, value in arguments.items() if name.startswith("param_")}
             named = _FORMAT.search(sql)
             kind = named.group(1) if named else arguments.get("default_format", "TabSeparated")

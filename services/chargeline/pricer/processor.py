@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import structlog
 
 from chargeline.adapters.governance import GovernanceReader
@@ -47,6 +48,7 @@ class Limits:
     """Bounds of a commit unit and of what may be in flight."""
 
     unit_records: int = 100_000
+    unit_bytes: int = 64_000_000
     poll_s: float = 0.2
     trailing_units: int = 8
     identities_max: int = 200_000_000
@@ -151,6 +153,7 @@ class Pricer:
         for partition, batch in polled.batches.items():
             count = self.governance.chain.visible_count(batch.append_times, self.limits.margin_ms)
             cut = int((count == count[0]).argmin()) if (count != count[0]).any() else len(count)
+            cut = min(cut, _fitting(batch, self.limits.unit_bytes // len(polled.batches)))
             now[partition] = _part(batch, 0, cut)
             if cut < len(count):
                 later[partition] = _part(batch, cut, len(count))
@@ -329,6 +332,13 @@ class Pricer:
                      identities=len(state.identities))  # fmt: skip
         self._assigned = None
         self.consumer.start({partition: self.states[partition].next_offset for partition in assigned})
+
+
+def _fitting(batch: LogBatch, most: int) -> int:
+    """How many records, one at the least, have so many bytes: what a unit may hold in memory."""
+    values = [value or b"" for value in batch.values] if None in batch.values else batch.values
+    sizes = np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]
+    return max(1, int(np.searchsorted(np.cumsum(sizes), most, "right")))
 
 
 def _part(batch: LogBatch, start: int, stop: int) -> LogBatch:

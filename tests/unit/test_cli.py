@@ -1,0 +1,78 @@
+"""The front door: help with examples, and the offline commands whole."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from chargeline.cli.main import COMMANDS, build
+
+RUNNER = CliRunner()
+CARD = "examples/rates/openai.yaml"
+
+
+def commands(group, path=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+ALL = sorted(commands(typer.main.get_command(build([]))))
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_has_help_with_an_example(path):
+    done = RUNNER.invoke(build([]), [*path, "--help"], env={"COLUMNS": "120"})
+    assert done.exit_code == 0
+    assert f"Example: chargeline {path[0]}" in done.output
+
+
+def test_every_file_of_commands_is_in_the_front_door():
+    assert {"up", "down", "status", "doctor", "verify", "top"} <= {path[0] for path in ALL}
+    assert len(COMMANDS) == len(set(COMMANDS))
+
+
+def line(**fields):
+    base = {"event_id": "e1", "source": "gw", "event_time": "2026-06-10T08:00:00Z", "billing_account_id": "acme",
+            "provider_name": "openai", "request_model": "gpt-4o", "operation_name": "chat"}  # fmt: skip
+    return json.dumps(base | fields)
+
+
+def price(tmp_path, lines):
+    events, output = tmp_path / "e.ndjson", tmp_path / "o.ndjson"
+    events.write_text("\n".join(lines) + "\n")
+    done = RUNNER.invoke(build(["price"]), ["price", "--rates", CARD, "--events", str(events), "--output", str(output)])
+    assert done.exit_code == 0, done.output
+    return [json.loads(text) for text in output.read_text().splitlines()]
+
+
+def test_price_answers_every_line_in_order_with_plain_decimals_and_totals(tmp_path):
+    given = [line(token_convention="INCLUSIVE", input_tokens=1000, cache_read_input_tokens=400, output_tokens=200),
+             line(token_convention="INCLUSIVE", input_tokens=1000, cache_read_input_tokens=400, output_tokens=200),
+             line(event_id="e2", request_model="nobody", input_tokens=1), "not json",
+             line(input_tokens=9), line(event_id="e3", input_tokens=-1), line(event_id="e4")]  # fmt: skip
+    *found, last = price(tmp_path, given)
+    assert [(each["event_id"], each["outcome"], each["reason"]) for each in found] == [
+        ("e1", "CHARGED", None), ("e1", "DUPLICATE", None), ("e2", "UNRATED", "UNKNOWN_MODEL"),
+        (None, "DEAD_LETTER", "MALFORMED"), ("e1", "CONFLICT", None), ("e3", "DEAD_LETTER", "NEGATIVE_QUANTITY"),
+        ("e4", "CHARGED", None),
+    ]  # fmt: skip
+    assert found[0]["contracted_cost"] == "0.004"  # 600 * 2.50 + 400 * 1.25 + 200 * 10.00, in millionths
+    assert [entry["leaf"] for entry in found[0]["entries"]] == ["input", "cache_read_input", "output"]
+    assert found[0]["billing_period"] == "2026-06-01T00:00:00Z"
+    assert (found[6]["contracted_cost"], found[6]["entries"]) == ("0", [])
+    assert last == {"totals": {"acme": {"USD": {"contracted_cost": "0.004", "billed_cost": "0.004"}}},
+                    "outcomes": {"CHARGED": 2, "CONFLICT": 1, "DEAD_LETTER": 2, "DUPLICATE": 1, "UNRATED": 1}}  # fmt: skip
+
+
+def test_validate_names_problems_as_json_and_exits_2(tmp_path):
+    card = tmp_path / "bad.yaml"
+    card.write_text("id: x\nversion: 1\nprize: 3\n")
+    done = RUNNER.invoke(build(["rates"]), ["rates", "validate", str(card), "--json"])
+    assert done.exit_code == 2
+    problems = json.loads(done.stdout)
+    assert {"UNKNOWN_KEY", "MISSING_KEY"} <= {each["code"] for each in problems}
+    assert next(each["line"] for each in problems if each["code"] == "UNKNOWN_KEY") == 3
