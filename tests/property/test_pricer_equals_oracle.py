@@ -109,9 +109,9 @@ def test_a_unit_cut_anywhere_gives_the_same_charges():
 
 
 def test_a_writer_with_another_field_order_is_resolved_to_the_same_event():
-    from tests.support.events import SCHEMA
+    from chargeline.wire.avro_schema import USAGE_EVENT
 
-    text = json.loads(json.dumps(SCHEMA, default=dict))
+    text = json.loads(json.dumps(USAGE_EVENT, default=dict))
     text = {key: value for key, value in text.items() if not key.startswith("__")}
     text["fields"] = [*text["fields"][3:], *text["fields"][:3]]
     import io

@@ -1,7 +1,6 @@
 """Random usage events and the records that carry them; nothing here is shared with what is tested but the schema."""
 
 import io
-import json
 import random
 import struct
 
@@ -11,21 +10,11 @@ import numpy as np
 from chargeline.ports import LogBatch
 from chargeline.verify.events import murmur2
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
+from chargeline.wire.avro_schema import USAGE_EVENT
 
 SCHEMA_ID = 1
 START = 1_700_000_000_000_000  # 2023-11-14T22:13:20Z, microseconds
 APPEND = START // 1000 + 3_600_000
-
-
-def _plain(kind):
-    if isinstance(kind, list):
-        return [_plain(branch) for branch in kind]
-    if isinstance(kind, dict):
-        return {key: _plain(value) for key, value in kind.items() if key != "logicalType"}
-    return kind
-
-
-SCHEMA = fastavro.parse_schema(_plain(json.loads(USAGE_EVENT_SCHEMA)))
 
 
 def schema_of(number):
@@ -48,7 +37,7 @@ def event(**fields):
 def encoded(fields, schema_id=SCHEMA_ID):
     sink = io.BytesIO()
     sink.write(struct.pack(">bI", 0, schema_id))
-    fastavro.schemaless_writer(sink, SCHEMA, fields)
+    fastavro.schemaless_writer(sink, USAGE_EVENT, fields)
     return sink.getvalue()
 
 

@@ -11,22 +11,12 @@ from typing import Any
 import fastavro
 
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
+from chargeline.wire.avro_schema import USAGE_EVENT
 
 _FRAMING = struct.Struct(">bI")
 _FIELDS = {field["name"]: field for field in json.loads(USAGE_EVENT_SCHEMA)["fields"]}
 _TIMES = ("event_time", "charge_period_end")
 REQUIRED = tuple(name for name, field in _FIELDS.items() if "default" not in field)
-
-
-def _plain(kind: Any) -> Any:
-    if isinstance(kind, list):
-        return [_plain(branch) for branch in kind]
-    if isinstance(kind, dict):
-        return {key: _plain(value) for key, value in kind.items() if key != "logicalType"}
-    return kind
-
-
-_SCHEMA = fastavro.parse_schema(_plain(json.loads(USAGE_EVENT_SCHEMA)))
 
 
 class BadEvent(ValueError):
@@ -41,7 +31,7 @@ def encode(event: Mapping[str, Any], schema_id: int) -> bytes:
     """
     sink = io.BytesIO()
     sink.write(_FRAMING.pack(0, schema_id))
-    fastavro.schemaless_writer(sink, _SCHEMA, checked(event))
+    fastavro.schemaless_writer(sink, USAGE_EVENT, checked(event))
     return sink.getvalue()
 
 

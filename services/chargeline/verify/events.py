@@ -9,7 +9,7 @@ from typing import Any
 
 import fastavro
 
-from chargeline.wire._generated import USAGE_EVENT_SCHEMA
+from chargeline.wire.avro_schema import USAGE_EVENT, parsed
 
 SchemaOf = Callable[[int], str | None]
 _MESSAGE_MAX = 8 * 1024 * 1024
@@ -43,15 +43,6 @@ class Rules:
     window_us: int
 
 
-def _plain(kind: Any) -> Any:
-    if isinstance(kind, list):
-        return [_plain(branch) for branch in kind]
-    if isinstance(kind, dict):
-        return {key: _plain(value) for key, value in kind.items() if key != "logicalType"}
-    return kind
-
-
-_READER = fastavro.parse_schema(_plain(json.loads(USAGE_EVENT_SCHEMA)))
 _WRITERS: dict[str, Any] = {}
 
 
@@ -81,17 +72,17 @@ def _is_usage(text: str) -> bool:
 
 def _decode(datum: bytes, text: str) -> dict[str, Any]:
     if text not in _WRITERS:
-        _WRITERS[text] = fastavro.parse_schema(_plain(json.loads(text)))
+        _WRITERS[text] = parsed(text)
     source = io.BytesIO(datum)
     try:
-        event = fastavro.schemaless_reader(source, _WRITERS[text], _READER)
+        event = fastavro.schemaless_reader(source, _WRITERS[text], USAGE_EVENT)
     except Exception as error:
         raise Dead("MALFORMED") from error
     if source.tell() != len(datum):
         raise Dead("MALFORMED")
     assert isinstance(event, dict)
     sink = io.BytesIO()
-    fastavro.schemaless_writer(sink, _READER, event)
+    fastavro.schemaless_writer(sink, USAGE_EVENT, event)
     event["content"] = sink.getvalue()
     return event
 

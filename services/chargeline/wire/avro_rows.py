@@ -8,18 +8,8 @@ from typing import Any
 import fastavro
 
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
+from chargeline.wire.avro_schema import USAGE_EVENT, parsed
 
-
-def _plain(kind: Any) -> Any:
-    """Without logical types: a time beyond the year 9999 is BAD_TIME and no decoding error."""
-    if isinstance(kind, list):
-        return [_plain(branch) for branch in kind]
-    if isinstance(kind, dict):
-        return {key: _plain(value) for key, value in kind.items() if key != "logicalType"}
-    return kind
-
-
-_OURS = fastavro.parse_schema(_plain(json.loads(USAGE_EVENT_SCHEMA)))
 _OUR_FORM = fastavro.schema.to_parsing_canonical_form(json.loads(USAGE_EVENT_SCHEMA))
 
 
@@ -37,14 +27,14 @@ def is_usage_event(text: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _writer(text: str) -> Any:
-    return fastavro.parse_schema(_plain(json.loads(text)))
+    return parsed(text)
 
 
 def event_of(datum: bytes, writer_schema: str) -> dict[str, Any] | None:
     """The event under v1's names; None: the bytes are not exactly one datum of a schema that v1 can read."""
     source = io.BytesIO(datum)
     try:
-        event = fastavro.schemaless_reader(source, _writer(writer_schema), _OURS)
+        event = fastavro.schemaless_reader(source, _writer(writer_schema), USAGE_EVENT)
     except Exception:  # noqa: BLE001 - hostile bytes raise whatever they like; the answer is the same
         return None
     return event if source.tell() == len(datum) and isinstance(event, dict) else None
@@ -59,5 +49,5 @@ def canonical(datum: bytes, writer_schema: str) -> bytes | None:
 def encode(event: dict[str, Any]) -> bytes:
     """The v1 datum of an event with integer times."""
     sink = io.BytesIO()
-    fastavro.schemaless_writer(sink, _OURS, event)
+    fastavro.schemaless_writer(sink, USAGE_EVENT, event)
     return sink.getvalue()
