@@ -54,6 +54,16 @@ def test_a_file_replayed_twice_is_billed_once(stack, tmp_path):
     assert found == [{"b": "0.212625"}]  # (5050 * 2.50 + 100 * 200 * 10.00) / 1e6
 
 
+def test_the_azure_trace_costs_what_it_must_however_often_it_is_replayed(stack, shared_data):
+    file = shared_data / "traces" / "AzureLLMInferenceTrace_conv_2023.csv"
+    for _ in range(2):
+        chargeline(stack, "replay", file, "--format", "azure-llm", "--billing-account", "azure", "--team", "search",
+                   "--provider", "openai", "--model", "gpt-4o", "--speed", "max", "--wait")  # fmt: skip
+    found = rows(stack, "SELECT count() AS n, sum(input_tokens) AS i, sum(output_tokens) AS o, sum(billed_cost) AS b "
+                        "FROM charges WHERE billing_account_id = 'azure'")  # fmt: skip
+    assert found == [{"n": 19_366, "i": 22_361_870, "o": 4_088_665, "b": "96.791325"}]
+
+
 def test_status_names_every_process_and_doctor_finds_nothing_wrong(stack):
     status = {each["name"]: each for each in json.loads(chargeline(stack, "status", "--json"))}
     assert {"supervisor", "kafka", "registry", "redis", "clickhouse", "pricer-0", "sink"} <= set(status)

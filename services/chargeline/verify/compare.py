@@ -317,13 +317,12 @@ class Verification:
             )
         for table in ("charges", "cost_rollups"):
             found = self._stored_sums(table, partition, limit)
-            wanted: dict[Key, int] = defaultdict(int)
-            for (account, currency, day, _, _), amount in sums.items():
-                wanted[account, currency, day] += amount
+            wanted = {key: amount for key, amount in sums.items() if amount}
             for key in {*found, *wanted}:
                 if found.get(key, 0) != wanted.get(key, 0):
                     raise Difference(
-                        f"ClickHouse {table}, partition {partition}, (account, currency, day) {key}, up to offset "
+                        f"ClickHouse {table}, partition {partition}, (account, currency, day, SKU, "
+                        f"window) {key}, up to offset "
                         f"{limit}: {found.get(key, 0)}, expected {wanted.get(key, 0)}"
                     )
 
@@ -337,14 +336,23 @@ class Verification:
 
     def _stored_sums(self, table: str, partition: int, limit: int) -> dict[Key, int]:
         assert self._warehouse is not None
-        time = "event_time" if table == "charges" else "window_start"
-        rows = self._warehouse.query(
-            f"SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(toStartOfDay({time})) AS d, "
-            f"sum(billed_cost) AS b FROM {table} WHERE source_partition = {{p:Int32}} AND unit_end <= {{e:Int64}} "
-            "GROUP BY a, c, d HAVING b != 0",
-            {"p": partition, "e": limit},
-        ).to_pylist()
-        return {(_text(row["a"]), _text(row["c"]), row["d"] // 86_400): _picos(row["b"]) for row in rows}
+        rows = self._warehouse.query(_STORED[table], {"p": partition, "e": limit}).to_pylist()
+        return {
+            (_text(row["a"]), _text(row["c"]), row["w"] // 86_400, _text(row["s"]), row["w"] * 1_000_000): _picos(
+                row["b"]
+            )
+            for row in rows
+        }
+
+
+_STORED = {
+    "charges": "SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(window_start) AS w, sku AS s, "
+    "sum(cost) AS b FROM charges ARRAY JOIN `entries.sku_id` AS sku, `entries.contracted_cost` AS cost "
+    "WHERE source_partition = {p:Int32} AND unit_end <= {e:Int64} GROUP BY a, c, w, s HAVING b != 0",
+    "cost_rollups": "SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(window_start) AS w, "
+    "sku_id AS s, sum(billed_cost) AS b FROM cost_rollups "
+    "WHERE source_partition = {p:Int32} AND unit_end <= {e:Int64} GROUP BY a, c, w, s HAVING b != 0",
+}
 
 
 def _text(value: str | bytes | None) -> str | None:
