@@ -5,11 +5,13 @@ wire/_arrow.py (Arrow schemas of the columnar records).
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import yaml
 
 ROOT = Path(__file__).resolve().parent
@@ -110,13 +112,56 @@ class Types:
         return f"Nullable({inner})" if nullable else inner
 
 
+class Records:
+    """The records of the schemas as TypedDicts; times are integers in the unit of their logical type."""
+
+    def __init__(self) -> None:
+        self._types = Types()
+        self.lines: list[str] = []
+        self._done: set[str] = set()
+
+    def add(self, schema: dict[str, Any]) -> str:
+        """The class of a record, after those of the records inside it."""
+        name = str(schema["name"])
+        if name not in self._done:
+            self._done.add(name)
+            fields = [f"    {field['name']}: {self._type(field['type'])}\n" for field in schema["fields"]]
+            self.lines += [f"class {name}(TypedDict):\n", *fields, "\n\n"]
+        return name
+
+    def _type(self, given: Any) -> str:
+        if isinstance(given, list) and sum(branch != "null" for branch in given) > 1:
+            return " | ".join(self._type(branch) for branch in given)
+        kind, nullable = self._types.plain(given)
+        name = kind["type"]
+        if kind.get("logicalType") == "decimal":
+            found = "Decimal"
+        elif name == "record":
+            found = self.add(kind)
+        elif name == "array":
+            found = f"list[{self._type(kind['items'])}]"
+        elif name == "map":
+            found = f"dict[str, {self._type(kind['values'])}]"
+        else:
+            plain = {"string": "str", "enum": "str", "long": "int", "int": "int", "double": "float", "fixed": "bytes"}
+            found = plain[name]
+        return f"{found} | None" if nullable else found
+
+
 def generated() -> str:
-    lines = [HEADER, "from typing import Any, Final\n\n"]
+    lines = [HEADER, "from decimal import Decimal\nfrom typing import Any, Final, TypedDict\n\n"]
     found = schemas()
     for name, schema in found.items():
         lines.append(f"{name.upper()}_SCHEMA: Final = {json.dumps(schema, ensure_ascii=False)!r}\n")
     lines.append("\nSCHEMAS: Final[dict[str, str]] = {\n")
     lines += [f"    {name!r}: {name.upper()}_SCHEMA,\n" for name in found]
+    lines.append(
+        "}\n\n# Hex sha256 of each schema's parsing canonical form: what is on the wire, without words about it.\n"
+    )
+    lines.append("FINGERPRINTS: Final[dict[str, str]] = {\n")
+    for name, schema in found.items():
+        form = fastavro.schema.to_parsing_canonical_form(json.loads(json.dumps(schema)))
+        lines.append(f"    {name!r}: {hashlib.sha256(form.encode()).hexdigest()!r},\n")
     lines.append("}\n\n# ClickHouse columns of each table, in the order of the schema.\n")
     lines.append("COLUMNS: Final[dict[str, tuple[tuple[str, str], ...]]] = {\n")
     for name, schema in found.items():
@@ -127,8 +172,11 @@ def generated() -> str:
             lines.append("    ),\n")
     lines.append("}\n\nTOPICS: Final[dict[str, dict[str, Any]]] = {\n")
     lines += [f"    {name!r}: {topic!r},\n" for name, topic in topics().items()]
-    lines.append("}\n")
-    return "".join(lines)
+    lines.append("}\n\n\n")
+    records = Records()
+    for schema in found.values():
+        records.add(schema)
+    return "".join(lines + records.lines).rstrip() + "\n"
 
 
 def arrow() -> str:

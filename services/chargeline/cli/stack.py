@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -37,9 +38,12 @@ def up(
 
     Example: chargeline up --detach
     """
+    from chargeline.embedded.downloads import fetch  # noqa: PLC0415 - of the embedded extra
+
     home = data_dir(data)
     if _running(home):
         raise Refused("ALREADY_UP", f"the stack in {home} is running: `chargeline status`, `chargeline down`")
+    fetch()
     if detach:
         _detached(home, pricers, partitions, services=services)
         return
@@ -102,7 +106,7 @@ def doctor(data: DataDir = None, as_json: AsJson = False) -> None:
 
     Example: chargeline doctor
     """
-    checks = [_disk(data_dir(data)), _memory(), *_software(), *_reachable(data)]
+    checks = [_disk(data_dir(data)), _memory(), _ports(), *_software(), *_reachable(data)]
     if as_json:
         print_json(checks)
     else:
@@ -197,6 +201,15 @@ def _disk(home: Path) -> dict[str, Any]:
 def _memory() -> dict[str, Any]:
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB
     return _check("memory", "OK" if free > 2 else "WARN", f"{free:.1f} GiB free", "" if free > 2 else "close programs")
+
+
+def _ports() -> dict[str, Any]:
+    try:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return _check("ports", "OK", f"127.0.0.1 has free ports, e.g. {probe.getsockname()[1]}")
+    except OSError as error:
+        return _check("ports", "FAIL", str(error), "free local ports, or allow binding to 127.0.0.1")
 
 
 def _software() -> list[dict[str, Any]]:

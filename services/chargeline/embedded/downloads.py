@@ -4,16 +4,20 @@ import hashlib
 import os
 import shutil
 import tarfile
+from concurrent.futures import ThreadPoolExecutor, wait
 from importlib.resources import files
 from pathlib import Path
 
 from jgo import MAVEN_CENTRAL_URL, EnvironmentBuilder, MavenContext
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from chargeline.domain.errors import Fault
 
 KAFKA = "org.apache.kafka:kafka_2.13:4.1.1+org.apache.logging.log4j:log4j-slf4j-impl:2.24.3!"
 REGISTRY = ("io.apicurio", "apicurio-registry-app", "3.0.9")
 _TRIES = 3
+_DOWNLOAD_MB = 153  # 44 for Kafka's jars, 109 for the registry
 
 
 def cache_dir() -> Path:
@@ -22,6 +26,27 @@ def cache_dir() -> Path:
     base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chargeline"
     base.mkdir(parents=True, exist_ok=True)
     return base
+
+
+def fetch() -> None:
+    """Download whatever is missing, with a progress bar; nothing is asked of the network if all is there."""
+    if (cache_dir() / "jgo").exists() and (registry_home_path() / ".complete").exists():
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} MB"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar, ThreadPoolExecutor(1) as thread:
+        task = bar.add_task("downloading Kafka and the schema registry", total=_DOWNLOAD_MB)
+        done = thread.submit(lambda: (kafka_jars(), registry_home()))
+        while not done.done():
+            files_now = [path for path in (cache_dir() / "m2").rglob("*") if path.is_file()]
+            bar.update(task, completed=sum(path.stat().st_size for path in files_now if path.exists()) / 1e6)
+            wait([done], timeout=0.5)
+        bar.update(task, completed=_DOWNLOAD_MB)
+        done.result()
 
 
 def kafka_jars() -> list[Path]:
@@ -45,7 +70,7 @@ def kafka_jars() -> list[Path]:
 def registry_home() -> Path:
     """The unpacked registry. Raises Fault likewise."""
     group, name, version = REGISTRY
-    home = cache_dir() / f"{name}-{version}"
+    home = registry_home_path()
     if (home / ".complete").exists():
         return home
     project = _maven().project(group, name)
@@ -60,6 +85,11 @@ def registry_home() -> Path:
         packed.extractall(home, filter="data")
     (home / ".complete").touch()
     return home
+
+
+def registry_home_path() -> Path:
+    """Where the unpacked registry is, or will be."""
+    return cache_dir() / f"{REGISTRY[1]}-{REGISTRY[2]}"
 
 
 def _maven() -> MavenContext:

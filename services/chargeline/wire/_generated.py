@@ -1,6 +1,7 @@
 """Made by `make schemas` from schemas/; do not edit."""
 
-from typing import Any, Final
+from decimal import Decimal
+from typing import Any, Final, TypedDict
 
 CHARGE_SCHEMA: Final = '{"type": "record", "name": "Charge", "namespace": "chargeline.events", "doc": "One accepted usage event with its price and every input of the price. Quantities are as the event gave them, before the conversion to leaves and before sample_weight.", "fields": [{"name": "source_partition", "type": "int", "doc": "Partition of usage-events: first part of the coordinate."}, {"name": "source_offset", "type": "long", "doc": "Offset in usage-events: second part of the coordinate."}, {"name": "source_index", "type": "int", "doc": "Index within the record, 0 in version 1: third part of the coordinate."}, {"name": "append_time", "type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "UTC instant at which Kafka appended the usage record."}, {"name": "identity_hash", "type": {"type": "fixed", "name": "IdentityHash", "size": 12}, "doc": "First 12 bytes of murmur3_x64_128 of the identity, see docs/state.md."}, {"name": "content_hash", "type": {"type": "fixed", "name": "ContentHash", "size": 4}, "doc": "First 4 bytes of murmur3_x64_128 of the event\'s canonical bytes, see docs/state.md."}, {"name": "outcome", "type": {"type": "enum", "name": "Outcome", "symbols": ["UNKNOWN", "CHARGED", "UNRATED"], "default": "UNKNOWN"}, "doc": "CHARGED: priced, costs not null. UNRATED: no price found, costs null."}, {"name": "reason", "type": ["null", "string"], "default": null, "doc": "Why the event is UNRATED (spec/rating.md 14); null: CHARGED.", "arrow": "dictionary"}, {"name": "match_kind", "type": {"type": "enum", "name": "MatchKind", "symbols": ["UNKNOWN", "NONE", "EXACT", "ALIAS", "PREFIX"], "default": "UNKNOWN"}, "doc": "How the model was found on the rate cards; NONE: not found or nothing to price."}, {"name": "window_start", "type": {"type": "long", "logicalType": "timestamp-micros"}, "doc": "UTC start of the event\'s tumbling window, by event_time."}, {"name": "billing_period_start", "type": {"type": "long", "logicalType": "timestamp-micros"}, "doc": "UTC start of the billing period, inclusive."}, {"name": "billing_period_end", "type": {"type": "long", "logicalType": "timestamp-micros"}, "doc": "UTC end of the billing period, exclusive."}, {"name": "charge_category", "type": {"type": "enum", "name": "ChargeCategory", "symbols": ["UNKNOWN", "USAGE", "PURCHASE", "CREDIT", "ADJUSTMENT"], "default": "UNKNOWN"}, "doc": "FOCUS ChargeCategory."}, {"name": "charge_class", "type": ["null", "string"], "default": null, "doc": "CORRECTION for an entry about a closed period; null otherwise.", "arrow": "dictionary"}, {"name": "billing_currency", "type": ["null", "string"], "default": null, "doc": "Currency of the costs; null: nothing was priced.", "arrow": "dictionary"}, {"name": "list_cost", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}], "default": null, "doc": "Sum of the entries\' list_cost; null: UNRATED."}, {"name": "contracted_cost", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}], "default": null, "doc": "Sum of the entries\' contracted_cost; null: UNRATED."}, {"name": "effective_cost", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}], "default": null, "doc": "contracted_cost with commitments spread; equals it here; null: UNRATED."}, {"name": "billed_cost", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}], "default": null, "doc": "What the invoice asks for; equals contracted_cost until the period closes; null: UNRATED."}, {"name": "governance_sequence", "type": "long", "doc": "Sequence number of the newest governance fact visible to the event; -1: none."}, {"name": "entries", "type": {"type": "array", "items": {"type": "record", "name": "ChargeEntry", "doc": "One component of a charge at the finest grain (spec/rating.md 1).", "fields": [{"name": "entry_kind", "type": {"type": "enum", "name": "EntryKind", "symbols": ["UNKNOWN", "UNIT"], "default": "UNKNOWN"}, "doc": "Which rule made the entry."}, {"name": "sku_id", "type": "string", "doc": "The thing sold.", "arrow": "dictionary"}, {"name": "sku_price_id", "type": "string", "doc": "Price point of the SKU: sku_id[/variant]/tier.", "arrow": "dictionary"}, {"name": "rate_card_id", "type": "string", "doc": "Rate card that priced it.", "arrow": "dictionary"}, {"name": "rate_card_version", "type": "int", "doc": "Version of that card."}, {"name": "leaf", "type": "string", "doc": "Token leaf or quantity that was priced.", "arrow": "dictionary"}, {"name": "consumed_quantity", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}, "doc": "What was measured, in consumed_unit; times sample_weight."}, {"name": "consumed_unit", "type": "string", "doc": "Unit of consumed_quantity, FOCUS unit format.", "arrow": "dictionary"}, {"name": "pricing_quantity", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}, "doc": "consumed_quantity in pricing_unit, rounded to 12 decimals."}, {"name": "pricing_unit", "type": "string", "doc": "What the price is for, FOCUS unit format.", "arrow": "dictionary"}, {"name": "list_unit_price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 18}, "doc": "Price of one pricing_unit by the default rate, in the pricing currency; the contracted one where there is no default rate."}, {"name": "contracted_unit_price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 18}, "doc": "Price of one pricing_unit that holds for the account, in the pricing currency."}, {"name": "list_cost", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}, "doc": "list_unit_price x quantity in billing_currency, rounded once."}, {"name": "contracted_cost", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}, "doc": "contracted_unit_price x quantity in billing_currency, rounded once."}]}}, "doc": "Components of the charge in the order of spec/rating.md 6; empty: UNRATED or nothing to price."}, {"name": "event_id", "type": "string", "doc": "Identity of the event within (billing_account_id, source); stable over retries. Not empty."}, {"name": "source", "type": "string", "doc": "The producer, e.g. a gateway or a replayed file. Not empty.", "arrow": "dictionary"}, {"name": "billing_account_id", "type": "string", "doc": "Who receives the invoice; also the Kafka key. Not empty.", "arrow": "dictionary"}, {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}, "doc": "UTC instant at which a point event happened; for an interval event its start."}, {"name": "provider_name", "type": "string", "doc": "OpenTelemetry gen_ai.provider.name, or the house name of a shared service. Not empty.", "arrow": "dictionary"}, {"name": "request_model", "type": "string", "doc": "The model asked for; for usage without a model the resource class. Not empty.", "arrow": "dictionary"}, {"name": "operation_name", "type": "string", "doc": "OpenTelemetry gen_ai.operation.name, e.g. chat, embeddings, training. Not empty.", "arrow": "dictionary"}, {"name": "event_kind", "type": {"type": "enum", "name": "EventKind", "symbols": ["UNKNOWN", "USAGE", "AMEND", "CANCEL", "RERATE", "PERIOD_CLOSE"], "default": "UNKNOWN"}, "doc": "What the record means; RERATE and PERIOD_CLOSE are control records."}, {"name": "charge_period_end", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}], "default": null, "doc": "UTC, open end of an interval event, later than event_time; null: a point event."}, {"name": "sub_account_id", "type": ["null", "string"], "default": null, "doc": "Part of the billing account; null: none.", "arrow": "dictionary"}, {"name": "team", "type": ["null", "string"], "default": null, "doc": "Owning team; null: not said.", "arrow": "dictionary"}, {"name": "project", "type": ["null", "string"], "default": null, "doc": "Owning project; null: not said.", "arrow": "dictionary"}, {"name": "environment", "type": ["null", "string"], "default": null, "doc": "e.g. production, staging; null: not said.", "arrow": "dictionary"}, {"name": "cost_center", "type": ["null", "string"], "default": null, "doc": "Finance\'s cost center; null: not said.", "arrow": "dictionary"}, {"name": "initiative", "type": ["null", "string"], "default": null, "doc": "Business initiative; null: not said.", "arrow": "dictionary"}, {"name": "experiment_id", "type": ["null", "string"], "default": null, "doc": "Experiment the usage belongs to; null: none.", "arrow": "dictionary"}, {"name": "feature", "type": ["null", "string"], "default": null, "doc": "Product feature that caused the usage; null: not said.", "arrow": "dictionary"}, {"name": "customer_id", "type": ["null", "string"], "default": null, "doc": "The user\'s own customer, opaque; null: not said."}, {"name": "user_intent", "type": ["null", "string"], "default": null, "doc": "Why the call was made, a class and not text; null: not said.", "arrow": "dictionary"}, {"name": "principal_id", "type": ["null", "string"], "default": null, "doc": "Opaque id of the caller, no mail address; null: not said."}, {"name": "credential_id", "type": ["null", "string"], "default": null, "doc": "Opaque id of the key used; null: not said."}, {"name": "service_name", "type": ["null", "string"], "default": null, "doc": "Calling service; null: not said.", "arrow": "dictionary"}, {"name": "resource_id", "type": ["null", "string"], "default": null, "doc": "Endpoint, job or machine used; null: not said.", "arrow": "dictionary"}, {"name": "commitment_id", "type": ["null", "string"], "default": null, "doc": "Reservation or commitment named by the request; null: none.", "arrow": "dictionary"}, {"name": "deployment", "type": ["null", "string"], "default": null, "doc": "Model deployment; null: not said.", "arrow": "dictionary"}, {"name": "model_version", "type": ["null", "string"], "default": null, "doc": "Version of the model; null: not said.", "arrow": "dictionary"}, {"name": "response_model", "type": ["null", "string"], "default": null, "doc": "Model that answered; null: the requested one.", "arrow": "dictionary"}, {"name": "region", "type": ["null", "string"], "default": null, "doc": "Region that served; null: global or unknown.", "arrow": "dictionary"}, {"name": "accelerator", "type": ["null", "string"], "default": null, "doc": "Accelerator class, e.g. h100; null: none.", "arrow": "dictionary"}, {"name": "service_tier", "type": ["null", "string"], "default": null, "doc": "Tier the provider says it served: standard, batch, flex, priority; null: not said.", "arrow": "dictionary"}, {"name": "accuracy_class", "type": ["null", "string"], "default": null, "doc": "Accuracy class asked for; null: not said.", "arrow": "dictionary"}, {"name": "latency_class", "type": ["null", "string"], "default": null, "doc": "Latency class asked for; null: not said.", "arrow": "dictionary"}, {"name": "criticality", "type": ["null", "string"], "default": null, "doc": "Criticality of the workload; null: not said.", "arrow": "dictionary"}, {"name": "run_id", "type": ["null", "string"], "default": null, "doc": "Run or job id; null: none."}, {"name": "request_id", "type": ["null", "string"], "default": null, "doc": "Provider\'s request id; null: none."}, {"name": "trace_id", "type": ["null", "string"], "default": null, "doc": "W3C trace id; null: none."}, {"name": "error_type", "type": ["null", "string"], "default": null, "doc": "OpenTelemetry error.type; null: no error.", "arrow": "dictionary"}, {"name": "amends_event_id", "type": ["null", "string"], "default": null, "doc": "event_id of the event that this one amends, cancels or re-rates; null: none."}, {"name": "reported_cost_currency", "type": ["null", "string"], "default": null, "doc": "Currency of reported_cost_picos; null: the rate\'s currency.", "arrow": "dictionary"}, {"name": "input_tokens", "type": "long", "doc": "Tokens: prompt text read without a cache (INCLUSIVE: all prompt tokens)."}, {"name": "cache_read_input_tokens", "type": "long", "doc": "Tokens read from a cache."}, {"name": "cache_write_input_tokens", "type": "long", "doc": "Tokens written to a cache for 5 minutes or an unnamed time."}, {"name": "cache_write_1h_input_tokens", "type": "long", "doc": "Tokens written to a cache for an hour."}, {"name": "output_tokens", "type": "long", "doc": "Tokens of the answer (INCLUSIVE: all generated tokens)."}, {"name": "reasoning_output_tokens", "type": "long", "doc": "Tokens of reasoning."}, {"name": "input_audio_tokens", "type": "long", "doc": "Audio prompt tokens."}, {"name": "output_audio_tokens", "type": "long", "doc": "Audio answer tokens."}, {"name": "cache_read_audio_tokens", "type": "long", "doc": "Cached audio prompt tokens."}, {"name": "input_image_tokens", "type": "long", "doc": "Image prompt tokens."}, {"name": "output_image_tokens", "type": "long", "doc": "Image answer tokens."}, {"name": "requests", "type": "long", "doc": "Requests that this event stands for."}, {"name": "gpu_ms", "type": "long", "doc": "Devices x milliseconds of accelerators held."}, {"name": "cpu_ms", "type": "long", "doc": "Cores x milliseconds held."}, {"name": "memory_mib_s", "type": "long", "doc": "MiB x seconds of memory held."}, {"name": "storage_mib_s", "type": "long", "doc": "MiB x seconds of storage held."}, {"name": "io_bytes", "type": "long", "doc": "Bytes read and written."}, {"name": "extra_quantities", "type": {"type": "map", "values": "long"}, "doc": "Other quantities by name, in millionths of the unit (spec/rating.md 6)."}, {"name": "token_convention", "type": {"type": "enum", "name": "TokenConvention", "symbols": ["UNKNOWN", "DISJOINT", "INCLUSIVE"], "default": "UNKNOWN"}, "doc": "Whether the token counts are disjoint leaves or include their parts."}, {"name": "quantity_source", "type": {"type": "enum", "name": "QuantitySource", "symbols": ["UNKNOWN", "MEASURED", "ESTIMATED"], "default": "UNKNOWN"}, "doc": "How the quantities are known."}, {"name": "sample_weight", "type": "long", "doc": "This event stands for so many of its kind; >= 1."}, {"name": "reported_cost_picos", "type": ["null", "long"], "default": null, "doc": "Cost that the provider reported, in 1e-12 of the currency; null: none reported."}, {"name": "duration_ms", "type": ["null", "long"], "default": null, "doc": "Milliseconds from request to last byte; null: not measured."}, {"name": "time_to_first_token_ms", "type": ["null", "long"], "default": null, "doc": "Milliseconds from request to first token; null: not measured."}, {"name": "attempt", "type": ["null", "long"], "default": null, "doc": "Number of this attempt, from 1; null: not said."}, {"name": "status", "type": {"type": "enum", "name": "Status", "symbols": ["UNKNOWN", "OK", "ERROR", "CANCELLED", "PARTIAL"], "default": "UNKNOWN"}, "doc": "OK, ERROR (no usable answer), CANCELLED (by the caller) or PARTIAL."}, {"name": "quality_score", "type": ["null", "double"], "default": null, "doc": "Score of the answer\'s quality, finite; null: not judged. Never used for money."}, {"name": "tuning", "type": {"type": "map", "values": "string"}, "doc": "Parameters of the call, e.g. temperature."}, {"name": "labels", "type": {"type": "map", "values": "string"}, "doc": "Free labels of the owner."}]}'
 COST_ROLLUP_SCHEMA: Final = '{"type": "record", "name": "CostRollup", "namespace": "chargeline.events", "doc": "One pane: what a commit unit added to a window of a group. A delta: sums over panes are right at every moment.", "fields": [{"name": "billing_account_id", "type": "string", "doc": "Who receives the invoice.", "arrow": "dictionary"}, {"name": "sub_account_id", "type": ["null", "string"], "default": null, "doc": "Part of the billing account; null: none.", "arrow": "dictionary"}, {"name": "team", "type": ["null", "string"], "default": null, "doc": "Owning team; null: not said.", "arrow": "dictionary"}, {"name": "project", "type": ["null", "string"], "default": null, "doc": "Owning project; null: not said.", "arrow": "dictionary"}, {"name": "environment", "type": ["null", "string"], "default": null, "doc": "e.g. production, staging; null: not said.", "arrow": "dictionary"}, {"name": "feature", "type": ["null", "string"], "default": null, "doc": "Product feature that caused the usage; null: not said.", "arrow": "dictionary"}, {"name": "experiment_id", "type": ["null", "string"], "default": null, "doc": "Experiment the usage belongs to; null: none.", "arrow": "dictionary"}, {"name": "deployment", "type": ["null", "string"], "default": null, "doc": "Model deployment; null: not said.", "arrow": "dictionary"}, {"name": "request_model", "type": "string", "doc": "The model asked for, or the resource class.", "arrow": "dictionary"}, {"name": "sku_id", "type": ["null", "string"], "default": null, "doc": "The thing sold; null: events without entries (UNRATED or nothing to price).", "arrow": "dictionary"}, {"name": "billing_currency", "type": ["null", "string"], "default": null, "doc": "Currency of the costs; null: nothing was priced.", "arrow": "dictionary"}, {"name": "window_start", "type": {"type": "long", "logicalType": "timestamp-micros"}, "doc": "UTC start of the window, inclusive, by event_time."}, {"name": "window_end", "type": {"type": "long", "logicalType": "timestamp-micros"}, "doc": "UTC end of the window, exclusive."}, {"name": "pane", "type": {"type": "enum", "name": "Pane", "symbols": ["UNKNOWN", "EARLY", "LATE"], "default": "UNKNOWN"}, "doc": "EARLY: the window was open at the unit\'s start by the partition\'s watermark; LATE: it was not."}, {"name": "billed_cost", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}, "doc": "Sum over the pane, in billing_currency."}, {"name": "list_cost", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}, "doc": "Sum over the pane, in billing_currency."}, {"name": "consumed_quantity", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}, "doc": "Sum over the pane, in the SKU\'s consumed unit."}, {"name": "event_count", "type": "long", "doc": "Events; each is counted once, in the pane of its first entry."}, {"name": "error_count", "type": "long", "doc": "Events of event_count with status ERROR."}, {"name": "unrated_count", "type": "long", "doc": "Events of event_count that are UNRATED."}, {"name": "source_partition", "type": "int", "doc": "Partition of usage-events."}, {"name": "unit_end_offset", "type": "long", "doc": "Next offset after the commit unit that emitted the pane."}, {"name": "pane_index", "type": "int", "doc": "Number of the pane in its unit and partition, from 0; (source_partition, unit_end_offset, pane_index) names it for ever."}, {"name": "watermark", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}], "default": null, "doc": "Watermark of the partition after the unit: max event_time - bound; null: no accepted event yet."}]}'
@@ -16,6 +17,16 @@ SCHEMAS: Final[dict[str, str]] = {
     'governance_record': GOVERNANCE_RECORD_SCHEMA,
     'performance_rollup': PERFORMANCE_ROLLUP_SCHEMA,
     'usage_event': USAGE_EVENT_SCHEMA,
+}
+
+# Hex sha256 of each schema's parsing canonical form: what is on the wire, without words about it.
+FINGERPRINTS: Final[dict[str, str]] = {
+    'charge': '0344a3f6ff0878f1b02cb9201e531bc25585b8b368510c118d3ca8d513c39d12',
+    'cost_rollup': 'd2fdcbd788b37a3396d7d536a521ad0452a08d25ddedc06aa4175bc5308a9985',
+    'dead_letter': '62f729c229df4de309a43ca6b873e9cdd115a94a1afec55a8905aabe8b1fce30',
+    'governance_record': '42db16346fd07b87320f4ef73d5eec58b012016355fc569bd27eaa190aded25b',
+    'performance_rollup': 'd1bf63d22d6e7649955a6f122e957d7a9ba276d9b0b5b7e5d72b4debb7e2c27a',
+    'usage_event': 'fffa732bfbfbb8db4bd86366404746cd2b901b54c05c4fbcc198c8818c737730',
 }
 
 # ClickHouse columns of each table, in the order of the schema.
@@ -204,3 +215,278 @@ TOPICS: Final[dict[str, dict[str, Any]]] = {
     'usage-events-dlq': {'topic': 'usage-events-dlq', 'record': 'DeadLetter', 'encoding': 'original-bytes', 'key': None, 'partitions': 'input', 'config': {'retention.ms': 2592000000, 'max.message.bytes': 8454144, 'message.timestamp.type': 'LogAppendTime', 'cleanup.policy': 'delete'}, 'producers': ['pricer'], 'consumers': ['sink', 'dlq'], 'compatibility': 'BACKWARD_TRANSITIVE', 'owner': 'platform', 'dead_letter_topic': None},
     'usage-events': {'topic': 'usage-events', 'record': 'UsageEvent', 'encoding': 'confluent-avro', 'key': 'billing_account_id', 'partitions': 'input', 'config': {'retention.ms': 2592000000, 'max.message.bytes': 8388608, 'message.timestamp.type': 'LogAppendTime', 'cleanup.policy': 'delete'}, 'producers': ['sdk', 'replay', 'generate'], 'consumers': ['pricer', 'verify'], 'compatibility': 'BACKWARD_TRANSITIVE', 'owner': 'platform', 'dead_letter_topic': 'usage-events-dlq'},
 }
+
+
+class ChargeEntry(TypedDict):
+    entry_kind: str
+    sku_id: str
+    sku_price_id: str
+    rate_card_id: str
+    rate_card_version: int
+    leaf: str
+    consumed_quantity: Decimal
+    consumed_unit: str
+    pricing_quantity: Decimal
+    pricing_unit: str
+    list_unit_price: Decimal
+    contracted_unit_price: Decimal
+    list_cost: Decimal
+    contracted_cost: Decimal
+
+
+class Charge(TypedDict):
+    source_partition: int
+    source_offset: int
+    source_index: int
+    append_time: int
+    identity_hash: bytes
+    content_hash: bytes
+    outcome: str
+    reason: str | None
+    match_kind: str
+    window_start: int
+    billing_period_start: int
+    billing_period_end: int
+    charge_category: str
+    charge_class: str | None
+    billing_currency: str | None
+    list_cost: Decimal | None
+    contracted_cost: Decimal | None
+    effective_cost: Decimal | None
+    billed_cost: Decimal | None
+    governance_sequence: int
+    entries: list[ChargeEntry]
+    event_id: str
+    source: str
+    billing_account_id: str
+    event_time: int
+    provider_name: str
+    request_model: str
+    operation_name: str
+    event_kind: str
+    charge_period_end: int | None
+    sub_account_id: str | None
+    team: str | None
+    project: str | None
+    environment: str | None
+    cost_center: str | None
+    initiative: str | None
+    experiment_id: str | None
+    feature: str | None
+    customer_id: str | None
+    user_intent: str | None
+    principal_id: str | None
+    credential_id: str | None
+    service_name: str | None
+    resource_id: str | None
+    commitment_id: str | None
+    deployment: str | None
+    model_version: str | None
+    response_model: str | None
+    region: str | None
+    accelerator: str | None
+    service_tier: str | None
+    accuracy_class: str | None
+    latency_class: str | None
+    criticality: str | None
+    run_id: str | None
+    request_id: str | None
+    trace_id: str | None
+    error_type: str | None
+    amends_event_id: str | None
+    reported_cost_currency: str | None
+    input_tokens: int
+    cache_read_input_tokens: int
+    cache_write_input_tokens: int
+    cache_write_1h_input_tokens: int
+    output_tokens: int
+    reasoning_output_tokens: int
+    input_audio_tokens: int
+    output_audio_tokens: int
+    cache_read_audio_tokens: int
+    input_image_tokens: int
+    output_image_tokens: int
+    requests: int
+    gpu_ms: int
+    cpu_ms: int
+    memory_mib_s: int
+    storage_mib_s: int
+    io_bytes: int
+    extra_quantities: dict[str, int]
+    token_convention: str
+    quantity_source: str
+    sample_weight: int
+    reported_cost_picos: int | None
+    duration_ms: int | None
+    time_to_first_token_ms: int | None
+    attempt: int | None
+    status: str
+    quality_score: float | None
+    tuning: dict[str, str]
+    labels: dict[str, str]
+
+
+class CostRollup(TypedDict):
+    billing_account_id: str
+    sub_account_id: str | None
+    team: str | None
+    project: str | None
+    environment: str | None
+    feature: str | None
+    experiment_id: str | None
+    deployment: str | None
+    request_model: str
+    sku_id: str | None
+    billing_currency: str | None
+    window_start: int
+    window_end: int
+    pane: str
+    billed_cost: Decimal
+    list_cost: Decimal
+    consumed_quantity: Decimal
+    event_count: int
+    error_count: int
+    unrated_count: int
+    source_partition: int
+    unit_end_offset: int
+    pane_index: int
+    watermark: int | None
+
+
+class DeadLetter(TypedDict):
+    code: str
+    reason: str
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    schema_id: int | None
+    append_time: int
+    original_length: int | None
+    original_sha256: str | None
+
+
+class InputTopicCreated(TypedDict):
+    topic: str
+    partitions: int
+    partitioner: str
+
+
+class RateCardPublished(TypedDict):
+    rate_card_id: str
+    rate_card_version: int
+    card: str
+
+
+class GovernanceRecord(TypedDict):
+    sequence: int
+    previous_hash: str
+    author: str
+    fact: InputTopicCreated | RateCardPublished
+
+
+class HistogramBucket(TypedDict):
+    bucket: int
+    count: int
+
+
+class PerformanceRollup(TypedDict):
+    billing_account_id: str
+    sub_account_id: str | None
+    team: str | None
+    project: str | None
+    environment: str | None
+    feature: str | None
+    experiment_id: str | None
+    deployment: str | None
+    request_model: str
+    window_start: int
+    window_end: int
+    pane: str
+    event_count: int
+    request_count: int
+    error_count: int
+    cancelled_count: int
+    partial_count: int
+    retry_count: int
+    input_tokens: int
+    cache_read_tokens: int
+    output_tokens: int
+    duration_ms_sum: int
+    duration_ms_histogram: list[HistogramBucket]
+    time_to_first_token_ms_sum: int
+    time_to_first_token_ms_histogram: list[HistogramBucket]
+    source_partition: int
+    unit_end_offset: int
+    pane_index: int
+    watermark: int | None
+
+
+class UsageEvent(TypedDict):
+    event_id: str
+    source: str
+    billing_account_id: str
+    event_time: int
+    provider_name: str
+    request_model: str
+    operation_name: str
+    event_kind: str
+    charge_period_end: int | None
+    sub_account_id: str | None
+    team: str | None
+    project: str | None
+    environment: str | None
+    cost_center: str | None
+    initiative: str | None
+    experiment_id: str | None
+    feature: str | None
+    customer_id: str | None
+    user_intent: str | None
+    principal_id: str | None
+    credential_id: str | None
+    service_name: str | None
+    resource_id: str | None
+    commitment_id: str | None
+    deployment: str | None
+    model_version: str | None
+    response_model: str | None
+    region: str | None
+    accelerator: str | None
+    service_tier: str | None
+    accuracy_class: str | None
+    latency_class: str | None
+    criticality: str | None
+    run_id: str | None
+    request_id: str | None
+    trace_id: str | None
+    error_type: str | None
+    amends_event_id: str | None
+    reported_cost_currency: str | None
+    input_tokens: int
+    cache_read_input_tokens: int
+    cache_write_input_tokens: int
+    cache_write_1h_input_tokens: int
+    output_tokens: int
+    reasoning_output_tokens: int
+    input_audio_tokens: int
+    output_audio_tokens: int
+    cache_read_audio_tokens: int
+    input_image_tokens: int
+    output_image_tokens: int
+    requests: int
+    gpu_ms: int
+    cpu_ms: int
+    memory_mib_s: int
+    storage_mib_s: int
+    io_bytes: int
+    extra_quantities: dict[str, int]
+    token_convention: str
+    quantity_source: str
+    sample_weight: int
+    reported_cost_picos: int | None
+    duration_ms: int | None
+    time_to_first_token_ms: int | None
+    attempt: int | None
+    status: str
+    quality_score: float | None
+    tuning: dict[str, str]
+    labels: dict[str, str]

@@ -1,0 +1,118 @@
+"""What every state store keeps, the fake and the real Redis alike."""
+
+import time
+
+import pytest
+
+from chargeline.adapters.memory import MemoryStateStore
+from chargeline.adapters.redis_state import RedisStateStore
+from chargeline.domain.errors import StateIncomplete, TransientError
+from chargeline.embedded.servers import Ports, Secrets, free_ports, redis_server
+from chargeline.embedded.supervisor import Supervised
+from chargeline.ports import ApplyOutcome, Segment, StateDelta, StateHead
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory):
+    """A real Redis of its own; it ends with the module."""
+    data = tmp_path_factory.mktemp("redis")
+    ports: Ports = free_ports()
+    server = Supervised(redis_server(data, ports, Secrets("secret", "", "")), data)
+    server.start()
+    deadline = time.monotonic() + 20
+    while not server.server.is_ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield server.server.address
+    server.stop()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request):
+    if request.param == "memory":
+        yield MemoryStateStore()
+        return
+    real = RedisStateStore(request.getfixturevalue("redis"), username="chargeline", password="secret")
+    real._redis.flushall()
+    yield real
+    real.close()
+
+
+def delta(start, end, identities=b"", *, live=None, watermark=None):
+    return StateDelta(start, end, end * 2, identities, 1000 + end, live or {}, 60, watermark)
+
+
+def identities(store, partition=0):
+    return b"".join(segment.identities for segment in store.segments(partition))
+
+
+def test_nothing_is_stored_before_a_snapshot_and_a_unit_is_behind(store):
+    assert store.head(0) is None
+    assert store.apply(0, delta(0, 5)) is ApplyOutcome.BEHIND
+    assert store.head(0) is None
+
+
+def test_a_unit_is_applied_once_and_only_where_the_last_one_ended(store):
+    store.replace(0, StateHead(0, 0), [], {})
+    unit = delta(0, 5, b"a" * 24, watermark=-7)
+    assert store.apply(0, unit) is ApplyOutcome.APPLIED
+    assert store.apply(0, unit) is ApplyOutcome.AHEAD
+    assert store.apply(0, delta(9, 12, b"b" * 24)) is ApplyOutcome.BEHIND
+    assert store.head(0) == StateHead(5, 10, -7)
+    assert identities(store) == b"a" * 24
+
+
+def test_identities_come_back_in_the_order_of_the_log(store):
+    store.replace(0, StateHead(0, 0), [], {})
+    for number in range(20):
+        blob = bytes([number]) * 24
+        assert store.apply(0, delta(number, number + 1, blob)) is ApplyOutcome.APPLIED
+    assert identities(store) == b"".join(bytes([number]) * 24 for number in range(20))
+
+
+def test_partitions_do_not_touch_each_other(store):
+    store.replace(0, StateHead(0, 0), [], {})
+    store.replace(1, StateHead(0, 0), [], {})
+    store.apply(0, delta(0, 5, b"a" * 24))
+    assert store.head(1) == StateHead(0, 0)
+    assert identities(store, 1) == b""
+
+
+def test_a_snapshot_takes_the_place_of_everything(store):
+    store.replace(0, StateHead(0, 0), [], {})
+    store.apply(0, delta(0, 5, b"a" * 24, live={60: b"old"}))
+    store.replace(0, StateHead(9, 18, 3), [Segment(0, b"c" * 48, 77)], {120: b"new"})
+    assert store.head(0) == StateHead(9, 18, 3)
+    assert identities(store) == b"c" * 48
+    assert store.live(0)[120] == b"new"
+    assert store.apply(0, delta(9, 10, b"d" * 24)) is ApplyOutcome.APPLIED
+    assert identities(store) == b"c" * 48 + b"d" * 24
+
+
+def test_live_windows_are_replaced_as_a_whole(store):
+    store.replace(0, StateHead(0, 0), [], {})
+    store.apply(0, delta(0, 1, live={60: b"one", 120: b"two"}))
+    store.apply(0, delta(1, 2, live={60: b"more"}))
+    assert store.live(0) == {60: b"more", 120: b"two"}
+
+
+def test_segments_beyond_the_horizon_are_dropped_and_the_others_are_not(store):
+    segments = [Segment(0, b"a" * 24, 100), Segment(1, b"b" * 24, 200)]
+    store.replace(0, StateHead(5, 5), segments, {})
+    store.drop_segments(0, 150)
+    assert identities(store) == b"b" * 24
+
+
+def test_a_damaged_segment_is_told_and_not_taken(redis):
+    real = RedisStateStore(redis, username="chargeline", password="secret")
+    real.replace(3, StateHead(5, 5), [Segment(0, b"a" * 48, 100)], {})
+    real._redis.set("{usage-events:3}:ids:0", b"a" * 24)
+    with pytest.raises(StateIncomplete):
+        list(real.segments(3))
+    real.close()
+
+
+def test_a_store_that_is_away_is_transient():
+    away = RedisStateStore("redis://127.0.0.1:1/0")
+    with pytest.raises(TransientError):
+        away.head(0)
