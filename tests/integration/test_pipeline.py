@@ -1,6 +1,7 @@
 """The whole path on real servers: what went in is charged exactly once, whatever dies on the way."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -62,6 +63,16 @@ def test_the_azure_trace_costs_what_it_must_however_often_it_is_replayed(stack, 
     found = rows(stack, "SELECT count() AS n, sum(input_tokens) AS i, sum(output_tokens) AS o, sum(billed_cost) AS b "
                         "FROM charges WHERE billing_account_id = 'azure'")  # fmt: skip
     assert found == [{"n": 19_366, "i": 22_361_870, "o": 4_088_665, "b": "96.791325"}]
+
+
+def test_the_published_example_is_charged_with_disjoint_quantities(stack):
+    subprocess.run([sys.executable, "examples/publish.py"], check=True, capture_output=True,
+                   env=os.environ | {"CHARGELINE_DATA_DIR": str(stack)})  # fmt: skip
+    sql = ("SELECT input_tokens AS i, cache_read_input_tokens AS c, output_tokens AS o, billed_cost AS b FROM charges "
+           "WHERE source = 'example'")  # fmt: skip
+    wait_until(lambda: rows(stack, sql), "the example is stored")
+    # 300 * 2.50 + 512 * 1.25 + 96 * 10.00, in millionths
+    assert rows(stack, sql)[0] == {"i": 300, "c": 512, "o": 96, "b": "0.00235"}
 
 
 def test_status_names_every_process_and_doctor_finds_nothing_wrong(stack):
