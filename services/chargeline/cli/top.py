@@ -53,19 +53,17 @@ def top(
 
 
 def _rows(store: RedisStateStore, partitions: int, windows: int, limit: int) -> list[dict[str, Any]]:
-    totals = LiveTotals(None)
+    totals = LiveTotals()
     for partition in range(partitions):
         totals = totals.plus(LiveTotals.from_blobs(store.live(partition)))
-    frame = totals.frame
-    if frame is None:
+    recent = totals.frame(windows)
+    if recent is None:
         return []
-    newest = frame["window_start"].unique().sort(descending=True).head(windows)
-    recent = frame.filter(pl.col("window_start").is_in(newest.implode()))
     grouped = recent.group_by("team", "request_model", "billing_currency").agg(
         pl.col("billed_cost", "event_count", "error_count", "unrated_count").sum()
     )
     grouped = grouped.sort("billed_cost", "event_count", descending=True).head(limit)
-    minutes = len(newest)
+    minutes = recent["window_start"].n_unique()
     rows = grouped.to_dicts()
     for row in rows:
         row["cost_per_minute"] = row["billed_cost"] / minutes

@@ -3,61 +3,66 @@
 A projection for `chargeline top` and gateways, never a source; it expires.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import polars as pl
 import pyarrow as pa
 
-from chargeline.wire.arrow_messages import decode, encode
+from chargeline.wire.arrow_messages import decode, encode_whole
 
-KEYS = ["window_start", "billing_account_id", "team", "request_model", "billing_currency"]
+KEYS = ["billing_account_id", "team", "request_model", "billing_currency"]
 SUMS = ["billed_cost", "event_count", "error_count", "unrated_count"]
 _WINDOWS_MAX = 120  # of a partition: two hours of one-minute windows
 
 
 @dataclass(frozen=True)
 class LiveTotals:
-    """Totals by `KEYS`; None: none yet."""
+    """Totals by `KEYS` of each window, by its start; a unit touches few windows, so only those are added up."""
 
-    frame: pl.DataFrame | None
+    windows: Mapping[datetime, pl.DataFrame] = field(default_factory=dict)
 
     @classmethod
     def of(cls, cost_rollups: pa.Table | None) -> "LiveTotals":
+        """What the panes of one unit add."""
         if cost_rollups is None:
-            return cls(None)
-        frame = pl.from_arrow(cost_rollups.select([*KEYS, *SUMS]))
+            return cls()
+        frame = pl.from_arrow(cost_rollups.select(["window_start", *KEYS, *SUMS]))
         assert isinstance(frame, pl.DataFrame)
-        texts = [pl.col(name).cast(pl.String) for name in KEYS[1:]]
-        return cls(frame.with_columns(texts).group_by(KEYS).agg(pl.col(SUMS).sum()))
+        frame = frame.with_columns(pl.col(name).cast(pl.String) for name in KEYS)
+        sums = frame.group_by("window_start", *KEYS).agg(pl.col(SUMS).sum())
+        return cls({key[0]: part for key, part in sums.partition_by("window_start", as_dict=True).items()})
 
     def plus(self, other: "LiveTotals") -> "LiveTotals":
         """Both together, with the newest windows only."""
-        frames = [each.frame for each in (self, other) if each.frame is not None]
-        if not frames:
-            return self
-        frame = pl.concat(frames).group_by(KEYS).agg(pl.col(SUMS).sum())
-        newest = frame["window_start"].unique().sort(descending=True).head(_WINDOWS_MAX)
-        return LiveTotals(frame.filter(pl.col("window_start").is_in(newest.implode())))
+        joined = dict(self.windows)
+        for start, frame in other.windows.items():
+            known = joined.get(start)
+            joined[start] = frame if known is None else _sum(pl.concat([known, frame]))
+        return LiveTotals({start: joined[start] for start in sorted(joined)[-_WINDOWS_MAX:]})
 
     def blobs(self, touched: "LiveTotals") -> dict[int, bytes]:
         """The whole blob of each window that `touched` has, by window start in microseconds."""
-        if self.frame is None or touched.frame is None:
-            return {}
-        windows = touched.frame["window_start"].unique()
-        frame = self.frame.filter(pl.col("window_start").is_in(windows.implode()))
-        parts = frame.partition_by("window_start", as_dict=True)
-        return {int(key[0].timestamp() * 1_000_000): encode(_table(part))[0] for key, part in parts.items()}
+        kept = [start for start in touched.windows if start in self.windows]
+        return {int(start.timestamp()) * 1_000_000: encode_whole(_table(self.windows[start])) for start in kept}
 
     @classmethod
-    def from_blobs(cls, blobs: "dict[int, bytes]") -> "LiveTotals":
-        tables = [pl.from_arrow(decode(blob)) for blob in blobs.values()]
-        frames = [table for table in tables if isinstance(table, pl.DataFrame)]
-        return cls(pl.concat(frames) if frames else None)
+    def from_blobs(cls, blobs: Mapping[int, bytes]) -> "LiveTotals":
+        frames = [frame for blob in blobs.values() if isinstance(frame := pl.from_arrow(decode(blob)), pl.DataFrame)]
+        return cls({frame["window_start"][0]: frame for frame in frames if len(frame)})
+
+    def frame(self, newest: int) -> pl.DataFrame | None:
+        """All rows of the newest windows; None: there are none."""
+        starts = sorted(self.windows)[-newest:]
+        return pl.concat([self.windows[start] for start in starts]) if starts else None
+
+
+def _sum(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.group_by("window_start", *KEYS).agg(pl.col(SUMS).sum())
 
 
 def _table(frame: pl.DataFrame) -> pa.Table:
     table = frame.to_arrow()
-    text = [
-        pa.field(name, pa.string()) if name in KEYS[1:] else table.schema.field(name) for name in table.column_names
-    ]
-    return table.cast(pa.schema(text))
+    fields = [pa.field(name, pa.string()) if name in KEYS else table.schema.field(name) for name in table.column_names]
+    return table.cast(pa.schema(fields))

@@ -33,7 +33,7 @@ class PartitionState:
     watermark: int | None = None
     last_append_time: int = 0
     identities: Identities = field(default_factory=Identities)
-    live: LiveTotals = field(default_factory=lambda: LiveTotals(None))
+    live: LiveTotals = field(default_factory=LiveTotals)
     marks: deque[tuple[int, int]] = field(default_factory=deque)  # (next_offset, append time) about once an hour
 
     def apply(self, header: UnitHeader, keys: Keys, live: LiveTotals, charges_next_offset: int) -> None:
@@ -148,7 +148,7 @@ class Recovery:
             keys.append(keys_of(decode(record.value or b"")))
             slices = (slices + 1) % header.slice_count
             if slices == 0:
-                state.apply(header, _joined(keys), LiveTotals(None), record.offset + 1)
+                state.apply(header, _joined(keys), LiveTotals(), record.offset + 1)
                 keys = []
         if state.next_offset != committed:
             raise Fault(

@@ -19,6 +19,11 @@ def encode(table: pa.Table) -> list[bytes]:
     return list(_slices(table.combine_chunks()))
 
 
+def encode_whole(table: pa.Table) -> bytes:
+    """One Arrow IPC stream of all rows, however large: for stores without a message limit."""
+    return _stream(table)
+
+
 def decode(value: bytes) -> pa.Table:
     """The table of one message. Raises pa.ArrowInvalid if it is none."""
     return pa.ipc.open_stream(pa.py_buffer(value)).read_all()
