@@ -28,20 +28,19 @@ def test_it_finds_what_was_added_and_nothing_else(batches):
         first = first_of_each(batch)
         seen: dict[tuple[int, int], int] = {}
         for row, pair in enumerate(pairs):
-            # Zero marks a free slot: a hash of zero is kept under one.
             expected = seen.setdefault((pair[0], pair[1]), row)
             assert first[row] == expected
         content, found = table.find(batch)
         for row, pair in enumerate(pairs):
-            assert (content[row], found[row]) == known.get((max(pair[0], 1), pair[1]), (0, -1))
+            assert (content[row], found[row]) == known.get((pair[0], pair[1]), (0, -1))
         fresh = [row for row in range(len(pairs)) if first[row] == row and found[row] < 0]
         distinct: dict[tuple[int, int], int] = {}
         for row in fresh:
-            distinct.setdefault((max(pairs[row][0], 1), pairs[row][1]), row)
+            distinct.setdefault((pairs[row][0], pairs[row][1]), row)
         rows = np.array(sorted(distinct.values()), np.int64)
         table.add(batch.take(rows))
         for row in rows.tolist():
-            known[max(pairs[row][0], 1), pairs[row][1]] = (pairs[row][2], offset + row)
+            known[pairs[row][0], pairs[row][1]] = (pairs[row][2], offset + row)
         offset += len(pairs)
     assert len(table) == len(known)
 

@@ -1,8 +1,10 @@
 """Kafka behind the ports: a group consumer, a transactional producer, a reader of ranges."""
 
+import gc
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -54,7 +56,7 @@ class KafkaLogConsumer:
                 "max.poll.interval.ms": 300_000,
                 # The next unit is fetched by the client's own threads while this one is computed.
                 "queued.min.messages": 200_000,
-                "queued.max.messages.kbytes": 65_536,
+                "queued.max.messages.kbytes": 131_072,
                 "fetch.message.max.bytes": 8_388_608 + 65_536,
                 "fetch.max.bytes": 33_554_432,
                 "fetch.wait.max.ms": 50,
@@ -81,14 +83,8 @@ class KafkaLogConsumer:
         self._consumer.subscribe([topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
 
     def poll(self, max_records: int, timeout_s: float) -> list[LogBatch]:
-        messages = self._consume(max_records, timeout_s)
-        if not messages:
-            return []
-        partitions = np.fromiter(map(Message.partition, messages), np.int64, len(messages))
-        return [
-            self._batch(partition, messages, partitions)
-            for partition in cast("list[int]", np.unique(partitions).tolist())
-        ]
+        with _uncollected():
+            return self._batches(self._consume(max_records, timeout_s))
 
     def poll_records(self, max_records: int, timeout_s: float) -> list[Record]:
         return [_record(message) for message in self._consume(max_records, timeout_s)]
@@ -152,6 +148,13 @@ class KafkaLogConsumer:
             messages = [message for message, fault in zip(messages, errors, strict=True) if fault is None]
         return messages
 
+    def _batches(self, messages: list[Message]) -> list[LogBatch]:
+        partitions = np.fromiter(map(Message.partition, messages), np.int64, len(messages))
+        return [
+            self._batch(partition, messages, partitions)
+            for partition in cast("list[int]", np.unique(partitions).tolist())
+        ]
+
     def _batch(self, partition: int, messages: list[Message], partitions: Any) -> LogBatch:
         rows = np.flatnonzero(partitions == partition)
         if len(rows) != len(messages):
@@ -166,6 +169,18 @@ class KafkaLogConsumer:
             values=list(map(Message.value, messages)),
             next_offset=int(offsets[-1]) + 1,
         )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the cycle collector: it would walk 100,000 new messages again and again, and they form no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class KafkaTransactionalProducer:

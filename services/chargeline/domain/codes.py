@@ -46,3 +46,14 @@ def combine(columns: Sequence[tuple[npt.NDArray[Any], int]], length: int) -> tup
         mixed = mixed * size + codes
         cardinality *= size
     return dense_codes(mixed)
+
+
+def stable_order(codes: Int64Array, cardinality: int) -> Int64Array:
+    """Rows in the order of their codes in [0, cardinality), equal ones as they were.
+
+    NumPy's stable sort of 16-bit numbers is a radix sort, ten times as fast as that of wider ones.
+    """
+    order = np.argsort((codes & 0xFFFF).astype(np.uint16), kind="stable")
+    for shift in range(16, max(cardinality - 1, 1).bit_length(), 16):
+        order = order[np.argsort((codes[order] >> shift).astype(np.uint16), kind="stable")]
+    return order

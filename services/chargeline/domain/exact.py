@@ -12,8 +12,8 @@ import pyarrow as pa
 
 Int64Array = npt.NDArray[np.int64]
 
-# 2**56 leaves room to add the up to 64 parts of a row, and covers the error of the float estimate of a product.
-_FITS = 2.0**56
+_FITS = 2.0**56  # far enough below 2**63 to cover the error of the float estimate of a product
+_SUM_FITS = 1 << 62
 AMOUNT_LIMIT = 10**38  # 10**26 units in 1e-12 steps: AMOUNT_OVERFLOW from here on
 _WORD = 1 << 64
 
@@ -39,25 +39,42 @@ class Exact:
     def take(self, rows: Int64Array) -> "Exact":
         if not self.large:
             return Exact(self.values[rows])
-        kept = {new: self.large[old] for new, old in enumerate(rows.tolist()) if old in self.large}
-        return Exact(self.values[rows], kept)
+        at = np.flatnonzero(np.isin(rows, np.fromiter(self.large, np.int64)))
+        return Exact(self.values[rows], {new: self.large[int(rows[new])] for new in at.tolist()})
+
+    def times(self, factor: Int64Array) -> "Exact":
+        """Row by row."""
+        result = product(self.values, factor)
+        result.large.update({row: number * int(factor[row]) for row, number in self.large.items()})
+        return result
 
     def beyond_limit(self) -> list[int]:
         """Rows whose size no stored decimal can hold."""
         return [row for row, number in self.large.items() if abs(number) >= AMOUNT_LIMIT]
 
     def sum_by(self, group: Int64Array, groups: int) -> "Exact":
-        """Sum the rows of each group; `group` is ascending and at most 64 rows share one."""
+        """Sum the rows of each group; `group` is ascending, groups may be empty."""
         sums = np.zeros(groups, np.int64)
-        if len(group):
-            starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
-            sums[group[starts]] = np.add.reduceat(self.values, starts)
         large: dict[int, int] = {}
+        if len(group):
+            starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
+            at = group[starts]
+            longest = int(np.diff(np.append(starts, len(group))).max())
+            if int(np.abs(self.values).max()) * longest < _SUM_FITS:
+                sums[at] = np.add.reduceat(self.values, starts)
+            else:
+                high = np.add.reduceat(self.values >> 32, starts)
+                low = np.add.reduceat(self.values & 0xFFFFFFFF, starts)
+                fits = np.abs(high) < _SUM_FITS >> 33
+                sums[at[fits]] = (high[fits] << 32) + low[fits]
+                wide = np.flatnonzero(~fits)
+                parts = zip(at[wide].tolist(), high[wide].tolist(), low[wide].tolist(), strict=True)
+                large = {number: (upper << 32) + lower for number, upper, lower in parts}
         for row, number in self.large.items():
-            at = int(group[row])
-            large[at] = large.get(at, int(sums[at])) + number
-        for at in large:
-            sums[at] = 0
+            place = int(group[row])
+            large[place] = large.get(place, int(sums[place])) + number
+        for place in large:
+            sums[place] = 0
         return Exact(sums, large)
 
     def decimal(self, scale: int, valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:

@@ -11,6 +11,8 @@ Int64Array = npt.NDArray[np.int64]
 UInt64Array = npt.NDArray[np.uint64]
 PADDING = 16  # bytes that must follow the last text, so that whole words can be loaded
 
+_CHUNK = 8192  # texts hashed at a time: what is worked on stays in the processor's cache
+
 _C1 = np.uint64(0x87C37B91114253D5)
 _C2 = np.uint64(0x4CF5AD432745937F)
 _TAIL = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [(1 << 64) - 1] * 9, np.uint64)
@@ -29,53 +31,69 @@ def murmur3_x64_128(
         The two halves of each hash; the digest is first and second, little-endian each.
     """
     words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
-    first = np.zeros(len(starts), np.uint64)
-    second = np.zeros(len(starts), np.uint64)
+    first, second = np.zeros(len(starts), np.uint64), np.zeros(len(starts), np.uint64)
+    for at in range(0, len(starts), _CHUNK):
+        # The longest first: those that still have a block are then always a prefix, and nothing is copied for it.
+        rows = at + np.argsort(-lengths[at : at + _CHUNK], kind="stable")
+        first[rows], second[rows] = _hash(words, starts[rows], lengths[rows])
+    return first, second
+
+
+def _hash(words: UInt64Array, starts: Int64Array, lengths: Int64Array) -> tuple[UInt64Array, UInt64Array]:
+    first, second = np.zeros(len(starts), np.uint64), np.zeros(len(starts), np.uint64)
     blocks = lengths >> 4
-    everyone = np.arange(len(starts))
-    for block in range(int(blocks.max(initial=0))):
-        # Most texts have the same number of blocks: then no subset is copied.
-        active = everyone if (blocks > block).all() else np.flatnonzero(blocks > block)
-        at = starts[active] + 16 * block
-        one, two = first[active], second[active]
+    for block in range(int(blocks[0])):
+        active = len(blocks) - int(np.searchsorted(blocks[::-1], block, "right"))
+        at = starts[:active] + 16 * block
+        one, two = first[:active], second[:active]
         one ^= _mix(words[at], _C1, 31, _C2)
-        one = (_rotate(one, 27) + two) * np.uint64(5) + np.uint64(0x52DCE729)
+        _turn(one, 27)
+        one += two
+        one *= np.uint64(5)
+        one += np.uint64(0x52DCE729)
         two ^= _mix(words[at + 8], _C2, 33, _C1)
-        two = (_rotate(two, 31) + one) * np.uint64(5) + np.uint64(0x38495AB5)
-        first[active], second[active] = one, two
+        _turn(two, 31)
+        two += one
+        two *= np.uint64(5)
+        two += np.uint64(0x38495AB5)
     rest = lengths & 15
     at = starts + (blocks << 4)
     second ^= _mix(words[at + 8] & _TAIL[np.maximum(rest - 8, 0)], _C2, 33, _C1)
     first ^= _mix(words[at] & _TAIL[rest], _C1, 31, _C2)
-    return _finish(first, second, lengths.astype(np.uint64))
+    _finish(first, second, lengths.astype(np.uint64))
+    return first, second
 
 
-def _finish(first: UInt64Array, second: UInt64Array, lengths: UInt64Array) -> tuple[UInt64Array, UInt64Array]:
+def _finish(first: UInt64Array, second: UInt64Array, lengths: UInt64Array) -> None:
     first ^= lengths
     second ^= lengths
     first += second
     second += first
-    first, second = _avalanche(first), _avalanche(second)
+    _avalanche(first)
+    _avalanche(second)
     first += second
     second += first
-    return first, second
 
 
 def _mix(words: UInt64Array, before: np.uint64, bits: int, after: np.uint64) -> UInt64Array:
-    return _rotate(words * before, bits) * after
+    words *= before
+    _turn(words, bits)
+    words *= after
+    return words
 
 
-def _rotate(words: UInt64Array, bits: int) -> UInt64Array:
-    return (words << np.uint64(bits)) | (words >> np.uint64(64 - bits))
+def _turn(words: UInt64Array, bits: int) -> None:
+    high = words << np.uint64(bits)
+    words >>= np.uint64(64 - bits)
+    words |= high
 
 
-def _avalanche(words: UInt64Array) -> UInt64Array:
+def _avalanche(words: UInt64Array) -> None:
     words ^= words >> np.uint64(33)
     words *= np.uint64(0xFF51AFD7ED558CCD)
     words ^= words >> np.uint64(33)
     words *= np.uint64(0xC4CEB9FE1A85EC53)
     words ^= words >> np.uint64(33)
-    return words
 
 
 def murmur2(data: npt.NDArray[np.uint8], starts: Int64Array, lengths: Int64Array) -> Int64Array:

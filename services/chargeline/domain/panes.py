@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 
-from chargeline.domain.codes import combine, dense_codes
-from chargeline.domain.pricing import RATED, Priced
+from chargeline.domain.codes import combine, stable_order
+from chargeline.domain.exact import Exact
+from chargeline.domain.pricing import RATED, Entries, Priced
 from chargeline.domain.rate_table import FIXED_SLOTS
 from chargeline.domain.usage import Text, UsageColumns, token_leaves
 
@@ -30,9 +30,9 @@ GROUP = (
     "deployment",
     "request_model",
 )
-LIVE_GROUP = ("billing_account_id", "team", "request_model")
 _TOKENS_MAX = 10**15  # beyond it a count is absurd: sums of performance panes are capped there, money is not
 _PICO = 12
+_MILLIONTHS = 6
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,31 @@ def group(usage: UsageColumns, window_us: int) -> Groups:
     return Groups(code, first, window * window_us, window_us)
 
 
-def cost_panes(usage: UsageColumns, priced: Priced, groups: Groups) -> pl.DataFrame:
-    """One row for each (group, window, SKU, currency), in the order in which they first appear.
+@dataclass(frozen=True)
+class Panes:
+    """n panes, numbered as their codes in the order of first appearance.
 
-    Columns: `event` (row of an event of the group), `sku_id`, `billing_currency` (null: events without entries),
-    `billed_cost`, `list_cost`, `consumed_quantity` Decimal(38, 12), `event_count`, `error_count`, `unrated_count`.
+    Attributes:
+        event: int64: an event of each pane.
+        columns: the sums, under the names of the rollup's schema.
+    """
+
+    event: Int64Array
+    columns: dict[str, Int64Array | Text | pa.Array]
+
+
+def cost_panes(usage: UsageColumns, priced: Priced, groups: Groups) -> Panes:
+    """One pane for each (group, window, SKU, currency).
+
+    Columns: `sku_id`, `billing_currency` (null: events without entries), `billed_cost`, `list_cost`,
+    `consumed_quantity` Decimal(38, 12), `event_count`, `error_count`, `unrated_count`.
     Every event is counted once, in the pane of its first entry; so the counts add up as the costs do.
     """
     entries = priced.entries
     has_entries = np.zeros(usage.length, bool)
     has_entries[entries.row] = True
     bare = np.flatnonzero(~has_entries)
-    skus = list(dict.fromkeys(point.leaf_price.sku_id for point in entries.points))
-    number = {sku: at for at, sku in enumerate(skus)}
+    number = {sku: at for at, sku in enumerate(dict.fromkeys(point.leaf_price.sku_id for point in entries.points))}
     sku_of_point = np.array([number[point.leaf_price.sku_id] for point in entries.points], np.int64)
     sku = np.concatenate([sku_of_point[entries.point] + 1, np.zeros(len(bare), np.int64)])
     row = np.concatenate([entries.row, bare])
@@ -86,35 +98,43 @@ def cost_panes(usage: UsageColumns, priced: Priced, groups: Groups) -> pl.DataFr
     code, first = combine(
         [
             (groups.code[row], max(len(groups.first), 1)),
-            (sku, len(skus) + 1),
+            (sku, len(number) + 1),
             (currency, len(priced.currency.values) + 1),
         ],
         len(row),
     )
+    count = len(first)
+    order = stable_order(code[: len(entries.row)], count)
+    of_entry = code[order]
+
+    def total(amounts: Exact) -> Exact:
+        return amounts.take(order).sum_by(of_entry, count)
+
+    contracted = total(entries.contracted).decimal(_PICO)
+    same = entries.listed is entries.contracted
     error = usage.is_symbol("status", "ERROR")
-    unrated = priced.reason != RATED
-    none = pa.array(np.zeros(len(bare), np.int64)).cast(pa.decimal128(38, _PICO))
-    frame = pl.DataFrame(
+    return Panes(
+        row[first],
         {
-            "code": code,
-            "billed_cost": _joined(entries.contracted.decimal(_PICO), none),
-            "list_cost": _joined(entries.listed.decimal(_PICO), none),
-            "consumed_quantity": _joined(consumed_quantity(priced), none),
-            "event_count": is_first,
-            "error_count": is_first & (error[row] if error is not None else False),
-            "unrated_count": is_first & unrated[row],
-        }
+            "sku_id": Text((sku[first] - 1).astype(np.int32), pa.array(number, pa.string())),
+            "billing_currency": Text((currency[first] - 1).astype(np.int32), priced.currency.values),
+            "billed_cost": contracted,
+            "list_cost": contracted if same else total(entries.listed).decimal(_PICO),
+            "consumed_quantity": total(_millionths(entries)).decimal(_MILLIONTHS),
+            "event_count": _count(code[is_first], count),
+            "error_count": _count(code[is_first & error[row]] if error is not None else code[:0], count),
+            "unrated_count": _count(code[is_first & (priced.reason != RATED)[row]], count),
+        },
     )
-    sums = frame.group_by("code").agg(pl.all().sum()).sort("code")
-    return sums.with_columns(
-        pl.Series("event", row[first]),
-        pl.Series("sku_id", pa.array(skus, pa.string()).take(_or_null(sku[first] - 1)), dtype=pl.String),
-        pl.Series(
-            "billing_currency",
-            priced.currency.values.take(_or_null(currency[first] - 1)),
-            dtype=pl.String,
-        ),
-    )
+
+
+def _count(codes: Int64Array, groups: int) -> Int64Array:
+    return np.bincount(codes, minlength=groups)
+
+
+def _millionths(entries: Entries) -> Exact:
+    """Consumed quantities in one unit for all: extra quantities come in millionths."""
+    return entries.quantity.times(np.where(entries.leaf >= len(FIXED_SLOTS), 1, 10**_MILLIONTHS))
 
 
 def consumed_quantity(priced: Priced) -> pa.Array:
@@ -125,40 +145,36 @@ def consumed_quantity(priced: Priced) -> pa.Array:
     whole = entries.quantity.decimal(0)
     if not extra.any():
         return whole
-    millionths = entries.quantity.decimal(6)
+    millionths = entries.quantity.decimal(_MILLIONTHS)
     return pa.concat_arrays([whole, millionths]).take(pa.array(np.arange(len(extra)) + np.where(extra, len(extra), 0)))
 
 
-def performance_panes(usage: UsageColumns, groups: Groups) -> tuple[pl.DataFrame, dict[str, pa.ListArray]]:
-    """One row for each (group, window) in the order of first appearance, and its histograms.
-
-    Columns: the counts and sums of `PerformanceRollup`; `event` is a row of the group.
-    """
-    columns: dict[str, Int64Array | BoolArray] = {
-        "code": groups.code,
-        "event_count": np.ones(usage.length, np.int64),
-        "request_count": np.minimum(usage.long("requests", 1), _TOKENS_MAX),
-    }
+def performance_panes(usage: UsageColumns, groups: Groups) -> Panes:
+    """One pane for each (group, window), with the counts, sums and histograms of `PerformanceRollup`."""
+    count = len(groups.first)
+    order = stable_order(groups.code, count)
+    starts = np.searchsorted(groups.code[order], np.arange(count))
+    columns: dict[str, Int64Array | Text | pa.Array] = {"event_count": _count(groups.code, count)}
     for name, symbol in (("error_count", "ERROR"), ("cancelled_count", "CANCELLED"), ("partial_count", "PARTIAL")):
         found = usage.is_symbol("status", symbol)
-        columns[name] = np.zeros(usage.length, bool) if found is None else found
+        columns[name] = _count(groups.code[:0] if found is None else groups.code[found], count)
     attempt = usage.nullable.get("attempt")
-    columns["retry_count"] = np.zeros(usage.length, bool) if attempt is None else attempt[1] & (attempt[0] > 1)
+    again = groups.code[:0] if attempt is None else groups.code[attempt[1] & (attempt[0] > 1)]
+    columns["retry_count"] = _count(again, count)
+    measures = {"request_count": np.minimum(usage.long("requests", 1), _TOKENS_MAX)}
     leaves = token_leaves(usage)
     for name, part in (("input_tokens", "input"), ("cache_read_tokens", "cache_read"), ("output_tokens", "output")):
-        columns[name] = _token_sum(usage, leaves, part)
-    histograms = {}
+        measures[name] = _token_sum(usage, leaves, part)
     for name in ("duration_ms", "time_to_first_token_ms"):
         measured = usage.nullable.get(name)
-        sums = np.zeros(usage.length, np.int64)
+        measures[f"{name}_sum"] = np.zeros(usage.length, np.int64)
         rows = np.zeros(0, np.int64)
         if measured is not None:
             rows = np.flatnonzero(measured[1] & (measured[0] >= 0))
-            sums[rows] = np.minimum(measured[0][rows], _TOKENS_MAX)
-        columns[f"{name}_sum"] = sums
-        histograms[f"{name}_histogram"] = _histogram(groups.code[rows], sums[rows], len(groups.first))
-    sums_by_group = pl.DataFrame(columns).group_by("code").agg(pl.all().sum()).sort("code")
-    return sums_by_group.with_columns(pl.Series("event", groups.first)), histograms
+            measures[f"{name}_sum"][rows] = np.minimum(measured[0][rows], _TOKENS_MAX)
+        columns[f"{name}_histogram"] = _histogram(groups.code[rows], measures[f"{name}_sum"][rows], count)
+    columns |= {name: np.add.reduceat(values[order], starts) for name, values in measures.items()}
+    return Panes(groups.first, columns)
 
 
 def is_late(window_start: Int64Array, window_us: int, watermark: int | None) -> BoolArray:
@@ -181,13 +197,10 @@ def _token_sum(usage: UsageColumns, leaves: dict[str, Int64Array], part: str) ->
 def _histogram(code: Int64Array, values: Int64Array, groups: int) -> pa.ListArray:
     """Counts by quarter powers of two, sparse: (bucket, count) for each group, buckets ascending."""
     bucket = np.ceil(4 * np.log2(np.maximum(values, 1).astype(np.float64)) - 1e-9).astype(np.int64)
-    pair, first = dense_codes(code * 256 + bucket)
-    count = np.bincount(pair, minlength=len(first))
-    keys = code[first] * 256 + bucket[first]
-    order = np.argsort(keys, kind="stable")
-    offsets = np.searchsorted(keys[order] // 256, np.arange(groups + 1))
+    keys, count = np.unique(code * 256 + bucket, return_counts=True)
+    offsets = np.searchsorted(keys, np.arange(groups + 1) * 256)
     buckets = pa.StructArray.from_arrays(
-        [pa.array((keys[order] % 256).astype(np.int32)), pa.array(count[order])],
+        [pa.array((keys % 256).astype(np.int32)), pa.array(count)],
         fields=[pa.field("bucket", pa.int32(), nullable=False), pa.field("count", pa.int64(), nullable=False)],
     )
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), buckets)
@@ -196,11 +209,3 @@ def _histogram(code: Int64Array, values: Int64Array, groups: int) -> pa.ListArra
 def _coded(usage: UsageColumns, name: str) -> tuple[Int64Array, int]:
     text: Text = usage.texts[name]
     return text.codes.astype(np.int64) + 1, len(text.values) + 1
-
-
-def _joined(one: pa.Array, two: pa.Array) -> pl.Series:
-    return pl.Series(pa.concat_arrays([one, two]) if len(two) else one)
-
-
-def _or_null(codes: Int64Array) -> pa.Array:
-    return pa.array(codes, mask=codes < 0)

@@ -1,5 +1,8 @@
 """Builds the pricer from its settings; the only place of this service that makes adapters."""
 
+import numpy as np
+import pyarrow as pa
+
 from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.governance import GovernanceReader
 from chargeline.adapters.kafka import KafkaLogConsumer, KafkaLogReader, KafkaTransactionalProducer
@@ -12,6 +15,7 @@ from chargeline.pricer.settings import PricerSettings
 
 def build(settings: PricerSettings) -> Pricer:
     """The pricer, connected. Making its producer fences an older process of the same slot."""
+    pa.array(np.zeros(0))  # Arrow looks for pandas at its first NumPy array: a second that no unit shall wait for
     clock = SystemClock()
     reader = KafkaLogReader(settings.kafka)
     governance = GovernanceReader(reader, clock, max_clock_skew_ms=settings.max_clock_skew_ms)

@@ -113,11 +113,9 @@ def compute(
         "watermark": after,
     }
     cost, performance = None, None
-    frame = cost_panes(usage, priced, groups) if usage.length else None
-    if frame is not None:
-        cost = cost_rollups(frame, usage, groups, names)
-        sums, histograms = performance_panes(usage, groups)
-        performance = performance_rollups(sums, histograms, usage, groups, names)
+    if usage.length:
+        cost = cost_rollups(cost_panes(usage, priced, groups), usage, groups, names)
+        performance = performance_rollups(performance_panes(usage, groups), usage, groups, names)
     return Computed(
         charges=charges(usage, priced, keys, source, groups, governance_sequence),
         cost_rollups=cost,

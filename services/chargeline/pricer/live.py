@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from chargeline.domain.codes import combine, dense_codes
 from chargeline.wire.arrow_messages import decode, encode_whole
 
+Int64Array = npt.NDArray[np.int64]
 KEYS = ["billing_account_id", "team", "request_model", "billing_currency"]
 SUMS = ["billed_cost", "event_count", "error_count", "unrated_count"]
 _WINDOWS_MAX = 120  # of a partition: two hours of one-minute windows
@@ -28,11 +33,19 @@ class LiveTotals:
         """What the panes of one unit add."""
         if cost_rollups is None:
             return cls()
-        frame = pl.from_arrow(cost_rollups.select(["window_start", *KEYS, *SUMS]))
-        assert isinstance(frame, pl.DataFrame)
-        frame = frame.with_columns(pl.col(name).cast(pl.String) for name in KEYS)
-        sums = frame.group_by("window_start", *KEYS).agg(pl.col(SUMS).sum())
-        return cls({key[0]: part for key, part in sums.partition_by("window_start", as_dict=True).items()})
+        panes = cost_rollups.select(["window_start", *KEYS, *SUMS]).combine_chunks()
+        window, _ = dense_codes(panes["window_start"].cast(pa.int64()).to_numpy())
+        keys = [panes[name].chunk(0) for name in KEYS]
+        coded = [(_codes(key), len(key.dictionary) + 1) for key in keys]
+        code, first = combine([(window, int(window.max()) + 1), *coded], len(window))
+        # Grouping numbers is many times faster than grouping the texts that they stand for.
+        sums = pl.DataFrame({"code": code} | {name: pl.Series(panes[name].chunk(0)) for name in SUMS})
+        sums = sums.group_by("code").agg(pl.col(SUMS).sum()).sort("code").drop("code")
+        rows = pa.array(first)
+        names = {name: pl.Series(key.take(rows).cast(pa.string())) for name, key in zip(KEYS, keys, strict=True)}
+        start = pl.Series(panes["window_start"].chunk(0).take(rows))
+        frame = pl.DataFrame({"window_start": start} | names).hstack(sums)
+        return cls({key[0]: part for key, part in frame.partition_by("window_start", as_dict=True).items()})
 
     def plus(self, other: "LiveTotals") -> "LiveTotals":
         """Both together, with the newest windows only."""
@@ -56,6 +69,10 @@ class LiveTotals:
         """All rows of the newest windows; None: there are none."""
         starts = sorted(self.windows)[-newest:]
         return pl.concat([self.windows[start] for start in starts]) if starts else None
+
+
+def _codes(key: pa.DictionaryArray) -> Int64Array:
+    return pc.fill_null(key.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
 
 
 def _sum(frame: pl.DataFrame) -> pl.DataFrame:

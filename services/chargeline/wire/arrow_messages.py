@@ -9,7 +9,9 @@ MESSAGE_BYTES_MAX = 900_000
 _WANTED = 600_000
 _ROW_BYTES = 100  # first guess; each slice corrects it for the next one
 _LARGE_DICTIONARY = 1_000
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+# Measured (docs/performance.md): a pool of threads costs three times what it compresses in buffers this small, and
+# zstd makes a message 40 % smaller for three times the time.
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
 def encode(table: pa.Table) -> list[bytes]:

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 
 from chargeline.domain.identities import Keys
-from chargeline.domain.panes import GROUP, Groups, consumed_quantity, is_late
+from chargeline.domain.panes import GROUP, Groups, Panes, consumed_quantity, is_late
 from chargeline.domain.pricing import REASONS, Entries, Priced
 from chargeline.domain.rate_table import MATCH_KINDS
 from chargeline.domain.usage import MapEntries, Text, UsageColumns
@@ -76,39 +75,24 @@ def charges(
     return pa.Table.from_arrays(arrays, schema=CHARGE)
 
 
-def cost_rollups(frame: pl.DataFrame, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]) -> pa.Table:
+def cost_rollups(panes: Panes, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]) -> pa.Table:
     """Panes of one unit and partition; `names` has source_partition, unit_end_offset, both watermarks."""
-    columns = _pane_columns(frame, usage, groups, names)
-    for name in ("sku_id", "billing_currency"):
-        columns[name] = frame[name].to_arrow().cast(pa.string()).dictionary_encode()
-    for name in ("billed_cost", "list_cost", "consumed_quantity"):
-        columns[name] = frame[name].to_arrow().cast(pa.decimal128(38, 12))
-    for name in ("event_count", "error_count", "unrated_count"):
-        columns[name] = frame[name].cast(pl.Int64).to_arrow()
+    columns = _pane_columns(panes, usage, groups, names)
     return pa.Table.from_arrays([columns[field.name] for field in COST_ROLLUP], schema=COST_ROLLUP)
 
 
-def performance_rollups(
-    frame: pl.DataFrame,
-    histograms: Mapping[str, pa.ListArray],
-    usage: UsageColumns,
-    groups: Groups,
-    names: Mapping[str, Any],
-) -> pa.Table:
+def performance_rollups(panes: Panes, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]) -> pa.Table:
     """Likewise."""
-    columns = _pane_columns(frame, usage, groups, names)
-    for field in PERFORMANCE_ROLLUP:
-        if field.name in histograms:
-            columns[field.name] = histograms[field.name].cast(field.type)
-        elif field.name not in columns:
-            columns[field.name] = frame[field.name].cast(pl.Int64).to_arrow()
-    return pa.Table.from_arrays([columns[field.name] for field in PERFORMANCE_ROLLUP], schema=PERFORMANCE_ROLLUP)
+    columns = _pane_columns(panes, usage, groups, names)
+    return pa.Table.from_arrays(
+        [columns[field.name].cast(field.type) for field in PERFORMANCE_ROLLUP], schema=PERFORMANCE_ROLLUP
+    )
 
 
 def _pane_columns(
-    frame: pl.DataFrame, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]
+    panes: Panes, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]
 ) -> dict[str, pa.Array]:
-    event = frame["event"].to_numpy()
+    event = panes.event
     length = len(event)
     start = groups.window_start[event]
     late = is_late(start, groups.window_us, names["watermark_before"])
@@ -123,6 +107,8 @@ def _pane_columns(
     columns["pane_index"] = pa.array(np.arange(length, dtype=np.int32))
     watermark = names["watermark"]
     columns["watermark"] = pa.repeat(pa.scalar(watermark, pa.int64()), length).cast(pa.timestamp("us", "UTC"))
+    for name, sums in panes.columns.items():
+        columns[name] = _text(sums) if isinstance(sums, Text) else pa.array(sums)
     return columns
 
 
@@ -197,7 +183,8 @@ def _coded(codes: npt.NDArray[Any], values: tuple[str, ...]) -> pa.DictionaryArr
     """A dictionary column; a negative code is null. Values may repeat: equal ones are joined."""
     distinct = list(dict.fromkeys(values))
     if len(distinct) < len(values):
-        place = np.array([distinct.index(value) for value in values])
+        number = {value: at for at, value in enumerate(distinct)}
+        place = np.array([number[value] for value in values])
         codes = np.where(codes < 0, -1, place[codes])
     return _text(Text(codes.astype(np.int32), pa.array(distinct, pa.string())))
 
