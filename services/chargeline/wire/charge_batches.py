@@ -89,9 +89,7 @@ def performance_rollups(panes: Panes, usage: UsageColumns, groups: Groups, names
     )
 
 
-def _pane_columns(
-    panes: Panes, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]
-) -> dict[str, pa.Array]:
+def _pane_columns(panes: Panes, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]) -> dict[str, pa.Array]:
     event = panes.event
     length = len(event)
     start = groups.window_start[event]
