@@ -39,16 +39,31 @@ class LogBatch:
     Attributes:
         offsets: int64, ascending. Without gaps on `usage-events`, which has no transactional writer.
         append_times: int64 milliseconds, the broker's LogAppendTime.
-        values: the raw bytes; None for a record without value.
+        values: the raw bytes; empty for a record without value.
         next_offset: where to go on after this batch.
+        sizes: int64, bytes of each value.
     """
 
     topic: str
     partition: int
     offsets: Int64Array
     append_times: Int64Array
-    values: list[bytes | None]
+    values: list[bytes]
     next_offset: int
+    sizes: Int64Array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", np.fromiter(map(len, self.values), np.int64, len(self.values)))
+
+    def part(self, start: int, stop: int) -> "LogBatch":
+        """The records from number `start` to `stop`, exclusive; at least one."""
+        if stop - start == len(self.values):
+            return self
+        rows = slice(start, stop)
+        last = int(self.offsets[stop - 1])
+        return LogBatch(
+            self.topic, self.partition, self.offsets[rows], self.append_times[rows], self.values[rows], last + 1
+        )
 
 
 @dataclass(frozen=True)

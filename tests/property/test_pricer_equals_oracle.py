@@ -5,6 +5,7 @@ import random
 from decimal import Context
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 import pytest
 
@@ -122,8 +123,8 @@ def test_a_writer_with_another_field_order_is_resolved_to_the_same_event():
     sink.write(b"\0\0\0\0\x05")
     fields = event(input_tokens=5, labels={"a": "b"})
     fastavro.schemaless_writer(sink, fastavro.parse_schema(text), fields)
-    other = decode([sink.getvalue()], lambda number: json.dumps(text))
-    ours = decode([encoded(fields)], schema_of)
+    other = decode([sink.getvalue()], np.array([len(sink.getvalue())]), lambda number: json.dumps(text))
+    ours = decode([encoded(fields)], np.array([len(encoded(fields))]), schema_of)
     assert other.refusals.codes.tolist() == [-1]
     assert other.content.tolist() == ours.content.tolist()
     assert other.usage.long("input_tokens").tolist() == [5]

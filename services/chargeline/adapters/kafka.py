@@ -160,13 +160,14 @@ class KafkaLogConsumer:
         if len(rows) != len(messages):
             messages = np.array(messages, dtype=object)[rows].tolist()
         offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
+        values = list(map(Message.value, messages))
         times = [stamp[1] for stamp in map(Message.timestamp, messages)]
         return LogBatch(
             topic=self._topic,
             partition=partition,
             offsets=offsets,
             append_times=np.array(times, np.int64),
-            values=list(map(Message.value, messages)),
+            values=[value or b"" for value in values] if None in values else values,
             next_offset=int(offsets[-1]) + 1,
         )
 

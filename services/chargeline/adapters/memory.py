@@ -170,7 +170,7 @@ class MemoryLogConsumer:
         for partition, records in self._fetch(max_records):
             offsets = np.array([record.offset for record in records], np.int64)
             times = np.array([record.append_time for record in records], np.int64)
-            values = [record.value for record in records]
+            values = [record.value or b"" for record in records]
             batches.append(LogBatch(self._topic, partition, offsets, times, values, int(offsets[-1]) + 1))
         return batches
 

@@ -93,7 +93,7 @@ def _unit(lines: list[str], start: int, table: RateTable, known: Identities) -> 
     good = [number for number, each in enumerate(read) if not isinstance(each, BadLine)]
     computed: Computed | None = None
     if good:
-        values: list[bytes | None] = [each.value for each in read if not isinstance(each, BadLine)]
+        values = [each.value for each in read if not isinstance(each, BadLine)]
         # Each event counts as appended right after it happened, on the only partition.
         appended = [-(-each.event_time // 1000) for each in read if not isinstance(each, BadLine)]
         batch = LogBatch(

@@ -20,8 +20,7 @@ def dense_codes(values: npt.NDArray[Any]) -> tuple[Int64Array, Int64Array]:
     encoded = pa.array(values).dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     first = np.empty(len(encoded.dictionary), np.int64)
-    rows = np.arange(len(codes) - 1, -1, -1)
-    first[codes[rows]] = rows  # the last write of a code is its first row
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # the last write of a code is its first row
     return codes, first
 
 

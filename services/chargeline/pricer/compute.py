@@ -76,7 +76,7 @@ def compute(
     schema_of: Callable[[int], str | None],
 ) -> Computed:
     """Price and aggregate the records of one partition."""
-    decoded = decode(batch.values, schema_of)
+    decoded = decode(batch.values, batch.sizes, schema_of)
     refusals = decoded.refusals
     refuse(
         decoded.usage,

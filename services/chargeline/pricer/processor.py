@@ -154,9 +154,9 @@ class Pricer:
             count = self.governance.chain.visible_count(batch.append_times, self.limits.margin_ms)
             cut = int((count == count[0]).argmin()) if (count != count[0]).any() else len(count)
             cut = min(cut, _fitting(batch, self.limits.unit_bytes // len(polled.batches)))
-            now[partition] = _part(batch, 0, cut)
+            now[partition] = batch.part(0, cut)
             if cut < len(count):
-                later[partition] = _part(batch, cut, len(count))
+                later[partition] = batch.part(cut, len(count))
         rest = _Polled(later, polled.group_metadata) if later else None
         return _Polled(now, polled.group_metadata), rest
 
@@ -211,7 +211,7 @@ class Pricer:
                 sliced = header.slice(index, len(messages))
                 self.producer.produce(topic, partition, key, message, sliced.encode())
         for letter in computed.dead_letters:
-            value = batch.values[letter.row] or b""
+            value = batch.values[letter.row]
             place = (
                 int(batch.offsets[letter.row]),
                 int(batch.append_times[letter.row]),
@@ -336,22 +336,7 @@ class Pricer:
 
 def _fitting(batch: LogBatch, most: int) -> int:
     """How many records, one at the least, have so many bytes: what a unit may hold in memory."""
-    values = [value or b"" for value in batch.values] if None in batch.values else batch.values
-    sizes = np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]
-    return max(1, int(np.searchsorted(np.cumsum(sizes), most, "right")))
-
-
-def _part(batch: LogBatch, start: int, stop: int) -> LogBatch:
-    if stop - start == len(batch.values):
-        return batch
-    return LogBatch(
-        batch.topic,
-        batch.partition,
-        batch.offsets[start:stop],
-        batch.append_times[start:stop],
-        batch.values[start:stop],
-        int(batch.offsets[stop - 1]) + 1,
-    )
+    return max(1, int(np.searchsorted(np.cumsum(batch.sizes), most, "right")))
 
 
 def _letter_headers(
