@@ -3,6 +3,8 @@
 import io
 import json
 import random
+from collections import Counter
+from datetime import datetime
 from typing import Any
 
 import fastavro
@@ -13,6 +15,7 @@ import pytest
 
 from chargeline.cli.replay import Format, _batches
 from chargeline.domain.errors import Refused
+from chargeline.sdk import traces
 from chargeline.sdk.traces import BATCH, azure_llm, event_ids, file_digest, mooncake
 from chargeline.wire.avro_schema import USAGE_EVENT
 from tests.support.events import START, RandomEvents, event
@@ -135,7 +138,7 @@ def test_rows_without_an_id_or_source_of_their_own_get_one(tmp_path):
 @pytest.mark.parametrize(
     ("change", "text"),
     [({"tokens": 1}, "unknown field tokens"), ({"input_tokens": 1.5}, "input_tokens is double"),
-     ({"input_tokens": "7"}, "input_tokens"), ({"input_tokens": 2**63}, "input_tokens"), ({"team": 3}, "team is int64"),
+     ({"input_tokens": "7.0"}, "7.0"), ({"input_tokens": 2**63}, "input_tokens"), ({"team": 3}, "team is int64"),
      ({"event_time": "2026-06-10T08:00:00"}, "UTC with Z"), ({"event_time": "yesterdayZ"}, "yesterday"),
      ({"labels": "x"}, "labels"), ({"labels": {"a": 1}}, "labels"), ({"provider_name": None}, "missing field provider"),
      ({"event_time": None}, "missing field event_time")],
@@ -145,6 +148,39 @@ def test_a_line_that_is_no_event_stops_the_replay_by_name(tmp_path, change, text
     file.write_text(json.dumps(event() | change) + "\n")
     with pytest.raises(Refused, match=text):
         sent(file, "ndjson")
+
+
+def test_lines_are_read_alike_in_columns_and_one_by_one(tmp_path, monkeypatch):
+    events = RandomEvents(6)
+    times = [f"2026-06-10T08:00:{second:02d}{fraction}Z" for second in range(60) for fraction in ("", ".25", ".123456")]
+    given = [
+        {name: value for name, value in events.fields().items() if not isinstance(value, dict)}
+        | {"event_time": events.chance.choice(times), "source": "gw"}
+        for _ in range(600)
+    ]
+    given[500] |= {"cost_center": "a name that comes late", "requests": "3"}
+    given[550] |= {"labels": {"a": "b"}}
+    file = tmp_path / "events.ndjson"
+    file.write_text("".join(json.dumps(row) + "\n" for row in given))
+    monkeypatch.setattr(traces, "_BYTES", 10_000)
+    parsed: Counter[bool] = Counter()
+    real = traces._parsed
+
+    def counted(block, names):
+        batch = real(block, names)
+        parsed[batch is not None] += 1
+        return batch
+
+    monkeypatch.setattr(traces, "_parsed", counted)
+    in_columns = sent(file, "ndjson")
+    assert min(parsed[True], parsed[False]) > 2
+    monkeypatch.setattr(traces, "_parsed", lambda _block, _names: None)
+    assert sent(file, "ndjson") == in_columns
+    instants = [round(datetime.fromisoformat(row["event_time"]).timestamp() * 1e6) for row in given]
+    assert in_columns == [
+        whole(row | {"event_time": at, "requests": int(row.get("requests", 1))})
+        for row, at in zip(given, instants, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("line", ["not json", "[]", '{"a": 1}, {"a": 2}', "3"])

@@ -5,7 +5,7 @@ Rows have stable ids: replaying a file twice bills it once.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -18,11 +18,13 @@ import pyarrow.compute as pc
 from chargeline.domain.errors import Refused
 from chargeline.sdk.columns import Int64Array, numbered
 from chargeline.sdk.encode import micros
+from chargeline.wire.usage_encoder import KINDS, TIMES
 
 BATCH = 20_000  # rows
+_BYTES = 1 << 22  # of text read at a time
 _BLOCK = 512  # tokens of one hash id in the Mooncake traces
 _START = micros(datetime(2024, 6, 1, tzinfo=UTC))
-_TIMES = ("event_time", "charge_period_end")
+_JSON = {"string": pa.string(), "enum": pa.string(), "long": pa.int64(), "double": pa.float64()}
 _MAPS = {"extra_quantities": pa.int64(), "tuning": pa.string(), "labels": pa.string()}
 
 
@@ -48,7 +50,7 @@ def read(path: Path, form: str) -> Iterator[pa.RecordBatch]:
 
 def azure_llm(path: Path) -> Iterator[pa.RecordBatch]:
     """Azure's LLM inference traces: TIMESTAMP (seven fractional digits, UTC), ContextTokens, GeneratedTokens."""
-    import pyarrow.csv as pv  # noqa: PLC0415 - each format's reader is loaded when it is used
+    import pyarrow.csv as pv  # noqa: PLC0415 - a format's reader is loaded when it is used
 
     types = {"TIMESTAMP": pa.string(), "ContextTokens": pa.int64(), "GeneratedTokens": pa.int64()}
     options = pv.ConvertOptions(column_types=types, include_columns=list(types))
@@ -66,7 +68,7 @@ def mooncake(path: Path) -> Iterator[pa.RecordBatch]:
     schema = pa.schema([*((name, pa.int64()) for name in numbers), ("hash_ids", pa.list_(pa.int64()))])
     options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     seen = np.zeros(0, np.int64)
-    with pj.open_json(path, parse_options=options) as batches:
+    with pj.open_json(path, pj.ReadOptions(block_size=_BYTES), options) as batches:
         for batch in batches:
             moments, prompts, answers = (batch[name].to_numpy() for name in numbers)
             shared, seen = _shared_blocks(batch["hash_ids"], seen)
@@ -97,19 +99,45 @@ def _shared_blocks(blocks: pa.ListArray, seen: Int64Array) -> tuple[Int64Array, 
 
 def ndjson(path: Path) -> Iterator[pa.RecordBatch]:
     """One event a line, under the names of UsageEvent."""
-    with path.open() as source:
-        lines = (line for line in source if not line.isspace())
-        first = 1
-        while texts := list(islice(lines, BATCH)):
-            try:
-                # One document is read much faster than many.
-                rows = json.loads(f"[{','.join(texts)}]")
-            except ValueError:
-                rows = []
-            if len(rows) != len(texts) or not all(isinstance(row, dict) for row in rows):
-                raise ValueError(f"event {first + _first_bad(texts)} is no JSON object")
-            yield _columns(rows)
-            first += len(texts)
+    names: set[str] = set()
+    first = 1
+    with path.open("rb") as source:
+        while block := source.read(_BYTES) + source.readline():
+            batch = _parsed(block, names)
+            if batch is None:
+                batch = _columns(_objects(block, first))
+                names.update(batch.schema.names)
+            yield batch
+            first += batch.num_rows
+
+
+def _parsed(block: bytes, names: set[str]) -> pa.RecordBatch | None:
+    """Lines read in columns; None: one is bad or blank, has another name, a map, or a number where others have text."""
+    import pyarrow.json as pj  # noqa: PLC0415
+
+    if not names or any(KINDS.get(name) not in _JSON for name in names):
+        return None
+    schema = pa.schema([(name, pa.string() if name in TIMES else _JSON[KINDS[name]]) for name in sorted(names)])
+    options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
+    try:
+        table = pj.read_json(pa.BufferReader(block), pj.ReadOptions(block_size=len(block)), options)
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != block.count(b"\n") + (not block.endswith(b"\n")):
+        return None
+    return _batch({name: _plain(name, table[name].combine_chunks()) for name in schema.names})
+
+
+def _objects(block: bytes, first: int) -> list[dict[str, Any]]:
+    texts = [text for text in block.decode().split("\n") if text and not text.isspace()]
+    try:
+        # One document is read much faster than many.
+        rows = json.loads(f"[{','.join(texts)}]")
+    except ValueError:
+        rows = []
+    if len(rows) != len(texts) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"event {first + _first_bad(texts)} is no JSON object")
+    return rows
 
 
 def parquet(path: Path) -> Iterator[pa.RecordBatch]:
@@ -154,9 +182,11 @@ def _column(name: str, values: list[Any]) -> pa.Array:
 
 
 def _plain(name: str, column: pa.Array) -> pa.Array:
-    """The column; texts of times as numbers."""
-    if name not in _TIMES or not pa.types.is_string(column.type):
+    """The column; texts of numbers and times as numbers."""
+    if KINDS.get(name) != "long" or not pa.types.is_string(column.type):
         return column
+    if name not in TIMES:
+        return column.cast(pa.int64())
     local = pc.invert(pc.ends_with(column, "Z"))
     if pc.any(local).as_py():
         raise Refused("BAD_EVENT", f"{name} must be UTC with Z: {column.filter(local)[0]}")
@@ -172,7 +202,7 @@ def _batch(columns: dict[str, pa.Array]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
 
-def _first_bad(texts: Iterable[str]) -> int:
+def _first_bad(texts: list[str]) -> int:
     for number, text in enumerate(texts):
         try:
             if isinstance(json.loads(text), dict):

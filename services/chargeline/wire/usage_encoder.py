@@ -120,7 +120,7 @@ def _texts(field: _Field, column: pa.Array) -> pa.Array:
 
 def _longs(field: _Field, column: pa.Array) -> pa.Array:
     kind = column.type
-    if pa.types.is_timestamp(kind) and kind.tz is not None and field.name in _TIMES:
+    if pa.types.is_timestamp(kind) and kind.tz is not None and field.name in TIMES:
         column = pc.floor_temporal(column, unit="microsecond").cast(pa.timestamp("us", kind.tz))
     elif not pa.types.is_integer(kind):
         naive = " without a time zone" if pa.types.is_timestamp(kind) else ""
@@ -220,5 +220,6 @@ def _field(field: dict[str, Any]) -> _Field:
 
 
 _FIELDS = {each["name"]: _field(each) for each in json.loads(USAGE_EVENT_SCHEMA)["fields"]}
-_TIMES = frozenset({"event_time", "charge_period_end"})
+KINDS = {name: field.kind for name, field in _FIELDS.items()}  # string, long, double, enum or map
+TIMES = frozenset({"event_time", "charge_period_end"})
 _ENCODERS = {"string": _texts, "long": _longs, "double": _doubles, "enum": _enums, "map": _maps}
