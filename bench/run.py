@@ -10,20 +10,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
 
-from confluent_kafka import Producer
 from rich.console import Console
 from rich.table import Table
 
 from chargeline.adapters.clickhouse import ClickHouse
-from chargeline.adapters.registry import SchemaRegistry
+from chargeline.cli.sending import Sender
 from chargeline.runtime.stack import Stack, load_stack
 
 sys.path.insert(0, str(Path(__file__).parent))
-from traffic import card, events
+from traffic import batches, card
 
 PARTITIONS = 2
 QUICK = os.environ.get("QUICK") == "1"
@@ -33,27 +31,22 @@ RESULTS = Path(__file__).parent / "results"
 console = Console(stderr=True)
 
 
-def command(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "chargeline.cli.main", *arguments], check=True, capture_output=True)
+def command(*arguments: str) -> str:
+    """What a command says."""
+    line = [sys.executable, "-m", "chargeline.cli.main", *arguments]
+    return subprocess.run(line, check=True, capture_output=True, text=True).stdout
 
 
-def preload(stack: Stack) -> float:
-    """Fill usage-events; events a second, which is what the SDK's encoder and the client can do."""
-    number = SchemaRegistry(stack.registry).id_of("usage-events-value")
-    producer = Producer({"bootstrap.servers": stack.kafka, "compression.type": "lz4", "linger.ms": 50,
-                         "batch.size": 1_000_000, "queue.buffering.max.messages": 1_000_000})  # fmt: skip
-    began = time.perf_counter()
-    for sent, (partition, account, value) in enumerate(events(EVENTS, number or 0, PARTITIONS)):
-        while True:
-            try:
-                producer.produce("usage-events", value, account.encode(), partition)
-                break
-            except BufferError:
-                producer.poll(0.1)
-        if sent % 10_000 == 0:
-            producer.poll(0)
-    producer.flush()
-    return EVENTS / (time.perf_counter() - began)
+def preload(stack: Stack) -> None:
+    """Fill usage-events."""
+    sender = Sender(stack)
+    sender.send_all(batches(EVENTS, sender.schema_id), EVENTS, None, "preloading")
+
+
+def generate(data: str) -> float:
+    """Events a second of `chargeline generate`, from the first one sent until Kafka has all of them."""
+    said = command("generate", "--events", str(EVENTS), "--json", "--data-dir", data)
+    return json.loads(said.splitlines()[-1])["events_per_s"]
 
 
 def child(what: str, number: int, stack: Stack) -> dict[str, float]:
@@ -73,13 +66,14 @@ def once(run: int) -> dict[str, float]:
             rates = Path(folder) / "card.yaml"
             rates.write_text(card())
             command("rates", "publish", str(rates), "--data-dir", data)
-            generated = preload(stack)
+            preload(stack)
             consumed = child("consume", EVENTS, stack)
             priced = child("pricer", EVENTS, stack)
             rows = _charges(stack)
             stored = child("sink", rows, stack)
             warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
             assert warehouse.query("SELECT count() AS n FROM charges").to_pylist() == [{"n": rows}]
+            generated = generate(data)
         finally:
             command("down", "--data-dir", data)
     result = {

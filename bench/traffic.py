@@ -2,13 +2,18 @@
 21,000 groups, nearly all of them active in every minute.
 """
 
-import random
-import struct
 from collections.abc import Iterator
+from typing import Any
 
-from chargeline.sdk.encode import encode
-from chargeline.sdk.partitioner import partition_of
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from chargeline.sdk.columns import Int64Array, coded, numbered, random_hex
+from chargeline.wire.usage_encoder import Framed, framed
+
+BATCH = 20_000
+_NOTHING = pa.scalar("", pa.large_string())
 START = 1_760_000_000_000_000
 MODELS = tuple(f"model-{n}" for n in range(20))
 
@@ -25,45 +30,42 @@ def card() -> str:
     return head + "\n".join(skus) + "\n"
 
 
-def events(count: int, schema_id: int, partitions: int, seed: int = 1) -> Iterator[tuple[int, str, bytes]]:
-    """(partition, account, value): 1 % duplicates, 0.1 % malformed."""
-    chance = random.Random(seed)
-    accounts = [f"account-{n:03d}" for n in range(500)]
-    places = [partition_of(account, partitions) for account in accounts]
-    last = (places[0], accounts[0], b"")
-    header = struct.pack(">bI", 0, schema_id)
-    for number in range(count):
-        draw = chance.random()
-        if draw < 0.01 and last[2]:
-            yield last
-            continue
-        at = int(chance.random() * 500)
-        project = chance.randrange(6)
-        team = project // 2
-        value = encode(
-            {
-                "event_id": f"{number:x}-{chance.getrandbits(64):016x}",
-                "source": "gateway-1",
-                "billing_account_id": accounts[at],
-                "event_time": START + number * 100,
-                "provider_name": "openai",
-                "request_model": MODELS[(3 * at + 7 * project + chance.randrange(7)) % 20],
-                "operation_name": "chat",
-                "team": f"team-{team}",
-                "project": f"project-{project}",
-                "environment": "production",
-                "request_id": f"req-{chance.getrandbits(64):016x}",
-                "trace_id": f"{chance.getrandbits(128):032x}",
-                "input_tokens": chance.randrange(20, 8000),
-                "cache_read_input_tokens": chance.choice((0, 0, 512)),
-                "output_tokens": chance.randrange(1, 900),
-                "duration_ms": chance.randrange(100, 5000),
-                "time_to_first_token_ms": chance.randrange(50, 500),
-            },
-            schema_id,
-        )
-        if draw > 0.999:
-            yield places[at], accounts[at], header + value[5:40]
-            continue
-        last = (places[at], accounts[at], value)
-        yield last
+def batches(count: int, schema_id: int, seed: int = 1) -> Iterator[Framed]:
+    """The records, batch by batch: 1 % are the last good one once more, 0.1 % are cut off."""
+    chance = np.random.default_rng(seed)
+    for first in range(0, count, BATCH):
+        numbers = np.arange(first, min(first + BATCH, count))
+        draw = chance.random(len(numbers))
+        again, cut = draw < 0.01, draw > 0.999
+        again[0] = cut[0] = False
+        last = np.maximum.accumulate(np.where(again | cut, 0, np.arange(len(numbers))))
+        rows = np.where(again, last, np.arange(len(numbers)))
+        made = framed(columns(numbers, chance), len(numbers), schema_id)
+        for row in np.flatnonzero(cut).tolist():
+            made.values[row] = made.values[row][:40]
+        yield Framed(made.accounts.take(pa.array(rows)), [made.values[row] for row in rows.tolist()])
+
+
+def columns(numbers: Int64Array, chance: np.random.Generator) -> dict[str, Any]:
+    length = len(numbers)
+    account, project = chance.integers(0, 500, length), chance.integers(0, 6, length)
+    raw = chance.integers(0, 256, (length, 32), np.uint8)
+    return {
+        "event_id": pc.binary_join_element_wise(numbered("", numbers), random_hex("-", raw[:, :8]), _NOTHING),
+        "source": "gateway-1",
+        "billing_account_id": coded(account, [f"account-{n:03d}" for n in range(500)]),
+        "event_time": pa.array(START + numbers * 100),
+        "provider_name": "openai",
+        "request_model": coded((3 * account + 7 * project + chance.integers(0, 7, length)) % 20, MODELS),
+        "operation_name": "chat",
+        "team": coded(project // 2, [f"team-{n}" for n in range(3)]),
+        "project": coded(project, [f"project-{n}" for n in range(6)]),
+        "environment": "production",
+        "request_id": random_hex("req-", raw[:, 8:16]),
+        "trace_id": random_hex("", raw[:, 16:]),
+        "input_tokens": pa.array(chance.integers(20, 8000, length)),
+        "cache_read_input_tokens": pa.array(chance.choice((0, 0, 512), length)),
+        "output_tokens": pa.array(chance.integers(1, 900, length)),
+        "duration_ms": pa.array(chance.integers(100, 5000, length)),
+        "time_to_first_token_ms": pa.array(chance.integers(50, 500, length)),
+    }

@@ -9,8 +9,6 @@ import pytest
 
 from chargeline.sdk.encode import BadEvent, checked, encode, micros
 from chargeline.sdk.jsonlines import BadLine, read_line
-from chargeline.sdk.traces import azure_llm, event_ids, file_digest, mooncake
-from chargeline.sdk.traffic import Expected, PriceList, Traffic, generate
 from chargeline.sdk.usage_blocks import ContradictingCountsError, from_anthropic, from_gemini, from_openai
 from tests.support.events import event
 
@@ -64,44 +62,6 @@ def test_counts_that_contradict_each_other_are_refused():
 def test_a_json_line_is_an_event_or_has_a_code(change, code):
     found = read_line(json.dumps(event(event_time="2026-06-10T08:00:00Z") | change))
     assert (found.code if isinstance(found, BadLine) else None) == code
-
-
-def test_generated_traffic_is_a_function_of_its_seed_and_counts_add_up():
-    traffic = Traffic(seed=5, events=3000, start=1_700_000_000_000_000, duplicates=0.1, malformed=0.05, disorder=0.2)
-    expected, again = Expected(), Expected()
-    sent = list(generate(traffic, 1, expected))
-    assert sent == list(generate(traffic, 1, again))
-    assert len(sent) == expected.events == expected.unique + expected.duplicates + expected.malformed == 3000
-    from pathlib import Path
-
-    prices = PriceList([Path("examples/rates/openai.yaml")])
-    cost = prices.cost(event(input_tokens=1000, output_tokens=200, cache_read_input_tokens=400))
-    assert cost is not None
-    assert format(cost[0].normalize(), "f") == "0.005"
-
-
-def test_a_replayed_row_keeps_its_id_and_another_option_gives_another(tmp_path):
-    file = tmp_path / "a"
-    file.write_text("x")
-    digest = file_digest(file)
-    assert event_ids(digest, {"team": "a"})(3) == event_ids(digest, {"team": "a"})(3)
-    assert event_ids(digest, {"team": "a"})(3) != event_ids(digest, {"team": "b"})(3)
-    assert event_ids(digest, {"team": "a"})(3) != event_ids(digest, {"team": "a"})(4)
-
-
-def test_the_azure_trace_has_the_published_totals(shared_data):
-    rows = list(azure_llm(shared_data / "traces" / "AzureLLMInferenceTrace_conv_2023.csv"))
-    assert len(rows) == 19_366
-    assert sum(row["input_tokens"] for row in rows) == 22_361_870
-    assert sum(row["output_tokens"] for row in rows) == 4_088_665
-
-
-def test_two_thirds_of_the_mooncake_prompts_are_cache_reads(shared_data):
-    rows = list(mooncake(shared_data / "traces" / "mooncake_synthetic_trace.jsonl"))
-    read = sum(row["cache_read_input_tokens"] for row in rows)
-    total = read + sum(row["input_tokens"] for row in rows)
-    assert total == 61_194_628
-    assert 0.63 < read / total < 0.67
 
 
 def test_the_sdk_imports_no_heavy_library():

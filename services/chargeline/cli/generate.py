@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def generate(
     data: DataDir = None,
-    seed: Annotated[int, typer.Option(help="Same seed and options, same events.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed and options, same events.")] = 1,
     events: Annotated[int, typer.Option(min=1, help="How many records.")] = 10_000,
     duplicates: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of repeated records.")] = 0.01,
     malformed: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of broken records.")] = 0.001,
@@ -52,6 +52,7 @@ def generate(
         malformed=malformed,
         disorder=disorder,
         spikes=tuple(_spike(text) for text in spike or ()),
+        even=rate is not None,
     )
     expected = Expected()
     sender = Sender(load_stack(data))

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import pyarrow.compute as pc
 import typer
 
 from chargeline.cli.common import AsJson, DataDir
 from chargeline.cli.sending import Sender
 from chargeline.domain.errors import Refused
 from chargeline.runtime.stack import load_stack
-from chargeline.sdk.encode import encode
-from chargeline.sdk.traces import READERS, event_ids, file_digest
+from chargeline.sdk.traces import event_ids, file_digest, read
+from chargeline.wire.usage_encoder import Framed, framed
 
 
 class Format(StrEnum):
@@ -68,14 +69,21 @@ def replay(
         raise Refused("BAD_OPTION", "--speed is `max` or a number of events a second")
     sender = Sender(load_stack(data))
     rate = None if speed == "max" else float(speed)
-    sender.send_all(_values(file, form, options, sender.schema_id, limit), limit, rate, f"replaying {file.name}")
+    sender.send_all(_batches(file, form, options, sender.schema_id, limit), limit, rate, f"replaying {file.name}")
     sender.outcomes(wait=wait, as_json=as_json)
 
 
-def _values(
-    file: Path, form: Format, options: dict[str, Any], schema_id: int, limit: int | None
-) -> Iterator[tuple[str, bytes]]:
+def _batches(file: Path, form: Format, options: dict[str, Any], schema_id: int, limit: int | None) -> Iterator[Framed]:
     name = event_ids(file_digest(file), options)
-    for number, row in enumerate(islice(READERS[form](file), limit)):
-        event = {"source": "replay", "event_id": name(number), **row, **options}
-        yield event["billing_account_id"], encode(event, schema_id)
+    first = 0
+    for batch in read(file, form):
+        rows = batch if limit is None else batch.slice(0, limit - first)
+        last = first + rows.num_rows
+        columns = dict(zip(rows.schema.names, rows.columns, strict=True))
+        # Rows that name no source or id of their own.
+        for field, own in (("source", "replay"), ("event_id", name(np.arange(first, last)))):
+            columns[field] = pc.coalesce(columns[field], own) if field in columns else own
+        yield framed(columns | options, rows.num_rows, schema_id)
+        first = last
+        if first == limit:
+            return

@@ -3,9 +3,11 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
@@ -15,11 +17,12 @@ from chargeline.adapters.pipeline import INPUT, units
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.cli.common import print_json, progress
 from chargeline.domain.errors import Fault, Refused
+from chargeline.domain.murmur import PADDING, murmur2
 from chargeline.runtime.stack import Stack
-from chargeline.sdk.partitioner import partition_of
+from chargeline.wire.usage_encoder import Framed
 
 _WAIT_S = 120.0
-_REPORT_EVERY = 5_000
+_PACE_S = 0.02  # at a given rate: as many as are due, so often
 
 
 class Sender:
@@ -37,8 +40,11 @@ class Sender:
                 "batch.size": 1_000_000,
                 "compression.type": "lz4",
                 "message.max.bytes": 8_388_608,
-                "queue.buffering.max.messages": 500_000,
-                "queue.buffering.max.kbytes": 262_144,
+                # All that waits in memory: when it is full, sending waits.
+                "queue.buffering.max.messages": 200_000,
+                "queue.buffering.max.kbytes": 131_072,
+                "on_delivery": self._delivered,
+                "delivery.report.only.error": True,
             }
         )
         topics = AdminClient({**COMMON, "bootstrap.servers": stack.kafka}).list_topics(INPUT, timeout=10)
@@ -47,46 +53,46 @@ class Sender:
         if not self.partitions or number is None:
             raise Refused("NOT_PREPARED", "usage-events or its schema does not exist: run `chargeline up`")
         self.schema_id = number
-        self._places: dict[str, int] = {}
         self._starts = self._ends()
         self.sent = 0
+        self.events_per_s = 0.0
         self._failed: list[KafkaError] = []
 
     def send(self, account: str, value: bytes) -> None:
         """Put one value on its account's partition."""
-        partition = self._places.get(account)
-        if partition is None:
-            partition = self._places[account] = partition_of(account, self.partitions)
-        while True:
-            try:
-                self._producer.produce(INPUT, value, account.encode(), partition, on_delivery=self._delivered)
-            except BufferError:
-                self._producer.poll(0.1)
-            else:
-                break
-        self.sent += 1
-        if self.sent % 10_000 == 0:
-            self._producer.poll(0)
+        self.send_batch(Framed(pa.array([account]).dictionary_encode(), [value]))
+
+    def send_batch(self, events: Framed) -> None:
+        """Put values on their accounts' partitions; waits while the client's queue is full."""
+        keys, places = placed(events.accounts, self.partitions)
+        produce = self._producer.produce
+        for value, key, partition in zip(events.values, keys, places, strict=True):
+            while True:
+                try:
+                    produce(INPUT, value, key, partition)
+                except BufferError:
+                    self._producer.poll(0.1)
+                else:
+                    break
+        self.sent += len(events.values)
+        self._producer.poll(0)
 
     def flush(self) -> None:
         """Wait until Kafka has everything. Raises Fault if it refused something."""
         if self._producer.flush(120) or self._failed:
             raise Fault(f"Kafka did not take everything: {self._failed[:1] or 'no answer within 120 s'}")
 
-    def send_all(self, values: Iterable[tuple[str, bytes]], total: int | None, rate: float | None, title: str) -> None:
-        """Send (account, value) pairs with a progress bar, at most `rate` a second."""
-        began = time.monotonic()
+    def send_all(self, batches: Iterable[Framed], total: int | None, rate: float | None, title: str) -> None:
+        """Send all batches with a progress bar, at most `rate` events a second, until Kafka has them."""
+        began, before = time.monotonic(), self.sent
         with progress() as bar:
             task = bar.add_task(title, total=total, rate="")
-            for number, (account, value) in enumerate(values, start=1):
-                self.send(account, value)
-                if rate and number / rate > time.monotonic() - began:
-                    self._producer.poll(0)
-                    time.sleep(max(0.0, number / rate - (time.monotonic() - began)))
-                if number % _REPORT_EVERY == 0:
-                    speed = number / (time.monotonic() - began)
-                    bar.update(task, completed=number, rate=f"{speed:,.0f}/s")
-        self.flush()
+            for batch in batches if rate is None else _paced(batches, rate):
+                self.send_batch(batch)
+                self.events_per_s = (self.sent - before) / (time.monotonic() - began)
+                bar.update(task, completed=self.sent - before, rate=f"{self.events_per_s:,.0f}/s")
+            self.flush()
+        self.events_per_s = (self.sent - before) / (time.monotonic() - began)
 
     def outcomes(self, *, wait: bool, as_json: bool) -> None:
         """Print what became of what was sent, as the last line; with `wait` once it is in ClickHouse."""
@@ -95,7 +101,7 @@ class Sender:
         if wait:
             counts = self._await_charged(ends)
             self._await_stored(ends)
-        summary: dict[str, Any] = {"sent": self.sent}
+        summary: dict[str, Any] = {"sent": self.sent, "events_per_s": round(self.events_per_s)}
         if wait:
             summary |= {
                 "charged": counts["CHARGED"],
@@ -162,3 +168,24 @@ class Sender:
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             self._failed.append(error)
+
+
+def placed(accounts: pa.DictionaryArray, partitions: int) -> tuple[list[bytes], list[int]]:
+    """The key and the partition of each event."""
+    used, codes = np.unique(accounts.indices.to_numpy(), return_inverse=True)
+    names = [account.encode() for account in accounts.dictionary.take(pa.array(used)).to_pylist()]
+    lengths = np.array([len(name) for name in names], np.int64)
+    data = np.frombuffer(b"".join(names) + bytes(PADDING), np.uint8)
+    places = murmur2(data, np.cumsum(lengths) - lengths, lengths) % partitions
+    return np.array(names, object)[codes].tolist(), places[codes].tolist()
+
+
+def _paced(batches: Iterable[Framed], rate: float) -> Iterator[Framed]:
+    """The same events in small batches, none of them before it is due."""
+    began, number, step = time.monotonic(), 0, max(1, int(rate * _PACE_S))
+    for batch in batches:
+        for first in range(0, len(batch.values), step):
+            part = Framed(batch.accounts[first : first + step], batch.values[first : first + step])
+            number += len(part.values)
+            time.sleep(max(0.0, number / rate - (time.monotonic() - began)))
+            yield part
