@@ -3,7 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from chargeline.adapters.memory import FakeClock, MemoryLog, MemoryLogConsumer, MemoryWarehouse
+from chargeline.adapters.memory import FakeClock, MemoryLog, MemoryLogConsumer
+from chargeline.adapters.memory_warehouse import MemoryWarehouse
 from chargeline.domain.errors import Fault, TransientError
 from chargeline.sink.processor import TopicSink
 from chargeline.wire.arrow_messages import encode
@@ -33,7 +34,7 @@ def drain(topic_sink):
 def test_every_message_is_one_block_under_the_token_of_its_place():
     log, warehouse = world()
     drain(sink(log, warehouse))
-    assert list(warehouse.blocks["cost_rollups"]) == [f"{TOPIC}/0/{offset}" for offset in range(3)]
+    assert [token for _, token in warehouse.tokens] == [f"{TOPIC}/0/{offset}" for offset in range(3)]
     assert warehouse.rows("cost_rollups") == 12
     assert log.groups["sinks"].committed == {0: 3}
 
@@ -41,10 +42,10 @@ def test_every_message_is_one_block_under_the_token_of_its_place():
 def test_a_restart_sends_the_last_stored_message_again_which_completes_a_block_that_broke():
     log, warehouse = world()
     first = sink(log, warehouse)
-    warehouse.half = f"{TOPIC}/0/2"
 
     def die(point):
-        if point == "insert.before" and len(warehouse.blocks.get("cost_rollups", {})) == 3:
+        warehouse.half = point == "insert.before" and len(warehouse.tokens) == 2
+        if point == "insert.before" and len(warehouse.tokens) == 3:
             raise KeyboardInterrupt
 
     warehouse.faults = die

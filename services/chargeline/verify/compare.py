@@ -15,7 +15,6 @@ from chargeline.wire.units import OUTCOMES, UnitHeader
 
 INPUT = "usage-events"
 _EXACT = Context(prec=60)  # the usual 28 digits would round what Decimal(38, 12) can hold
-_HORIZON_MS = 7 * 86_400_000
 _UNIT_RECORDS = 1_000_000  # no unit is larger
 Key = tuple[Any, ...]
 
@@ -157,13 +156,10 @@ class Verification:
             record = next(source, None)
             if record is None or record.offset != offset:
                 raise Difference(f"{INPUT}/{partition}/{offset}: the record is gone; the oracle needs it")
-            judged = oracle.judge(record.value, record.append_time)
             row = found.pop(offset, None)
+            judged = oracle.judge(record.value, record.append_time, charged=row is not None)
             where = f"{INPUT}/{partition}/{offset}"
-            if judged.again_after_ms is not None and row is not None and judged.again_after_ms > _HORIZON_MS:
-                report.beyond_horizon += 1
-                here["CHARGED" if row["outcome"] == "CHARGED" else "UNRATED"] += 1
-                continue
+            report.beyond_horizon += judged.beyond_horizon
             here[judged.outcome] += 1
             if judged.outcome in {"DEAD_LETTER", "CONFLICT"}:
                 dead[offset] = judged.reason or judged.outcome
