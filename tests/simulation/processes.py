@@ -87,7 +87,7 @@ class PricerProcess(Process):
             clock=self.clock,
             schema_of=schema_of,
             rules=Rules(PARTITIONS, 60_000_000, 60_000_000, BOUND),
-            limits=Limits(unit_records=world.chance.choice([7, 50]), trailing_units=3, margin_ms=MARGIN),
+            limits=Limits(unit_records=world.chance.choice([10, 60]), trailing_units=3, margin_ms=MARGIN),
         )
         self.service.governance.refresh()
 

@@ -72,7 +72,7 @@ class Simulation:
         if self.verbose:
             print(f"{self.clock.now}: {text}")
 
-    def run(self, actions: int = 70) -> str | None:
+    def run(self, actions: int = 55) -> str | None:
         """What is wrong during or after the run; None: nothing."""
         self.fact({"topic": "usage-events", "partitions": PARTITIONS, "partitioner": "MURMUR2"}, "InputTopicCreated")
         self.publish()
@@ -94,15 +94,15 @@ class Simulation:
     def act(self) -> None:
         draw = self.chance.random()
         pricer, sink = self.chance.choice(self.pricers), self.chance.choice(self.sinks)
-        if draw < 0.25:
+        if draw < 0.22:
             self.produce()
-        elif draw < 0.50:
+        elif draw < 0.44:
             pricer.step()
-        elif draw < 0.70:
+        elif draw < 0.62:
             sink.step()
-        elif draw < 0.85:
+        elif draw < 0.78:
             self.arm(pricer)
-        elif draw < 0.92:
+        elif draw < 0.91:
             self.arm_sink(sink)
         elif draw < 0.95:
             self.damage()
@@ -113,7 +113,7 @@ class Simulation:
 
     def produce(self) -> None:
         partition = self.chance.randrange(PARTITIONS)
-        for value in self.events[partition].values(self.chance.randrange(1, 20)):
+        for value in self.events[partition].values(self.chance.randrange(1, 14)):
             self.log.append("usage-events", partition, None, value)
 
     def arm(self, pricer: PricerProcess) -> None:

@@ -16,6 +16,7 @@ KEYS = {
     "cost-rollups": ("source_partition", "unit_end_offset", "pane_index", "billed_cost"),
 }
 TABLES = {"charges": "charges", "cost-rollups": "cost_rollups"}
+_READING = pa.ipc.IpcReadOptions(use_threads=False)
 Place = tuple[int, int]
 Rows = Counter[tuple[Any, ...]]
 
@@ -24,7 +25,9 @@ def wrongly_stored(log: MemoryLog, warehouse: MemoryWarehouse, *, whole: bool = 
     """What is wrong with the tables; `whole`: they must be complete, else complete before the newest message."""
     for topic in KEYS:
         found, wanted = _stored(warehouse, topic), _committed(log, topic)
-        newest = {partition: max((o for p, o in found if p == partition), default=-1) for partition in range(PARTITIONS)}
+        newest = {
+            partition: max((o for p, o in found if p == partition), default=-1) for partition in range(PARTITIONS)
+        }
         for place in sorted({*found, *wanted}):
             here, there = found.get(place, Counter()), wanted.get(place, Counter())
             missing_yet = not whole and place[1] >= newest[place[0]] and here <= there
@@ -50,7 +53,7 @@ def _column(block: pa.Table, name: str) -> list[Any]:
 def _committed(log: MemoryLog, topic: str) -> dict[Place, Rows]:
     found: dict[Place, Rows] = {}
     for record in _records(log, topic):
-        table = pa.ipc.open_stream(record.value or b"").read_all()
+        table = pa.ipc.open_stream(record.value or b"", options=_READING).read_all()
         if table.num_rows:
             columns = (table[name].to_pylist() for name in KEYS[topic])
             found[record.partition, record.offset] = Counter(zip(*columns, strict=True))

@@ -109,3 +109,23 @@ def test_a_table_ahead_of_the_log_is_refused_with_what_to_do():
     fresh, _ = world(messages=1)
     with pytest.raises(Fault, match="wiped"):
         drain(sink(fresh, warehouse))
+
+
+def test_a_partition_that_moved_away_during_an_outage_and_came_back_goes_on():
+    log, warehouse = world(messages=1)
+    first = sink(log, warehouse)
+
+    def moved(point):
+        if point == "insert.before":
+            other = log.join("sinks", TOPIC)
+            log.groups["sinks"].members = {n: [0] if n == other else [] for n in log.groups["sinks"].members}
+            warehouse.faults = lambda _: None
+            raise TransientError("away")
+
+    warehouse.faults = moved
+    drain(first)
+    assert warehouse.rows("cost_rollups") == 0
+    for member in list(log.groups["sinks"].members)[1:]:
+        log.leave("sinks", TOPIC, member)
+    drain(first)
+    assert warehouse.rows("cost_rollups") == 4

@@ -60,6 +60,7 @@ class MemoryLog:
             (topic, partition): [] for topic, count in partitions.items() for partition in range(count)
         }
         self.counts = dict(partitions)
+        self.starts: dict[tuple[str, int], int] = {}  # where a log begins, if records were deleted
         self.groups: dict[str, _Group] = {}
         self.epochs: dict[str, int] = {}
         self.begun: dict[tuple[str, int], int] = {}
@@ -207,7 +208,7 @@ class MemoryLogConsumer:
         group.committed |= next_offsets
 
     def bounds(self, partition: int) -> tuple[int, int]:
-        return 0, self._log.stable_end(self._topic, partition)
+        return self._log.starts.get((self._topic, partition), 0), self._log.stable_end(self._topic, partition)
 
     def close(self) -> None:
         self._log.leave(self._group, self._topic, self._member)
@@ -291,14 +292,15 @@ class MemoryLogReader:
         self._log = log
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        return 0, self._log.stable_end(topic, partition)
+        return self._log.starts.get((topic, partition), 0), self._log.stable_end(topic, partition)
 
     def partitions(self, topic: str) -> int:
         return self._log.counts[topic]
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
-        if start < 0:
-            raise LogTruncated(f"{topic}/{partition} begins at 0")
+        low, _ = self.bounds(topic, partition)
+        if start < low:
+            raise LogTruncated(f"{topic}/{partition} begins at {low}; {start} is needed and gone")
         yield from self._log.readable(topic, partition, start, end)
 
     def close(self) -> None:
