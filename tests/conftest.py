@@ -1,25 +1,57 @@
-"""What the whole suite shares: shared data that is used where it is, and counted where it is not."""
+"""What the whole suite shares: one stack for all tests that need servers, and the counting of what is left out."""
 
 import os
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.support.containers import docker_missing
+from tests.support.stack import chargeline, running_stack
+
 DATA = Path(os.environ.get("CHARGELINE_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-_left_out: list[str] = []
+_left_out: Counter[str] = Counter()
+
+
+def leave_out(reason):
+    """Skip the test and count it in the summary; a failure where everything is required."""
+    _left_out[reason] += 1
+    if os.environ.get("CHARGELINE_REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def docker():
+    """A Docker engine; a variant that needs one is left out where none answers."""
+    missing = _docker_missing()
+    if missing is not None:
+        leave_out(missing)
+
+
+_docker_missing = cache(docker_missing)
 
 
 @pytest.fixture
-def shared_data(request):
+def shared_data():
     """The folder of public traces and catalogues; a test that needs it is counted where it is absent."""
     if not DATA.exists():
-        _left_out.append(request.node.nodeid)
-        if os.environ.get("CHARGELINE_REQUIRE_SERVICES") == "1":
-            pytest.fail(f"{DATA} is absent")
-        pytest.skip(f"no shared data in {DATA}")
+        leave_out(f"no shared data in {DATA}")
     return DATA
 
 
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    """One stack for the whole session, with the example card published."""
+    with running_stack(tmp_path_factory.mktemp("stack") / "data") as data:
+        chargeline(data, "rates", "publish", "examples/rates/openai.yaml")
+        yield data
+
+
 def pytest_terminal_summary(terminalreporter):
-    servers = "embedded Kafka, registry, Redis and ClickHouse"
-    terminalreporter.write_line(f"servers: {servers}; left out for want of shared data: {len(_left_out)}")
+    terminalreporter.write_line("servers: embedded Kafka, registry, Redis and ClickHouse")
+    for reason, count in _left_out.items():
+        terminalreporter.write_line(f"left out: {count} tests, because {reason}")
+    if not _left_out:
+        terminalreporter.write_line("left out: nothing")

@@ -102,9 +102,11 @@ class LogConsumer(Protocol):
     def start(self, next_offsets: Mapping[int, int]) -> None:
         """Fetch these assigned partitions from there: at assignment, and to go back after an abort."""
 
-    def pause(self, partitions: Sequence[int]) -> None: ...
+    def pause(self, partitions: Sequence[int]) -> None:
+        """Fetch nothing of these until `resume`; it outlives their assignment and `start`."""
 
-    def resume(self, partitions: Sequence[int]) -> None: ...
+    def resume(self, partitions: Sequence[int]) -> None:
+        """End `pause`, also for partitions that are not assigned any more."""
 
     def committed(self, partitions: Sequence[int]) -> dict[int, int | None]:
         """Stable committed next_offsets of the group; None where there is none.

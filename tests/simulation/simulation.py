@@ -1,8 +1,9 @@
-"""The pricers on the fakes, in one process, with everything that may go wrong; a seed brings a run back."""
+"""The pipeline on the fakes, in one process, with everything that may go wrong; a seed brings a run back."""
 
 import hashlib
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from chargeline.adapters.governance import GovernanceReader
@@ -15,71 +16,37 @@ from chargeline.adapters.memory import (
     MemoryStateStore,
     MemoryTransactionalProducer,
 )
-from chargeline.domain.errors import AbortRequired, Fenced, TransientError
-from chargeline.domain.rate_card import read_rate_card
-from chargeline.pricer.compute import Rules
-from chargeline.pricer.processor import Limits, Pricer
+from chargeline.adapters.memory_warehouse import MemoryWarehouse
+from chargeline.domain.rate_card import RateCard, read_rate_card
+from chargeline.pricer.processor import Pricer
+from chargeline.sink.processor import TopicSink
 from chargeline.verify.compare import Verification
 from chargeline.verify.events import Rules as OracleRules
+from tests.simulation.processes import (
+    BOUND,
+    MARGIN,
+    PARTITIONS,
+    SKEW,
+    STORED,
+    PricerProcess,
+    Process,
+    SinkProcess,
+    abort,
+    away,
+    crash,
+    lost_answer,
+)
+from tests.simulation.stored import wrongly_stored
 from tests.support.cards import ACCOUNT_CARD, CARD
 from tests.support.events import START, RandomEvents, schema_of
 
-PARTITIONS = 2
-MARGIN, BOUND, SKEW = 2000, 300_000, 2000
-POINTS = ("poll", "begin", "produce", "send_offsets", "commit.before", "commit.after", "apply.before", "apply.after",
-          "replace")  # fmt: skip
 TOPICS = dict.fromkeys(("usage-events", "charges", "cost-rollups", "performance-rollups", "usage-events-dlq"), PARTITIONS) | {"governance-log": 1}  # fmt: skip
-
-
-class Crash(BaseException):
-    """kill -9 at this point."""
-
-
-class Process:
-    """One pricer and the faults that wait for it."""
-
-    def __init__(self, world: "Simulation", slot: int) -> None:
-        self.world, self.slot = world, slot
-        self.armed: dict[str, Callable[[], None]] = {}
-        self.pricer: Any = None
-
-    def start(self) -> None:
-        world = self.world
-        reader = MemoryLogReader(world.log)
-        self.consumer = MemoryLogConsumer(world.log, "pricers", self.at)
-        self.pricer = world.make(
-            consumer=self.consumer,
-            producer=world.producer(world.log, f"pricer-{self.slot}", self.at),
-            reader=reader,
-            store=world.store.with_faults(self.at),
-            governance=world.governance(reader, world.clock, max_clock_skew_ms=SKEW),
-            clock=world.clock,
-            schema_of=schema_of,
-            rules=Rules(PARTITIONS, 60_000_000, 60_000_000, BOUND),
-            limits=Limits(unit_records=world.chance.choice([7, 50]), trailing_units=3, margin_ms=MARGIN),
-        )
-        self.pricer.governance.refresh()
-
-    def at(self, point: str) -> None:
-        fault = self.armed.pop(point, None)
-        if fault is not None:
-            self.world.told(f"slot {self.slot}: fault at {point}")
-            fault()
-
-    def step(self) -> None:
-        try:
-            self.pricer.step()
-        except TransientError:
-            return
-        except (Crash, Fenced) as end:
-            self.world.told(f"slot {self.slot} ends: {type(end).__name__} {end}")
-            self.armed.clear()
-            self.consumer.close()
-            self.start()
+CARDS = (CARD, ACCOUNT_CARD, CARD.replace("id: test-list", "id: other").replace("gpt-4o-mini", "nobody"))
+EIGHT_DAYS_MS = 8 * 86_400_000
 
 
 class Simulation:
-    """A seeded run. `make`, `producer` and `governance` can be replaced by ones with a planted bug."""
+    """A seeded run. The factories can be replaced by ones with a planted bug."""
 
     def __init__(self, seed: int, *, verbose: bool = False) -> None:
         self.chance = random.Random(seed)
@@ -87,86 +54,132 @@ class Simulation:
         self.clock = FakeClock(START // 1000 + 3_600_000)
         self.log = MemoryLog(self.clock, TOPICS)
         self.store = MemoryStateStore()
+        self.warehouse = MemoryWarehouse(self.clock)
         self.make: Any = Pricer
+        self.sink: Any = TopicSink
+        self.consumer: Any = MemoryLogConsumer
+        self.sink_consumer: Any = MemoryLogConsumer
         self.producer: Any = MemoryTransactionalProducer
+        self.charges_reader: Any = MemoryLogReader
         self.governance: Any = GovernanceReader
         self.facts = 0
         self.last_hash = "0" * 64
         self.snapshot: Any = None
-        self.cards = [CARD, ACCOUNT_CARD, CARD.replace("id: test-list", "id: other").replace("gpt-4o-mini", "nobody")]
+        self.cards = list(CARDS)
         self.events = [RandomEvents(seed * 10 + p, p, PARTITIONS) for p in range(PARTITIONS)]
 
     def told(self, text: str) -> None:
         if self.verbose:
             print(f"{self.clock.now}: {text}")
 
-    def run(self, actions: int = 60) -> str | None:
-        """What is wrong after the run; None: nothing."""
+    def run(self, actions: int = 55) -> str | None:
+        """What is wrong during or after the run; None: nothing."""
         self.fact({"topic": "usage-events", "partitions": PARTITIONS, "partitioner": "MURMUR2"}, "InputTopicCreated")
         self.publish()
-        self.processes = [Process(self, slot) for slot in range(2)]
-        for process in self.processes:
+        self.pricers = [PricerProcess(self, f"pricer-{slot}") for slot in range(2)]
+        self.sinks = [SinkProcess(self, f"sink-{n}-{topic}", topic) for topic in STORED for n in range(2)]
+        for process in [*self.pricers, *self.sinks]:
             process.start()
         for _ in range(actions):
             self.clock.now += self.chance.randrange(0, 3000)
             self.act()
-        self.store.away = False
-        for process in self.processes:
+        for process in [*self.pricers, *self.sinks]:
             process.armed.clear()
-            process.pricer.store.away = False
-        for _ in range(200):
-            self.clock.now += 1000
-            for process in self.processes:
-                process.step()
-            if self.behind() == 0:
-                break
+        if (found := wrongly_stored(self.log, self.warehouse, whole=False)) is not None:
+            return f"before the end: {found}"
+        self.set_away(away=False)
+        self.drain()
         return self.wrong()
 
     def act(self) -> None:
-        chance = self.chance
-        draw = chance.random()
-        process = chance.choice(self.processes)
-        if draw < 0.35:
-            partition = chance.randrange(PARTITIONS)
-            for value in self.events[partition].values(chance.randrange(1, 15)):
-                self.log.append("usage-events", partition, None, value)
-        elif draw < 0.75:
-            process.step()
-        elif draw < 0.83:
-            process.armed[chance.choice(POINTS)] = crash
-        elif draw < 0.86:
-            process.armed[chance.choice(["produce", "send_offsets", "commit.before"])] = abort
-        elif draw < 0.92:
-            process.armed[chance.choice(["begin", "produce", "send_offsets", "commit.before"])] = self.takeover(process)
-        elif draw < 0.96:
+        draw = self.chance.random()
+        pricer, sink = self.chance.choice(self.pricers), self.chance.choice(self.sinks)
+        if draw < 0.22:
+            self.produce()
+        elif draw < 0.44:
+            pricer.step()
+        elif draw < 0.62:
+            sink.step()
+        elif draw < 0.78:
+            self.arm(pricer)
+        elif draw < 0.91:
+            self.arm_sink(sink)
+        elif draw < 0.95:
             self.damage()
+        elif draw < 0.98:
+            self.jump()
         else:
             self.publish()
 
-    def takeover(self, process: Process) -> Callable[[], None]:
+    def produce(self) -> None:
+        partition = self.chance.randrange(PARTITIONS)
+        for value in self.events[partition].values(self.chance.randrange(1, 14)):
+            self.log.append("usage-events", partition, None, value)
+
+    def arm(self, pricer: PricerProcess) -> None:
+        """Something will happen to a pricer in the middle of a unit."""
+        chance = self.chance
+        kind = chance.random()
+        if kind < 0.45:
+            pricer.armed[chance.choice(pricer.points)] = crash
+        elif kind < 0.60:
+            pricer.armed[chance.choice(["produce", "send_offsets", "commit.before"])] = abort
+        elif kind < 0.68:
+            pricer.armed["commit.after"] = lost_answer
+        else:
+            point = chance.choice(["begin", "produce", "send_offsets", "commit.before"])
+            pricer.armed[point] = self.takeover(pricer, self.pricers)
+
+    def arm_sink(self, sink: SinkProcess) -> None:
+        """Something will happen to a sink in the middle of an insert."""
+        chance = self.chance
+        kind = chance.random()
+        if kind < 0.4:
+            sink.armed[chance.choice(sink.points)] = crash
+        elif kind < 0.55:
+            sink.armed["insert.before"] = away
+        elif kind < 0.7:
+            sink.armed["insert.before"] = self.break_block(sink)
+        else:
+            taken = self.takeover(sink, [each for each in self.sinks if each.topic == sink.topic])
+            pause = chance.random() < 0.3
+
+            def wake() -> None:
+                taken()
+                if pause:
+                    self.a_week_passes()
+                away()  # the call of before the pause fails; it must not be made again
+
+            sink.armed["insert.before"] = wake if chance.random() < 0.7 else taken
+
+    def break_block(self, sink: SinkProcess) -> Callable[[], None]:
+        """The next insert stores half of its block, and the process dies before it can repeat it."""
+
+        def happen() -> None:
+            sink.service.warehouse.half = True
+            sink.armed["insert.before"] = crash
+
+        return happen
+
+    def takeover(self, process: Process, all_of_them: Any) -> Callable[[], None]:
         """In the middle of a unit: the membership changes, and the other process goes on with the partitions."""
-        other = next(each for each in self.processes if each is not process)
+        other = next(each for each in all_of_them if each is not process)
         expelled = self.chance.random() < 0.5
 
         def happen() -> None:
             if expelled:
-                self.log.leave("pricers", "usage-events", process.consumer.member)
+                self.log.leave(process.group, process.topic, process.service.consumer.member)
             else:
-                self.log.groups["pricers"].members = dict(reversed(self.log.groups["pricers"].members.items()))
-                self.log.rebalance("pricers", "usage-events")
-                self.swap()
+                members = self.log.groups[process.group].members
+                self.log.rebalance(process.group, process.topic)
+                names = list(members)
+                if len(names) == 2:  # each gets the partitions of the other
+                    members[names[0]], members[names[1]] = members[names[1]], members[names[0]]
             other.armed.clear()
-            for _ in range(3):
+            for _ in range(4):
                 other.step()
 
         return happen
-
-    def swap(self) -> None:
-        """Give each member the partitions of the other."""
-        members = self.log.groups["pricers"].members
-        names = list(members)
-        if len(names) == 2:
-            members[names[0]], members[names[1]] = members[names[1]], members[names[0]]
 
     def damage(self) -> None:
         """FLUSHALL, an older copy put back, or the store away and back."""
@@ -184,13 +197,37 @@ class Simulation:
             self.store.stored.clear()
             self.store.stored.update({p: list(s) for p, s in self.snapshot[1].items()})
         else:
-            self.store.away = not self.store.away
-            for process in self.processes:
-                process.pricer.store.away = self.store.away
+            self.set_away(away=not self.store.away)
+
+    def set_away(self, *, away: bool) -> None:
+        self.store.away = away
+        for process in self.pricers:
+            process.service.store.away = away
+
+    def jump(self) -> None:
+        """A process's clock jumps as far as it may; or all of them stand still for minutes, or for a week."""
+        kind = self.chance.randrange(4)
+        if kind < 2:
+            process = self.chance.choice([*self.pricers, *self.sinks])
+            process.clock.skew = self.chance.randrange(-SKEW, SKEW + 1)
+        elif kind == 2:
+            self.clock.now += self.chance.randrange(20_000, 3_600_000)
+        else:
+            self.a_week_passes()
+
+    def a_week_passes(self) -> None:
+        """Tokens and identities expire. Not while a stored block waits for its acknowledgement: docs/correctness.md."""
+        for topic, table in STORED.items():
+            committed = self.log.groups[f"sink-{topic}"].committed
+            maximum = self.warehouse.stored_maximum(table, topic)
+            if any(committed.get(partition, 0) <= offset for partition, offset in maximum.items()):
+                return
+        self.told("a week passes")
+        self.clock.now += EIGHT_DAYS_MS
 
     def publish(self) -> None:
         if self.cards:
-            card = read_rate_card(self.cards.pop(0))
+            card = card_of(self.cards.pop(0))
             fact = {"rate_card_id": card.rate_card_id, "rate_card_version": card.version, "card": card.text}
             self.fact(fact, "RateCardPublished")
 
@@ -202,9 +239,31 @@ class Simulation:
         self.facts += 1
         self.last_hash = hashlib.sha256(datum).hexdigest()
 
+    def drain(self) -> None:
+        """Without further faults all of it is consumed and stored."""
+        for _ in range(200):
+            self.clock.now += 1000
+            for process in self.pricers:
+                process.step()
+            if self.behind() == 0:
+                break
+        for _ in range(200):
+            for sink in self.sinks:
+                sink.step()
+            if not self.unstored():
+                break
+
     def behind(self) -> int:
         committed = self.log.groups["pricers"].committed
         return sum(len(self.log.logs["usage-events", p]) - committed.get(p, 0) for p in range(PARTITIONS))
+
+    def unstored(self) -> bool:
+        """Whether a message is not acknowledged by its sink."""
+        for topic, partition in ((topic, p) for topic in STORED for p in range(PARTITIONS)):
+            records = self.log.readable(topic, partition, 0, len(self.log.logs[topic, partition]))
+            if records and self.log.groups[f"sink-{topic}"].committed.get(partition, 0) <= records[-1].offset:
+                return True
+        return False
 
     def wrong(self) -> str | None:
         if self.behind():
@@ -220,12 +279,9 @@ class Simulation:
             head = self.store.heads.get(partition)
             if head is not None and head.next_offset > committed.get(partition, 0):
                 return f"the state of partition {partition} is ahead of the commit"
-        return None
+        return wrongly_stored(self.log, self.warehouse)
 
 
-def crash() -> None:
-    raise Crash
-
-
-def abort() -> None:
-    raise AbortRequired("the broker says so")
+@cache
+def card_of(text: str) -> RateCard:
+    return read_rate_card(text)

@@ -63,6 +63,7 @@ class RandomEvents:
         self.models = models
         self.number = 0
         self.sent = []
+        self.refused = None
 
     def values(self, count):
         return [self.value() for _ in range(count)]
@@ -72,6 +73,10 @@ class RandomEvents:
         draw = c.random()
         if self.sent and draw < 0.08:
             return c.choice(self.sent[-50:])
+        if self.refused is not None and draw < 0.5:  # the producer mends what was refused, and sends it again
+            fields, self.refused = self.refused, None
+            self.sent.append(encoded(fields))
+            return self.sent[-1]
         fields = self.fields()
         if self.sent and draw < 0.10:
             fields["event_id"] = f"e{max(0, self.number - 1 - c.randrange(5))}"
@@ -118,6 +123,7 @@ class RandomEvents:
         c = self.chance
         value = encoded(fields)
         kind = c.randrange(16)
+        no_tokens = dict.fromkeys((name for name in fields if name.endswith("_tokens")), 0)
         changes = {
             3: {"event_id": ""},
             4: {"quality_score": float("nan")},
@@ -128,12 +134,13 @@ class RandomEvents:
             9: {"input_tokens": -1},
             10: {"charge_period_end": fields["event_time"]},
             11: {"sample_weight": 0},
-            12: {"sample_weight": 2**62, "gpu_ms": 2**62, "request_model": "gpu", "response_model": None},
+            12: no_tokens | {"sample_weight": 2**62, "gpu_ms": 2**62, "request_model": "gpu", "response_model": None},
             13: {"team": "x" * 1025},
             14: {"labels": {f"k{n}": "v" for n in range(70)}},
             15: {"token_convention": "INCLUSIVE", "input_tokens": 5, "cache_read_input_tokens": 6},
         }
         if kind in changes:
+            self.refused = fields
             return encoded(fields | changes[kind])
         if kind == 0:
             return value[: c.randrange(len(value))]

@@ -3,7 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from chargeline.adapters.memory import FakeClock, MemoryLog, MemoryLogConsumer, MemoryWarehouse
+from chargeline.adapters.memory import FakeClock, MemoryLog, MemoryLogConsumer
+from chargeline.adapters.memory_warehouse import MemoryWarehouse
 from chargeline.domain.errors import Fault, TransientError
 from chargeline.sink.processor import TopicSink
 from chargeline.wire.arrow_messages import encode
@@ -33,7 +34,7 @@ def drain(topic_sink):
 def test_every_message_is_one_block_under_the_token_of_its_place():
     log, warehouse = world()
     drain(sink(log, warehouse))
-    assert list(warehouse.blocks["cost_rollups"]) == [f"{TOPIC}/0/{offset}" for offset in range(3)]
+    assert [token for _, token in warehouse.tokens] == [f"{TOPIC}/0/{offset}" for offset in range(3)]
     assert warehouse.rows("cost_rollups") == 12
     assert log.groups["sinks"].committed == {0: 3}
 
@@ -41,10 +42,10 @@ def test_every_message_is_one_block_under_the_token_of_its_place():
 def test_a_restart_sends_the_last_stored_message_again_which_completes_a_block_that_broke():
     log, warehouse = world()
     first = sink(log, warehouse)
-    warehouse.half = f"{TOPIC}/0/2"
 
     def die(point):
-        if point == "insert.before" and len(warehouse.blocks.get("cost_rollups", {})) == 3:
+        warehouse.half = point == "insert.before" and len(warehouse.tokens) == 2
+        if point == "insert.before" and len(warehouse.tokens) == 3:
             raise KeyboardInterrupt
 
     warehouse.faults = die
@@ -108,3 +109,23 @@ def test_a_table_ahead_of_the_log_is_refused_with_what_to_do():
     fresh, _ = world(messages=1)
     with pytest.raises(Fault, match="wiped"):
         drain(sink(fresh, warehouse))
+
+
+def test_a_partition_that_moved_away_during_an_outage_and_came_back_goes_on():
+    log, warehouse = world(messages=1)
+    first = sink(log, warehouse)
+
+    def moved(point):
+        if point == "insert.before":
+            other = log.join("sinks", TOPIC)
+            log.groups["sinks"].members = {n: [0] if n == other else [] for n in log.groups["sinks"].members}
+            warehouse.faults = lambda _: None
+            raise TransientError("away")
+
+    warehouse.faults = moved
+    drain(first)
+    assert warehouse.rows("cost_rollups") == 0
+    for member in list(log.groups["sinks"].members)[1:]:
+        log.leave("sinks", TOPIC, member)
+    drain(first)
+    assert warehouse.rows("cost_rollups") == 4

@@ -4,7 +4,7 @@ import gc
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import numpy as np
@@ -241,7 +241,9 @@ class KafkaTransactionalProducer:
         self._guard("aborting a transaction", lambda: self._producer.abort_transaction(REQUEST_TIMEOUT_S))
 
     def close(self) -> None:
-        self._producer.flush(1.0)
+        # One that was fenced says so once more; it has nothing left to send.
+        with suppress(KafkaException):
+            self._producer.flush(1.0)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         # A failed delivery fails the transaction by itself: commit says so.

@@ -1,9 +1,9 @@
 """Small real implementations of the ports in memory, for simulations and tests: a log with transactions and consumer
-groups, a state store, a warehouse, and a clock that is moved by hand.
+groups, a state store, and a clock that is moved by hand. The warehouse is in `memory_warehouse`.
 
 They keep the rules that the commit protocol leans on: read_committed readers stop at the first open transaction,
-control markers take an offset, a newer producer of a slot fences the older one and aborts what it left open, offsets
-are fenced by the member and generation that travel with them, and a table's block is inserted once under its token.
+control markers take an offset, a newer producer of a slot fences the older one and aborts what it left open, and
+offsets are fenced by the member and generation that travel with them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from chargeline.domain.errors import Fenced, LogTruncated, OutcomePending, TransientError
 from chargeline.ports import ApplyOutcome, Headers, LogBatch, Record, Segment, StateDelta, StateHead
@@ -61,6 +60,7 @@ class MemoryLog:
             (topic, partition): [] for topic, count in partitions.items() for partition in range(count)
         }
         self.counts = dict(partitions)
+        self.starts: dict[tuple[str, int], int] = {}  # where a log begins, if records were deleted
         self.groups: dict[str, _Group] = {}
         self.epochs: dict[str, int] = {}
         self.begun: dict[tuple[str, int], int] = {}
@@ -208,7 +208,7 @@ class MemoryLogConsumer:
         group.committed |= next_offsets
 
     def bounds(self, partition: int) -> tuple[int, int]:
-        return 0, self._log.stable_end(self._topic, partition)
+        return self._log.starts.get((self._topic, partition), 0), self._log.stable_end(self._topic, partition)
 
     def close(self) -> None:
         self._log.leave(self._group, self._topic, self._member)
@@ -292,14 +292,15 @@ class MemoryLogReader:
         self._log = log
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        return 0, self._log.stable_end(topic, partition)
+        return self._log.starts.get((topic, partition), 0), self._log.stable_end(topic, partition)
 
     def partitions(self, topic: str) -> int:
         return self._log.counts[topic]
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
-        if start < 0:
-            raise LogTruncated(f"{topic}/{partition} begins at 0")
+        low, _ = self.bounds(topic, partition)
+        if start < low:
+            raise LogTruncated(f"{topic}/{partition} begins at {low}; {start} is needed and gone")
         yield from self._log.readable(topic, partition, start, end)
 
     def close(self) -> None:
@@ -372,37 +373,3 @@ class MemoryStateStore:
     def _there(self) -> None:
         if self.away:
             raise TransientError("the state store is away")
-
-
-class MemoryWarehouse:
-    """`ports.Warehouse` for inserts: a block counts once under its token; a crash may leave half of it."""
-
-    def __init__(self, faults: Fault = no_faults) -> None:
-        self.blocks: dict[str, dict[str, tuple[pa.Table, int]]] = {}
-        self.faults = faults
-        self.half: str | None = None
-
-    def insert(self, table: str, rows: Any, token: str) -> None:
-        self.faults("insert.before")
-        blocks = self.blocks.setdefault(table, {})
-        if self.half == token:
-            blocks.setdefault(token, (rows, max(1, rows.num_rows // 2)))
-            self.half = None
-            raise TransientError("the connection broke in the middle of a block")
-        blocks[token] = (rows, rows.num_rows)
-        self.faults("insert.after")
-
-    def rows(self, table: str) -> int:
-        """Rows stored."""
-        return sum(count for _, count in self.blocks.get(table, {}).values())
-
-    def stored_maximum(self, table: str, topic: str) -> dict[int, int]:
-        found: dict[int, int] = {}
-        for token in self.blocks.get(table, {}):
-            name, partition, offset = token.rsplit("/", 2)
-            if name == topic:
-                found[int(partition)] = max(found.get(int(partition), -1), int(offset.rpartition("-")[2]))
-        return found
-
-    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
-        raise NotImplementedError(sql, parameters)

@@ -105,9 +105,13 @@ class TopicSink:
 
     def _ask_ownership(self) -> None:
         """Let the client tell of a rebalance, without fetching more."""
-        self.consumer.pause(sorted(self._owned))
-        self.consumer.poll_records(1, 0.0)
-        self.consumer.resume(sorted(self._owned))
+        paused = sorted(self._owned)
+        self.consumer.pause(paused)
+        try:
+            self.consumer.poll_records(1, 0.0)
+        finally:
+            # Also what has moved away: a pause outlives the assignment, and a partition that came back would be stuck.
+            self.consumer.resume(paused)
 
     def _commit(self, records: list[Record]) -> None:
         next_offsets = {record.partition: record.offset + 1 for record in records if record.partition in self._owned}

@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import Any
 
-import pyarrow as pa
-
 from chargeline.ports import LogReader, Warehouse
 from chargeline.verify.events import Rules, SchemaOf
 from chargeline.verify.oracle import Governance, Judgement, Oracle, money
+from chargeline.verify.rows import rows
 from chargeline.wire.units import OUTCOMES, UnitHeader
 
 INPUT = "usage-events"
 _EXACT = Context(prec=60)  # the usual 28 digits would round what Decimal(38, 12) can hold
-_HORIZON_MS = 7 * 86_400_000
 _UNIT_RECORDS = 1_000_000  # no unit is larger
 Key = tuple[Any, ...]
 
@@ -93,7 +91,7 @@ class Verification:
         source = self._input(partition)
         expected_start: int | None = None
         dead: dict[int, str] = {}
-        for header, rows in self._units(partition):
+        for header, booked in self._units(partition):
             if until is not None and header.end > until:
                 break
             if expected_start is not None and header.start != expected_start:
@@ -103,8 +101,8 @@ class Verification:
             if expected_start is None and header.start != 0:
                 raise Difference(f"charges/{partition}: the first unit begins at {header.start}, not at 0")
             expected_start = header.end
-            self._unit(partition, header, rows, source, oracle, counts, sums, dead, report)
-            ends.append((header.end, len(rows)))
+            self._unit(partition, header, booked, source, oracle, counts, sums, dead, report)
+            ends.append((header.end, len(booked)))
             if stored - 2 * _UNIT_RECORDS <= header.end <= stored:
                 kept = [*kept[-1:], dict(sums.billed)]
             report.units += 1
@@ -125,23 +123,23 @@ class Verification:
     def _units(self, partition: int) -> Iterator[tuple[UnitHeader, list[dict[str, Any]]]]:
         """The units of `charges` with their rows; slices are joined."""
         low, end = self._reader.bounds("charges", partition)
-        rows: list[dict[str, Any]] = []
+        found: list[dict[str, Any]] = []
         wanted = 0
         for record in self._reader.read("charges", partition, low, end):
             header = UnitHeader.decode(record.headers)
             if header.slice_index != wanted:
                 raise Difference(f"charges/{partition}/{record.offset}: slice {wanted} of its unit is missing")
-            rows += pa.ipc.open_stream(record.value or b"").read_all().to_pylist(maps_as_pydicts="lossy")
+            found += rows(record.value or b"")
             wanted = (wanted + 1) % header.slice_count
             if wanted == 0:
-                yield header, rows
-                rows = []
+                yield header, found
+                found = []
 
     def _unit(
         self,
         partition: int,
         header: UnitHeader,
-        rows: list[dict[str, Any]],
+        booked_rows: list[dict[str, Any]],
         source: Iterator[Any],
         oracle: Oracle,
         counts: Counter[str],
@@ -149,21 +147,18 @@ class Verification:
         dead: dict[int, str],
         report: Report,
     ) -> None:
-        found = {row["source_offset"]: row for row in rows}
-        if len(found) != len(rows):
+        found = {row["source_offset"]: row for row in booked_rows}
+        if len(found) != len(booked_rows):
             raise Difference(f"charges/{partition}: a coordinate stands twice in the unit that ends at {header.end}")
         here: Counter[str] = Counter()
         for offset in range(header.start, header.end):
             record = next(source, None)
             if record is None or record.offset != offset:
                 raise Difference(f"{INPUT}/{partition}/{offset}: the record is gone; the oracle needs it")
-            judged = oracle.judge(record.value, record.append_time)
             row = found.pop(offset, None)
+            judged = oracle.judge(record.value, record.append_time, charged=row is not None)
             where = f"{INPUT}/{partition}/{offset}"
-            if judged.again_after_ms is not None and row is not None and judged.again_after_ms > _HORIZON_MS:
-                report.beyond_horizon += 1
-                here["CHARGED" if row["outcome"] == "CHARGED" else "UNRATED"] += 1
-                continue
+            report.beyond_horizon += judged.beyond_horizon
             here[judged.outcome] += 1
             if judged.outcome in {"DEAD_LETTER", "CONFLICT"}:
                 dead[offset] = judged.reason or judged.outcome
@@ -174,7 +169,7 @@ class Verification:
         if booked != {name: here[name] for name in OUTCOMES}:
             raise Difference(f"unit {partition}/{header.start}-{header.end}: outcomes {booked}, expected {dict(here)}")
         counts.update(here)
-        report.charges += len(rows)
+        report.charges += len(booked_rows)
         self._advance(header.end - header.start)
 
     def _check_row(self, where: str, judged: Judgement, row: dict[str, Any] | None, sums: _Sums) -> None:
@@ -206,7 +201,7 @@ class Verification:
                 continue
             if (row[name] or None) != (value or None):
                 raise Difference(f"{where}: {name} is {row[name]!r}, expected {value!r}")
-        if _micros(row["event_time"]) != event["event_time"] or _micros(row["window_start"]) != judged.window_start:
+        if row["event_time"] != event["event_time"] or row["window_start"] != judged.window_start:
             raise Difference(f"{where}: event_time or window differ")
         entries = [
             (each["leaf"], each["sku_id"], each["sku_price_id"], each["rate_card_id"], each["rate_card_version"],
@@ -236,8 +231,8 @@ class Verification:
         for record in self._reader.read("cost-rollups", partition, low, high):
             if UnitHeader.decode(record.headers).end > end:
                 break
-            for pane in pa.ipc.open_stream(record.value or b"").read_all().to_pylist():
-                window = _micros(pane["window_start"])
+            for pane in rows(record.value or b""):
+                window = pane["window_start"]
                 key = (pane["billing_account_id"], pane["billing_currency"], window // 86_400_000_000,
                        pane["sku_id"], window)  # fmt: skip
                 billed[key] += _picos(pane["billed_cost"])
@@ -336,12 +331,12 @@ class Verification:
 
     def _stored_sums(self, table: str, partition: int, limit: int) -> dict[Key, int]:
         assert self._warehouse is not None
-        rows = self._warehouse.query(_STORED[table], {"p": partition, "e": limit}).to_pylist()
+        found = self._warehouse.query(_STORED[table], {"p": partition, "e": limit}).to_pylist()
         return {
             (_text(row["a"]), _text(row["c"]), row["w"] // 86_400, _text(row["s"]), row["w"] * 1_000_000): _picos(
                 row["b"]
             )
-            for row in rows
+            for row in found
         }
 
 
@@ -361,11 +356,3 @@ def _text(value: str | bytes | None) -> str | None:
 
 def _picos(amount: Decimal) -> int:
     return int(_EXACT.scaleb(amount, 12))
-
-
-def _micros(moment: Any) -> int:
-    since = moment - _EPOCH
-    return int((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
-
-
-_EPOCH = pa.scalar(0, pa.timestamp("us", "UTC")).as_py()

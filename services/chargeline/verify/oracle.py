@@ -6,7 +6,7 @@ It shares no rule with the pricer: not the decoder, not the hashes, not the sele
 import hashlib
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -21,6 +21,7 @@ from chargeline.wire._generated import GOVERNANCE_RECORD_SCHEMA
 _GOVERNANCE = fastavro.parse_schema(json.loads(GOVERNANCE_RECORD_SCHEMA))
 _PICOS = 10**12
 _LIMIT = 10**38
+_HORIZON_MS = 7 * 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,7 +41,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What must become of a record. `reason` is the code of an UNRATED or DEAD_LETTER one."""
+    """What must become of a record. `reason` is the code of an UNRATED or DEAD_LETTER one.
+
+    `beyond_horizon`: its identity was charged before, too long ago to be remembered.
+    """
 
     outcome: str
     reason: str | None = None
@@ -50,7 +54,7 @@ class Judgement:
     match_kind: str = "NONE"
     billing_period: int = 0
     window_start: int = 0
-    again_after_ms: int | None = None
+    beyond_horizon: bool = False
 
     @property
     def contracted(self) -> int:
@@ -101,8 +105,11 @@ class Oracle:
         self._schema_of = schema_of
         self._known: dict[tuple[str, str, str], tuple[bytes, int]] = {}
 
-    def judge(self, value: bytes | None, append_time: int) -> Judgement:
-        """What must become of the next record."""
+    def judge(self, value: bytes | None, append_time: int, *, charged: bool = False) -> Judgement:
+        """What must become of the next record.
+
+        `charged`: it has a charge. Beyond the horizon a repeat may be known or not, and a charge makes it known anew.
+        """
         try:
             event = read_event(value, self._partition, append_time, self._schema_of, self._rules)
             identity = (event["billing_account_id"], event["source"], event["event_id"])
@@ -111,12 +118,10 @@ class Oracle:
         except Dead as dead:
             return Judgement("DEAD_LETTER", dead.code)
         known = self._known.get(identity)
-        if known is not None:
-            age = append_time - known[1]
-            outcome = "DUPLICATE" if known[0] == content else "CONFLICT"
-            return Judgement(outcome, event=event, again_after_ms=age)
+        if known is not None and not (charged and append_time - known[1] > _HORIZON_MS):
+            return Judgement("DUPLICATE" if known[0] == content else "CONFLICT", event=event)
         self._known[identity] = (content, append_time)
-        return priced
+        return priced if known is None else replace(priced, beyond_horizon=True)
 
     def _price(self, event: dict[str, Any], append_time: int) -> Judgement:
         cards = self._governance.cards(self._governance.visible(append_time))

@@ -12,6 +12,7 @@ _LARGE_DICTIONARY = 1_000
 # Measured (docs/performance.md): a pool of threads costs three times what it compresses in buffers this small, and
 # zstd makes a message 40 % smaller for three times the time.
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+_READING = pa.ipc.IpcReadOptions(use_threads=False)
 
 
 def encode(table: pa.Table) -> list[bytes]:
@@ -28,7 +29,7 @@ def encode_whole(table: pa.Table) -> bytes:
 
 def decode(value: bytes) -> pa.Table:
     """The table of one message. Raises pa.ArrowInvalid if it is none."""
-    return pa.ipc.open_stream(pa.py_buffer(value)).read_all()
+    return pa.ipc.open_stream(pa.py_buffer(value), options=_READING).read_all()
 
 
 def _slices(table: pa.Table) -> Iterator[bytes]:

@@ -1,0 +1,220 @@
+"""Bugs planted on purpose. Each is what somebody could write in good faith, and each must be found."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import chargeline.pricer.compute as compute_module
+from chargeline.adapters.governance import TOPIC, GovernanceReader, decode
+from chargeline.adapters.memory import MemoryLogConsumer, MemoryLogReader, MemoryTransactionalProducer
+from chargeline.domain.errors import AbortRequired, TransientError
+from chargeline.pricer.processor import Pricer
+from chargeline.sink.processor import TopicSink
+from tests.simulation.processes import OutcomeUnknown
+from tests.simulation.simulation import Simulation
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`parts` replace factories of the simulation; `within`: so many seeds must be enough to find it."""
+
+    name: str
+    within: int
+    parts: dict[str, Any]
+
+
+class AppliesBeforeTheCommit(Pricer):
+    def _commit(self, unit, computed):
+        for partition, each in computed.items():
+            self.states[partition].identities.add(each.keys)
+        super()._commit(unit, computed)
+
+    def _apply(self, header, computed, charges_next_offset):
+        empty = computed.keys.take(computed.keys.offset < 0)
+        super()._apply(header, compute_module.Computed(**{**vars(computed), "keys": empty}), charges_next_offset)
+
+
+class ReadsMetadataAgain(Pricer):
+    def _commit(self, unit, computed):
+        class Late:
+            batches = unit.batches
+
+            @property
+            def group_metadata(self_):  # noqa: N805
+                return self.consumer.group_metadata()
+
+        late: Any = Late()
+        super()._commit(late, computed)
+
+
+class DoesNotSeekAfterAnAbort(Pricer):
+    def _commit(self, unit, computed):
+        consumer: Any = self.consumer
+        start = consumer.start
+        consumer.start = lambda _: None
+        try:
+            super()._commit(unit, computed)
+        finally:
+            consumer.start = start
+
+
+class ReadsAbortedCharges(MemoryLogReader):
+    """Recovery and its bounds with isolation.level=read_uncommitted."""
+
+    def bounds(self, topic, partition):
+        return 0, len(self._log.logs[topic, partition])
+
+    def read(self, topic, partition, start, end):
+        yield from self._log.readable(topic, partition, start, end, committed=False)
+
+
+class ReadsUncommitted(MemoryLogConsumer):
+    """The consumer of a sink with isolation.level=read_uncommitted."""
+
+    def __init__(self, log, group, faults):
+        super().__init__(log, group, faults, committed=False)
+
+
+class TakesUnstableOffsets(MemoryLogConsumer):
+    """Committed offsets are asked for without waiting for the transaction that may move them."""
+
+    def committed(self, partitions):
+        group = self._log.groups[self._group]
+        return {partition: group.committed.get(partition) for partition in partitions}
+
+
+class WritesPanesOutside(MemoryTransactionalProducer):
+    def produce(self, topic, partition, key, value, headers):
+        if topic == "cost-rollups":
+            self._log.append(topic, partition, key, value, headers)
+        else:
+            super().produce(topic, partition, key, value, headers)
+
+
+class WritesChargesOutside(MemoryTransactionalProducer):
+    def produce(self, topic, partition, key, value, headers):
+        if topic == "charges":
+            offset = self._log.append(topic, partition, key, value, headers)
+            self._written[topic, partition] = offset + 1
+        else:
+            super().produce(topic, partition, key, value, headers)
+
+
+class TakesUnknownForAborted(MemoryTransactionalProducer):
+    def commit(self):
+        try:
+            return super().commit()
+        except OutcomeUnknown as error:
+            raise AbortRequired("no answer came") from error
+
+
+class OneRefreshOld(GovernanceReader):
+    def refresh(self):
+        seen = getattr(self, "seen", 0)
+        _, end = self._reader.bounds(TOPIC, 0)
+        for record in self._reader.read(TOPIC, 0, self._next_offset, seen):
+            self.chain.add(decode(record.value or b""), (record.value or b"")[5:], record.append_time)
+            self._next_offset = record.offset + 1
+        self.seen = end
+        self.view_ms = self._clock.now_ms() - self._skew
+
+
+class StartsAfterTheMaximum(TopicSink):
+    """The newest stored message is taken for whole."""
+
+    def _begin(self):
+        stored = self.warehouse.stored_maximum(self.table, self.topic)
+        start = self.consumer.start
+        later = lambda starts: start({p: s + (s == stored.get(p)) for p, s in starts.items()})  # noqa: E731
+        consumer: Any = self.consumer
+        consumer.start = later
+        try:
+            super()._begin()
+        finally:
+            consumer.start = start
+
+
+class ForgetsWhatWasAcknowledged(TopicSink):
+    """The place is the stored maximum alone, so an acknowledged block is sent again, long after its token expired."""
+
+    def _begin(self):
+        consumer: Any = self.consumer
+        committed, consumer.committed = consumer.committed, dict.fromkeys
+        try:
+            super()._begin()
+        finally:
+            consumer.committed = committed
+
+
+class InsertsWithoutToken(TopicSink):
+    def _insert_rows(self, rows, partition, token):
+        self.attempts = getattr(self, "attempts", 0)
+        insert = self.warehouse.insert
+
+        def each_its_own(table, rows, token):
+            self.attempts += 1
+            insert(table, rows, f"{token}/{id(self)}/{self.attempts}")
+
+        warehouse: Any = self.warehouse
+        warehouse.insert = each_its_own
+        try:
+            super()._insert_rows(rows, partition, token)
+        finally:
+            del warehouse.insert
+
+
+class DoesNotAskForOwnership(TopicSink):
+    def _ask_ownership(self):
+        return
+
+
+class LeavesMovedPartitionsPaused(TopicSink):
+    """Found by this simulation: what was paused while it moved away stayed paused when it came back."""
+
+    def _ask_ownership(self):
+        self.consumer.pause(sorted(self._owned))
+        self.consumer.poll_records(1, 0.0)
+        self.consumer.resume(sorted(self._owned))
+
+
+class AcknowledgesBeforeTheInsert(TopicSink):
+    def _insert(self, record):
+        self._commit([record])
+        super()._insert(record)
+
+
+class GivesUpAfterOneAttempt(TopicSink):
+    """An insert that failed is left out."""
+
+    def _insert_rows(self, rows, partition, token):
+        try:
+            self.warehouse.insert(self.table, rows, token)
+        except TransientError:
+            return
+
+
+REFUSED_BECOME_KNOWN = "an identity made known by a refused event"
+BUGS = (
+    Bug("state applied before the commit", 20, {"make": AppliesBeforeTheCommit}),
+    Bug("metadata read again at commit", 20, {"make": ReadsMetadataAgain}),
+    Bug("charges read uncommitted at recovery", 20, {"charges_reader": ReadsAbortedCharges}),
+    Bug("no seek after an abort", 20, {"make": DoesNotSeekAfterAnAbort}),
+    Bug(REFUSED_BECOME_KNOWN, 20, {}),
+    Bug("a governance view one refresh old", 20, {"governance": OneRefreshOld}),
+    Bug("a pane outside the transaction", 20, {"producer": WritesPanesOutside}),
+    Bug("a charge outside the transaction", 20, {"producer": WritesChargesOutside}),
+    Bug("an unknown outcome taken for an abort", 20, {"producer": TakesUnknownForAborted}),
+    Bug("committed offsets read while a transaction is open", 20, {"consumer": TakesUnstableOffsets}),
+    Bug("sink starting at maximum + 1", 20, {"sink": StartsAfterTheMaximum}),
+    Bug("sink reading uncommitted", 20, {"sink_consumer": ReadsUncommitted}),
+    Bug("insert without token", 20, {"sink": InsertsWithoutToken}),
+    Bug("ownership not checked before an insert is repeated", 20, {"sink": DoesNotAskForOwnership}),
+    Bug("acknowledged block sent again", 20, {"sink": ForgetsWhatWasAcknowledged}),
+    Bug("acknowledgement before the insert", 20, {"sink": AcknowledgesBeforeTheInsert}),
+    Bug("a failed insert left out", 20, {"sink": GivesUpAfterOneAttempt}),
+    Bug("a moved partition left paused", 40, {"sink": LeavesMovedPartitionsPaused}),
+)  # fmt: skip
+
+
+def plant(world: Simulation, bug: Bug) -> None:
+    for part, value in bug.parts.items():
+        setattr(world, part, value)
