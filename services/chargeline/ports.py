@@ -203,6 +203,16 @@ class Segment:
     last_append_time: int
 
 
+@dataclass(frozen=True)
+class StateSizes:
+    """How much is stored for a partition, by the indexes: nothing large is read for it."""
+
+    segments: int
+    identities: int
+    bytes: int
+    live_windows: int
+
+
 class StateStore(Protocol):
     """The stored state by source partition (Redis). It can always be folded again from `charges`."""
 
@@ -223,6 +233,12 @@ class StateStore(Protocol):
 
     def live(self, partition: int) -> dict[int, bytes]:
         """The blobs of the live windows by window start (microseconds)."""
+
+    def sizes(self, partition: int) -> StateSizes:
+        """How much is stored. Raises TransientError."""
+
+    def invalidate(self, partition: int) -> None:
+        """Remove the head: without it there is no state, and the owner writes or folds it again. Atomic."""
 
 
 class Warehouse(Protocol):
