@@ -205,10 +205,17 @@ class Segment:
 
 @dataclass(frozen=True)
 class StateSizes:
-    """How much is stored for a partition, by the indexes: nothing large is read for it."""
+    """How much is stored for a partition; nothing large is read for it.
+
+    Attributes:
+        segments, identities: by the index.
+        damaged: segments that are not as long as the index says.
+        bytes: of segments and live windows, as they are.
+    """
 
     segments: int
     identities: int
+    damaged: int
     bytes: int
     live_windows: int
 

@@ -375,7 +375,7 @@ class MemoryStateStore:
         segments, live = self.stored.get(partition, []), self.windows.get(partition, {})
         identities = sum(len(segment.identities) for segment in segments)
         size = identities + sum(map(len, live.values()))
-        return StateSizes(len(segments), identities // _IDENTITY_BYTES, size, len(live))
+        return StateSizes(len(segments), identities // _IDENTITY_BYTES, 0, size, len(live))
 
     def invalidate(self, partition: int) -> None:
         self._there()

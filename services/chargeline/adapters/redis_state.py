@@ -143,17 +143,26 @@ class RedisStateStore:
         return {int(k[len(prefix) :]): blob for k, blob in zip(keys, blobs, strict=True) if blob is not None}
 
     def sizes(self, partition: int) -> StateSizes:
-        index = self._call(lambda: self._redis.hgetall(_key(partition, "segments")))
-        identities = sum(int(entry.split()[0]) for entry in index.values())
         live = self._live_keys(partition)
-        blobs = self._call(lambda: sum(int(self._redis.strlen(key)) for key in live))
-        return StateSizes(len(index), identities // IDENTITY_BYTES, identities + blobs, len(live))
+
+        def read() -> StateSizes:
+            index = cast("dict[bytes, bytes]", self._redis.hgetall(_key(partition, "segments")))
+            wanted = [int(entry.split()[0]) for entry in index.values()]
+            found = [self._length(_key(partition, f"ids:{number.decode()}")) for number in index]
+            damaged = sum(length != size for length, size in zip(found, wanted, strict=True))
+            size = sum(found) + sum(self._length(key.decode()) for key in live)
+            return StateSizes(len(index), sum(wanted) // IDENTITY_BYTES, damaged, size, len(live))
+
+        return self._call(read)
 
     def invalidate(self, partition: int) -> None:
         self._call(lambda: self._redis.delete(_key(partition, "head")))
 
     def _live_keys(self, partition: int) -> list[bytes]:
         return self._call(lambda: self._found(partition, "live:"))
+
+    def _length(self, key: str) -> int:
+        return int(self._redis.strlen(key))
 
     def _found(self, partition: int, prefix: str) -> list[bytes]:
         return list(self._redis.scan_iter(match=f"{_key(partition, prefix)}*", count=1000))
