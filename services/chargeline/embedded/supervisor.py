@@ -39,6 +39,7 @@ class Supervised:
         self.deaths = 0
         self.started = 0.0
         self.next_try = 0.0
+        self.address = server.address
         self._log = data / "logs" / f"{server.name}.log"
 
     def start(self) -> None:
@@ -54,6 +55,7 @@ class Supervised:
                 start_new_session=True,
             )
         self.started = time.monotonic()
+        self.address = self.server.address
 
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -74,8 +76,24 @@ class Supervised:
         running = self.alive()
         pid = self.process.pid if self.process is not None else 0
         return Process(
-            self.server.name, pid, "running" if running else "restarting", self.server.address, _started(pid)
+            self.server.name, pid, "running" if running else "restarting", self.address or None, _started(pid)
         )
+
+    def look_for_address(self) -> bool:
+        """Find where a service listens that took a free port; whether that is news."""
+        if self.address or not self.alive():
+            return False
+        self.address = _listening(self.process.pid if self.process is not None else 0)
+        return bool(self.address)
+
+
+def _listening(pid: int) -> str:
+    try:
+        connections = psutil.Process(pid).net_connections("tcp")
+    except psutil.Error:
+        return ""
+    ports = [connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN]
+    return f"http://127.0.0.1:{ports[0]}" if ports else ""
 
 
 def _started(pid: int) -> float:
@@ -139,6 +157,8 @@ class Supervisor:
         while not stop.wait(_CHECK_S):
             for child in self._children:
                 if child.process is None or child.alive():
+                    if child.look_for_address():
+                        self.write_state()
                     continue
                 now = time.monotonic()
                 if child.next_try <= child.started:

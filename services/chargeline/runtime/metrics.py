@@ -33,7 +33,7 @@ class Metric(Enum):
 
     LAG_EVENTS = Definition(
         "chargeline_consumer_lag_events", "gauge", "records", ("topic", "partition"),
-        "records between next_offset and the end of the partition, as of the last look (every 5 s)",
+        "records from next_offset to the end at the last look (every 5 s); markers count until a poll comes back empty",
     )  # fmt: skip
     LAG_SECONDS = Definition(
         "chargeline_consumer_lag_seconds", "gauge", "seconds", ("topic", "partition"),
@@ -42,7 +42,7 @@ class Metric(Enum):
     NEXT_OFFSET = Definition(
         "chargeline_next_offset", "gauge", "offset", ("topic", "partition"), "next offset to process"
     )
-    UNITS = Definition("chargeline_units_total", "counter", "commit units", (), "committed units")
+    UNITS = Definition("chargeline_units_total", "counter", "commit units", (), "committed units, of each partition")
     EVENTS = Definition(
         "chargeline_events_total", "counter", "events", ("outcome",),
         "events of committed units by outcome; DUPLICATE and UNRATED are two of them",
