@@ -62,7 +62,8 @@ def up(
             supervisor.start_services()
         (home / "ready").touch()
         console.print(f"the servers are ready in {home}; stop with Ctrl-C or `chargeline down`", highlight=False)
-        threading.Thread(target=_tell_when_ready, args=(home, console, stop), daemon=True).start()
+        then = supervisor.train if services else lambda: None
+        threading.Thread(target=_tell_when_ready, args=(home, console, stop, then), daemon=True).start()
         supervisor.watch(stop)
     finally:
         (home / "ready").unlink(missing_ok=True)
@@ -108,8 +109,8 @@ def _detached(home: Path, pricers: int, partitions: int, *, services: bool) -> N
     console.print(f"[green]ready[/green] in {home}", highlight=False)
 
 
-def _tell_when_ready(home: Path, console: Console, stop: threading.Event) -> None:
-    """What the services wait for, a line whenever it is something else."""
+def _tell_when_ready(home: Path, console: Console, stop: threading.Event, then: Callable[[], None]) -> None:
+    """What the services wait for, a line whenever it is something else; `then`: what may be done at leisure."""
     told: set[str] = set()
 
     def say(text: str) -> None:
@@ -124,6 +125,7 @@ def _tell_when_ready(home: Path, console: Console, stop: threading.Event) -> Non
         console.print(f"[red]{error.code}[/red] {error.reason}", highlight=False)
     else:
         console.print("[green]ready[/green]", highlight=False)
+        then()
 
 
 def _wait_for_services(home: Path, say: Callable[[str], None], ended: Callable[[], bool]) -> None:

@@ -116,6 +116,7 @@ class Supervisor:
         self._ports, self._secrets = Ports(**settings["ports"]), Secrets(**settings["secrets"])
         self.partitions = int(settings["partitions"])
         self._children: list[Supervised] = []
+        self._training: Supervised | None = None
         self.stack = Stack(
             kafka=f"127.0.0.1:{self._ports.kafka}",
             registry=f"http://127.0.0.1:{self._ports.registry}/apis/ccompat/v7",
@@ -152,9 +153,18 @@ class Supervisor:
         self._start_service("sink", "sink", environment)
         self.write_state()
 
+    def train(self) -> None:
+        """Make Kafka's AOT cache beside the stack, if there is none; it ends by itself, or with the stack."""
+        if not servers.aot_cache().exists():
+            command = [sys.executable, "-m", "chargeline.embedded.aot"]
+            self._training = Supervised(Server("aot", command, "", lambda: True), self._data)
+            self._training.start()
+
     def watch(self, stop: threading.Event) -> None:
         """Restart what dies, with growing pauses, until asked to stop."""
         while not stop.wait(_CHECK_S):
+            if self._training is not None and not self._training.alive():
+                self._training = None
             for child in self._children:
                 if child.process is None or child.alive():
                     if child.look_for_address():
@@ -175,6 +185,8 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop the services, then the servers."""
+        if self._training is not None:
+            self._training.stop()
         started = [child for child in self._children if child.process is not None]
         services = [child for child in started if child.server.name.startswith(("pricer", "sink"))]
         for group in (services, [child for child in started if child not in services]):
