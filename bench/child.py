@@ -12,6 +12,7 @@ from chargeline.adapters.kafka import KafkaLogConsumer
 from chargeline.pricer.app import build
 from chargeline.pricer.settings import PricerSettings
 from chargeline.runtime.logging import configure
+from chargeline.runtime.telemetry import Telemetry
 from chargeline.sink.processor import TopicSink
 from chargeline.sink.settings import SinkSettings
 
@@ -44,7 +45,8 @@ def consume(total: int) -> dict[str, float]:
 
 def pricer(total: int) -> dict[str, float]:
     """The real pricer, from the first poll with records to the last committed unit."""
-    service = build(PricerSettings())
+    settings = PricerSettings()
+    service = build(settings, Telemetry(settings.health_step_s_max))
     while not service.states:
         service.step()
     usage = resource.getrusage(resource.RUSAGE_SELF)

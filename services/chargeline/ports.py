@@ -220,6 +220,23 @@ class Segment:
     last_append_time: int
 
 
+@dataclass(frozen=True)
+class StateSizes:
+    """How much is stored for a partition; nothing large is read for it.
+
+    Attributes:
+        segments, identities: by the index.
+        damaged: segments that are not as long as the index says.
+        bytes: of segments and live windows, as they are.
+    """
+
+    segments: int
+    identities: int
+    damaged: int
+    bytes: int
+    live_windows: int
+
+
 class StateStore(Protocol):
     """The stored state by source partition (Redis). It can always be folded again from `charges`."""
 
@@ -240,6 +257,12 @@ class StateStore(Protocol):
 
     def live(self, partition: int) -> dict[int, bytes]:
         """The blobs of the live windows by window start (microseconds)."""
+
+    def sizes(self, partition: int) -> StateSizes:
+        """How much is stored. Raises TransientError."""
+
+    def invalidate(self, partition: int) -> None:
+        """Remove the head: without it there is no state, and the owner writes or folds it again. Atomic."""
 
 
 class Warehouse(Protocol):

@@ -103,10 +103,38 @@ def test_segments_beyond_the_horizon_are_dropped_and_the_others_are_not(store):
     assert identities(store) == b"b" * 24
 
 
+def test_sizes_are_those_of_what_was_written(store):
+    assert store.sizes(0).identities == 0
+    store.replace(0, StateHead(0, 0), [Segment(0, b"a" * 48, 100), Segment(1, b"b" * 24, 100)], {60: b"seven77"})
+    store.apply(0, delta(0, 5, b"c" * 24, live={120: b"123"}))
+    sizes = store.sizes(0)
+    assert (sizes.identities, sizes.bytes, sizes.live_windows, sizes.damaged) == (4, 4 * 24 + 10, 2, 0)
+
+
+def test_a_state_made_void_is_behind_whatever_comes_and_a_snapshot_mends_it(store):
+    store.replace(0, StateHead(0, 0), [Segment(0, b"a" * 24, 100)], {})
+    store.replace(1, StateHead(3, 3), [Segment(0, b"x" * 24, 100)], {})
+    store.invalidate(0)
+    assert store.head(0) is None
+    assert store.apply(0, delta(0, 5, b"b" * 24)) is ApplyOutcome.BEHIND
+    store.replace(0, StateHead(5, 10), [Segment(0, b"a" * 24 + b"b" * 24, 105)], {})
+    assert identities(store) == b"a" * 24 + b"b" * 24
+    assert store.head(1) == StateHead(3, 3)
+
+
+def test_a_segment_that_the_index_lost_is_not_appended_to(redis):
+    real = RedisStateStore(redis, username="chargeline", password="secret")
+    real._redis.set("{usage-events:4}:ids:1", b"z" * 24)
+    real.replace(4, StateHead(5, 5), [Segment(0, b"a" * 24, 100), Segment(1, b"b" * 24, 100)], {})
+    assert identities(real, 4) == b"a" * 24 + b"b" * 24
+    real.close()
+
+
 def test_a_damaged_segment_is_told_and_not_taken(redis):
     real = RedisStateStore(redis, username="chargeline", password="secret")
     real.replace(3, StateHead(5, 5), [Segment(0, b"a" * 48, 100)], {})
     real._redis.set("{usage-events:3}:ids:0", b"a" * 24)
+    assert real.sizes(3).damaged == 1
     with pytest.raises(StateIncomplete):
         list(real.segments(3))
     real.close()

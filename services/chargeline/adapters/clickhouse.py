@@ -17,6 +17,12 @@ _CODE = re.compile(r"Code: (\d+)")
 _TRANSIENT = {159, 160, 202, 209, 210, 241, 242, 252, 279, 319, 394, 425, 999}
 
 
+class ClickHouseAway(TransientError):
+    """ClickHouse does not answer, or not now."""
+
+    peer = "clickhouse"
+
+
 class ClickHouse:
     """One connection; not to be shared by threads."""
 
@@ -65,12 +71,12 @@ class ClickHouse:
             return call(self._made)
         except (OperationalError, urllib3.exceptions.HTTPError, OSError) as error:
             self._made = None
-            raise TransientError(f"ClickHouse: {error}") from error
+            raise ClickHouseAway(f"ClickHouse: {error}") from error
         except (DatabaseError, ClickHouseError) as error:
             found = _CODE.search(str(error))
             if found is None or int(found.group(1)) in _TRANSIENT:
                 self._made = None
-                raise TransientError(f"ClickHouse: {error}") from error
+                raise ClickHouseAway(f"ClickHouse: {error}") from error
             raise Fault(f"ClickHouse refused a statement: {error}") from error
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from chargeline.domain.errors import Fenced, LogTruncated, OutcomePending, TransientError
-from chargeline.ports import ApplyOutcome, Headers, LogBatch, Record, Segment, StateDelta, StateHead
+from chargeline.ports import ApplyOutcome, Headers, LogBatch, Record, Segment, StateDelta, StateHead, StateSizes
 
 Fault = Callable[[str], None]
 _TRANSACTION_MS = 10_000
+_IDENTITY_BYTES = 24
 
 
 def no_faults(_point: str) -> None:
@@ -369,6 +370,17 @@ class MemoryStateStore:
 
     def live(self, partition: int) -> dict[int, bytes]:
         return dict(self.windows.get(partition, {}))
+
+    def sizes(self, partition: int) -> StateSizes:
+        self._there()
+        segments, live = self.stored.get(partition, []), self.windows.get(partition, {})
+        identities = sum(len(segment.identities) for segment in segments)
+        size = identities + sum(map(len, live.values()))
+        return StateSizes(len(segments), identities // _IDENTITY_BYTES, 0, size, len(live))
+
+    def invalidate(self, partition: int) -> None:
+        self._there()
+        self.heads.pop(partition, None)
 
     def _there(self) -> None:
         if self.away:

@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from chargeline.domain.errors import StateIncomplete, TransientError
-from chargeline.ports import ApplyOutcome, Segment, StateDelta, StateHead
+from chargeline.ports import ApplyOutcome, Segment, StateDelta, StateHead, StateSizes
 
 IDENTITY_BYTES = 24
 SEGMENT_BYTES = 1_000_000 * IDENTITY_BYTES
@@ -45,6 +45,12 @@ return 'APPLIED'
 """
 
 T = TypeVar("T")
+
+
+class RedisAway(TransientError):
+    """Redis does not answer, or not now."""
+
+    peer = "redis"
 
 
 class RedisStateStore:
@@ -132,27 +138,51 @@ class RedisStateStore:
 
     def live(self, partition: int) -> dict[int, bytes]:
         prefix = _key(partition, "live:")
+        keys = self._live_keys(partition)
+        blobs = cast("list[bytes | None]", self._call(lambda: self._redis.mget(keys))) if keys else []
+        return {int(k[len(prefix) :]): blob for k, blob in zip(keys, blobs, strict=True) if blob is not None}
 
-        def read() -> dict[int, bytes]:
-            keys = list(self._redis.scan_iter(match=f"{prefix}*", count=1000))
-            blobs = cast("list[bytes | None]", self._redis.mget(keys)) if keys else []
-            return {int(k[len(prefix) :]): blob for k, blob in zip(keys, blobs, strict=True) if blob is not None}
+    def sizes(self, partition: int) -> StateSizes:
+        live = self._live_keys(partition)
+
+        def read() -> StateSizes:
+            index = cast("dict[bytes, bytes]", self._redis.hgetall(_key(partition, "segments")))
+            wanted = [int(entry.split()[0]) for entry in index.values()]
+            found = [self._length(_key(partition, f"ids:{number.decode()}")) for number in index]
+            damaged = sum(length != size for length, size in zip(found, wanted, strict=True))
+            size = sum(found) + sum(self._length(key.decode()) for key in live)
+            return StateSizes(len(index), sum(wanted) // IDENTITY_BYTES, damaged, size, len(live))
 
         return self._call(read)
+
+    def invalidate(self, partition: int) -> None:
+        self._call(lambda: self._redis.delete(_key(partition, "head")))
+
+    def _live_keys(self, partition: int) -> list[bytes]:
+        return self._call(lambda: self._found(partition, "live:"))
+
+    def _length(self, key: str) -> int:
+        return int(self._redis.strlen(key))
+
+    def _found(self, partition: int, prefix: str) -> list[bytes]:
+        return list(self._redis.scan_iter(match=f"{_key(partition, prefix)}*", count=1000))
+
+    def ping(self) -> None:
+        """Ask whether it answers. Raises TransientError."""
+        self._call(self._redis.ping)
 
     def close(self) -> None:
         self._redis.close()
 
     def _clear(self, partition: int) -> None:
-        for number in cast("dict[bytes, bytes]", self._redis.hgetall(_key(partition, "segments"))):
-            self._redis.delete(_key(partition, f"ids:{number.decode()}"))
-        self._redis.delete(_key(partition, "segments"), _key(partition, "ids:0"))
+        # Looked for, not taken from the index: a segment that the index lost would be appended to.
+        self._redis.delete(_key(partition, "segments"), *self._found(partition, "ids:"))
 
     def _call(self, call: Callable[[], T]) -> T:
         try:
             return call()
         except redis.exceptions.RedisError as error:
-            raise TransientError(f"Redis: {error}") from error
+            raise RedisAway(f"Redis: {error}") from error
 
 
 def _text(number: int | None) -> str:

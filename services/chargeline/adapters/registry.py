@@ -9,6 +9,12 @@ _NOT_FOUND = 404
 _KNOWN_MAX = 4096
 
 
+class RegistryAway(TransientError):
+    """The registry does not answer, or not now."""
+
+    peer = "registry"
+
+
 class SchemaRegistry:
     """Caches every definite answer; an id that is not registered is asked for again later."""
 
@@ -25,14 +31,18 @@ class SchemaRegistry:
         except SchemaRegistryError as error:
             if error.http_status_code == _NOT_FOUND:
                 return None
-            raise TransientError(f"schema registry: {error}") from error
+            raise RegistryAway(f"schema registry: {error}") from error
         except Exception as error:  # the HTTP library's own errors: connection refused, time-outs
-            raise TransientError(f"schema registry: {error}") from error
+            raise RegistryAway(f"schema registry: {error}") from error
         if text is None:
             raise Fault(f"schema {number} has no text")
         if len(self._texts) < _KNOWN_MAX:
             self._texts[number] = text
         return text
+
+    def ping(self) -> None:
+        """Ask whether it answers. Raises TransientError."""
+        self.id_of("usage-events-value")
 
     def register(self, subject: str, text: str) -> int:
         """Register a version of a subject, kept readable for all older data; its id."""
@@ -42,7 +52,7 @@ class SchemaRegistry:
         except SchemaRegistryError as error:
             raise Fault(f"{subject} was refused by the schema registry: {error}") from error
         except Exception as error:
-            raise TransientError(f"schema registry: {error}") from error
+            raise RegistryAway(f"schema registry: {error}") from error
         return number
 
     def id_of(self, subject: str) -> int | None:
@@ -52,4 +62,4 @@ class SchemaRegistry:
         except SchemaRegistryError as error:
             if error.http_status_code == _NOT_FOUND:
                 return None
-            raise TransientError(f"schema registry: {error}") from error
+            raise RegistryAway(f"schema registry: {error}") from error

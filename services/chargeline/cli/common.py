@@ -41,13 +41,18 @@ def print_json(value: object) -> None:
 
 def print_rows(rows: list[dict[str, Any]], title: str | None = None) -> None:
     """Rows as a table for people."""
+    Console().print(rows_table(rows, title))
+
+
+def rows_table(rows: list[dict[str, Any]], title: str | None = None) -> Table:
+    """The same, to be shown later."""
     table = Table(title=title, header_style="bold")
     for name in rows[0] if rows else ():
         number = isinstance(rows[0][name], int | float | Decimal)
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console().print(table)
+    return table
 
 
 def _cell(value: object) -> str:

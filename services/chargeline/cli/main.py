@@ -9,9 +9,12 @@ from rich.console import Console
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import ChargelineError, Refused
 
-COMMANDS = ("stack", "rates", "price", "replay", "generate", "query", "tail", "top", "dlq", "verify", "migrate")
+COMMANDS = (
+    "stack", "status", "doctor", "state", "rates", "price", "replay", "generate", "query", "tail", "top", "dlq",
+    "verify", "migrate",
+)  # fmt: skip
 
-_ROOMS = {"up": "stack", "down": "stack", "status": "stack", "doctor": "stack"}
+_ROOMS = {"up": "stack", "down": "stack"}
 
 
 def build(arguments: list[str]) -> typer.Typer:

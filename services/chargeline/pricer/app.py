@@ -9,11 +9,13 @@ from chargeline.adapters.kafka import KafkaLogConsumer, KafkaLogReader, KafkaTra
 from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.pricer.compute import Rules
-from chargeline.pricer.processor import Limits, Pricer
+from chargeline.pricer.metrics import PricerMetrics
+from chargeline.pricer.processor import INPUT, Limits, Pricer
 from chargeline.pricer.settings import PricerSettings
+from chargeline.runtime.telemetry import Telemetry
 
 
-def build(settings: PricerSettings) -> Pricer:
+def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
     """The pricer, connected. Making its producer fences an older process of the same slot."""
     pa.array(np.zeros(0))  # Arrow looks for pandas at its first NumPy array: a second that no unit shall wait for
     clock = SystemClock()
@@ -22,6 +24,19 @@ def build(settings: PricerSettings) -> Pricer:
     governance.refresh()
     topic = governance.chain.input_topic()
     password = settings.redis_password
+    store = RedisStateStore(
+        settings.redis_url,
+        username=settings.redis_user,
+        password=password.get_secret_value() if password else None,
+    )
+    registry = SchemaRegistry(settings.registry)
+    asker = KafkaLogReader(settings.kafka)  # of its own: the pricer's is busy while it recovers
+
+    def look() -> None:
+        asker.partitions(INPUT)
+        telemetry.lag.measure(lambda topic, each: asker.bounds(topic, each)[1], clock.now_ms)
+
+    telemetry.watch({"kafka": look, "redis": store.ping, "registry": registry.ping})
     return Pricer(
         consumer=KafkaLogConsumer(
             settings.kafka,
@@ -31,14 +46,10 @@ def build(settings: PricerSettings) -> Pricer:
         ),
         producer=KafkaTransactionalProducer(settings.kafka, f"{settings.pricer_group}-{settings.pricer_slot}"),
         reader=reader,
-        store=RedisStateStore(
-            settings.redis_url,
-            username=settings.redis_user,
-            password=password.get_secret_value() if password else None,
-        ),
+        store=store,
         governance=governance,
         clock=clock,
-        schema_of=SchemaRegistry(settings.registry).schema_of,
+        schema_of=registry.schema_of,
         rules=Rules(
             topic.partitions,
             settings.window_s * 1_000_000,
@@ -51,4 +62,5 @@ def build(settings: PricerSettings) -> Pricer:
             identities_max=settings.pricer_dedupe_max_ids,
             margin_ms=settings.governance_margin_ms,
         ),
+        observer=PricerMetrics(telemetry, clock),
     )

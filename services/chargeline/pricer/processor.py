@@ -32,6 +32,7 @@ from chargeline.ports import (
     TransactionalProducer,
 )
 from chargeline.pricer.compute import Computed, Rules, compute
+from chargeline.pricer.observer import Observer
 from chargeline.pricer.recovery import CHARGES, PartitionState, Recovery
 from chargeline.wire.arrow_messages import encode
 from chargeline.wire.units import UnitHeader
@@ -78,6 +79,7 @@ class Pricer:
     schema_of: Callable[[int], str | None]
     rules: Rules
     limits: Limits = field(default_factory=Limits)
+    observer: Observer = field(default_factory=Observer)
 
     def __post_init__(self) -> None:
         self.states: dict[int, PartitionState] = {}
@@ -102,12 +104,17 @@ class Pricer:
         if not self._saved():
             self.clock.sleep(_RETRY_S)
             return False
+        self.observer.began()
         polled = self._poll()
         if polled is None:
+            self.observer.idle()
             return False
+        self.observer.did("poll")
         try:
             unit, later = self._visible_part(polled)
+            self.observer.did("fresh")
             computed = {partition: self._compute(batch) for partition, batch in unit.batches.items()}
+            self.observer.did("compute")
         except TransientError:
             self._waiting = polled  # the same records again, never past them
             raise
@@ -186,15 +193,19 @@ class Pricer:
             next_offsets = {partition: batch.next_offset for partition, batch in unit.batches.items()}
             # Offsets go into the transaction, not after it: a crash between the two would bill the unit twice.
             self.producer.send_offsets(INPUT, next_offsets, unit.group_metadata)
+            self.observer.did("produce")
             written = self.producer.commit()
+            self.observer.did("commit")
         except AbortRequired as error:
             log.warning("unit_aborted", reason=str(error))
+            self.observer.aborted()
             self.producer.abort()
             self._waiting = None
             self.consumer.start({partition: state.next_offset for partition, state in self.states.items()})
             return
         for partition, each in computed.items():
             self._apply(headers[partition], each, written[CHARGES, partition])
+        self.observer.did("apply")
         self.units += 1
         self.consumed += sum(len(batch.values) for batch in unit.batches.values())
 
@@ -239,6 +250,7 @@ class Pricer:
         )
         self._unsaved.setdefault(header.partition, deque()).append(delta)
         self._save(header.partition)
+        self.observer.committed(header, computed, state, len(self._unsaved[header.partition]))
 
     def _saved(self) -> bool:
         """Whether the store follows closely enough to go on."""
@@ -264,6 +276,7 @@ class Pricer:
                 waiting.popleft()
         except TransientError as error:
             log.warning("state_not_saved", partition=partition, units=len(waiting), reason=str(error))
+            self.observer.failed(error)
 
     def _stored_next(self, partition: int) -> int | None:
         head = self.store.head(partition)
@@ -312,24 +325,24 @@ class Pricer:
     def _on_assign(self, partitions: list[int]) -> None:
         self._generation += 1
         self._assigned = partitions
+        self.observer.assigned(partitions)
 
     def _on_revoke(self, partitions: list[int]) -> None:
         # Nothing is in flight: callbacks run inside `poll` only. What waits was read by a membership that ended.
         self._generation += 1
         self._waiting = None
         self._assigned = None
+        self.observer.revoked(partitions)
         for partition in partitions:
             self.states.pop(partition, None)
             self._unsaved.pop(partition, None)
 
     def _recover(self) -> None:
         assigned = self._assigned or []
-        recovery = Recovery(self.consumer, self.reader, self.store, self.clock)
+        recovery = Recovery(self.consumer, self.reader, self.store, self.clock, self.observer)
         for partition in assigned:
-            state = recovery.recover(partition)
-            self.states[partition] = state
-            log.info("partition_ready", partition=partition, next_offset=state.next_offset,
-                     identities=len(state.identities))  # fmt: skip
+            self.states[partition] = recovery.recover(partition)
+            self.observer.ready(self.states[partition])
         self._assigned = None
         self.consumer.start({partition: self.states[partition].next_offset for partition in assigned})
 

@@ -14,6 +14,7 @@ from chargeline.domain.errors import Fault, OutcomePending, StateIncomplete
 from chargeline.domain.identities import Identities, Keys
 from chargeline.ports import Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
 from chargeline.pricer.live import LiveTotals
+from chargeline.pricer.observer import Observer
 from chargeline.wire.arrow_messages import decode
 from chargeline.wire.units import UnitHeader
 
@@ -78,11 +79,14 @@ class PartitionState:
 class Recovery:
     """Brings partitions to their commit point."""
 
-    def __init__(self, consumer: LogConsumer, reader: LogReader, store: StateStore, clock: Clock) -> None:
+    def __init__(
+        self, consumer: LogConsumer, reader: LogReader, store: StateStore, clock: Clock, observer: Observer
+    ) -> None:
         self._consumer = consumer
         self._reader = reader
         self._store = store
         self._clock = clock
+        self._observer = observer
 
     def recover(self, partition: int) -> PartitionState:
         """The state at the committed next_offset.
@@ -126,7 +130,9 @@ class Recovery:
             return None
         state = PartitionState(partition, head.next_offset, head.charges_next_offset, head.watermark)
         try:
+            total = self._store.sizes(partition).identities
             for segment in self._store.segments(partition):
+                self._observer.recovering(partition, "loading from Redis", len(state.identities), total)
                 state.identities.add(Keys.from_stored(segment.identities))
                 state.last_append_time = segment.last_append_time
                 state.marks.append((int.from_bytes(segment.identities[-8:], "big") + 1, segment.last_append_time))
@@ -139,12 +145,14 @@ class Recovery:
         """Apply the committed units after the state, up to the commit point."""
         keys: list[Keys] = []
         slices = 0
+        first = state.next_offset
         for record in self._reader.read(CHARGES, state.partition, state.charges_next_offset, end):
             header = UnitHeader.decode(record.headers)
             if header.end > committed:
                 break
             if header.slice_index != slices:
                 raise Fault(f"slice {slices} of the unit that ends at {header.end} is missing in {CHARGES}")
+            self._observer.recovering(state.partition, "folding charges", header.start - first, committed - first)
             keys.append(keys_of(decode(record.value or b"")))
             slices = (slices + 1) % header.slice_count
             if slices == 0:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from chargeline.runtime.lifecycle import stop_event
 from chargeline.runtime.logging import configure
+from chargeline.runtime.telemetry import Telemetry
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ class Steps(Protocol):
 def run(
     name: str,
     read: Callable[[], Any],
-    build: Callable[[Any], Steps],
+    build: Callable[[Any, Telemetry], Steps],
     again: type[Exception],
     argv: list[str] | None = None,
 ) -> int:
@@ -43,18 +44,23 @@ def run(
         return 0
     configure(name, settings.log_level)
     stop = stop_event()
-    log.info("service_ready")
-    service = build(settings)
-    try:
-        while not stop.is_set():
-            try:
-                service.step()
-            except again as error:
-                log.warning("waiting", reason=str(error))
-                stop.wait(0.5)
-    except Exception:
-        log.exception("service_stopped")
-        return 1
-    finally:
-        service.close()
+    with Telemetry(settings.health_step_s_max) as telemetry:
+        log.info("service_started", address=telemetry.serve(settings.metrics_host, settings.metrics_port))
+        telemetry.health.wait_for("start", "connecting")
+        service = build(settings, telemetry)
+        telemetry.health.go("start")
+        try:
+            while not stop.is_set():
+                telemetry.health.beat()
+                try:
+                    service.step()
+                except again as error:
+                    telemetry.failed(error)
+                    log.warning("waiting", reason=str(error))
+                    stop.wait(0.5)
+        except Exception:
+            log.exception("service_stopped")
+            return 1
+        finally:
+            service.close()
     return 0

@@ -1,6 +1,6 @@
 """What the settings of every service have in common. Secrets never appear in a log or an error text."""
 
-from pydantic import Field, NonNegativeInt, PositiveInt, SecretStr
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -24,4 +24,7 @@ class ServiceSettings(BaseSettings):
     max_clock_skew_ms: NonNegativeInt = Field(2_000, description="Most that broker and service clocks may differ.")
     window_s: PositiveInt = Field(60, description="Length of a tumbling window, in seconds.")
     watermark_bound_s: PositiveInt = Field(60, description="The watermark trails the newest event_time by so much.")
+    metrics_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen; 0.0.0.0: all.")
+    metrics_port: int = Field(0, ge=0, le=65_535, description="Their port; 0: a free one, which the log names.")
+    health_step_s_max: PositiveFloat = Field(60.0, description="/healthz fails once a loop was silent for so long.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")

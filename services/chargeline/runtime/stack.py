@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import urllib3
+
 from chargeline.domain.errors import Refused
 
 STATE_FILE = "stack.json"
@@ -41,6 +43,11 @@ class Stack:
     partitions: int = 0
     data_dir: str = ""
     processes: list[Process] = field(default_factory=list)
+
+    @property
+    def services(self) -> list[Process]:
+        """The pricers and the sink."""
+        return [each for each in self.processes if each.name.startswith(("pricer", "sink"))]
 
     def environment(self) -> dict[str, str]:
         """The settings that tell a service where everything is."""
@@ -85,6 +92,18 @@ def load_stack(given: str | None = None) -> Stack:
     values: dict[str, Any] = json.loads(path.read_text())
     values["processes"] = [Process(**each) for each in values["processes"]]
     return Stack(**values)
+
+
+def readiness(service: Process) -> dict[str, str]:
+    """What a service of a local stack still waits for, and why; empty: it is ready."""
+    if not service.address:
+        return {"start": "the process does not listen yet"}
+    try:
+        answer = urllib3.request("GET", f"{service.address}/readyz", timeout=2.0, retries=False)
+    except urllib3.exceptions.HTTPError:
+        return {"start": "the process does not answer"}
+    waiting: dict[str, str] = answer.json()["waiting"]
+    return waiting
 
 
 def _from_environment() -> Stack:

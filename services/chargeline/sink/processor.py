@@ -9,13 +9,14 @@ A crash between 3 and 4: the message is sent again under its token, which adds w
 is there. A stored maximum that were started behind (+ 1) would lose the rest of a block that was written in part.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import structlog
 
 from chargeline.domain.errors import Fault, TransientError
 from chargeline.ports import Clock, LogConsumer, Record, Warehouse
+from chargeline.sink.observer import Observer
 from chargeline.sink.rows import columnar_rows, dead_letter_rows
 
 _RETRY_S = 0.5
@@ -38,6 +39,7 @@ class TopicSink:
     warehouse: Warehouse
     clock: Clock
     messages: int = 64
+    observer: Observer = field(default_factory=Observer)
 
     def __post_init__(self) -> None:
         self.table = TABLES[self.topic]
@@ -54,6 +56,7 @@ class TopicSink:
             TransientError: Kafka or ClickHouse is away: call again.
             Fault: the place in the table and the log contradict each other, or a message is not ours.
         """
+        self.observer.began(self.topic)
         if self._assigned is not None:
             self._begin()
         if not self._waiting:
@@ -61,6 +64,7 @@ class TopicSink:
         records = [record for record in self._waiting if record.partition in self._owned]
         self._waiting = records
         if not records:
+            self.observer.idle(self.topic)
             return False
         if self.topic == "usage-events-dlq":
             self._insert_dead_letters(records)
@@ -92,15 +96,18 @@ class TopicSink:
         """Insert until it is acknowledged; dropped when the partition is no longer ours."""
         attempt = 0
         while rows.num_rows and partition in self._owned:
+            self.observer.began(self.topic)
             try:
                 self.warehouse.insert(self.table, rows, token)
             except TransientError as error:
                 attempt += 1
+                self.observer.failed(error)
                 log.warning("insert_repeated", token=token, attempt=attempt, reason=str(error))
                 self.clock.sleep(min(_RETRY_S * attempt, 5.0))
                 self._ask_ownership()
             else:
                 self.rows += rows.num_rows
+                self.observer.inserted(self.topic, self.table, rows.num_rows)
                 return
 
     def _ask_ownership(self) -> None:
@@ -117,12 +124,17 @@ class TopicSink:
         next_offsets = {record.partition: record.offset + 1 for record in records if record.partition in self._owned}
         if next_offsets:
             self.consumer.commit(next_offsets)
+        for record in records:
+            if record.partition in self._owned:
+                self.observer.stored(record)
 
     def _on_assign(self, partitions: list[int]) -> None:
         self._assigned = partitions
+        self.observer.assigned(self.topic)
 
     def _on_revoke(self, partitions: list[int]) -> None:
         self._assigned = None
+        self.observer.revoked(self.topic, partitions)
         self._owned -= set(partitions)
         self._waiting = [record for record in self._waiting if record.partition in self._owned]
 
@@ -149,4 +161,5 @@ class TopicSink:
         self._owned = set(partitions)
         self._assigned = None
         self.consumer.start(starts)
+        self.observer.ready(self.topic, starts)
         log.info("topic_ready", topic=self.topic, next_offsets=starts)

@@ -1,0 +1,46 @@
+"""What the pricer tells of itself while it works, and to whom: nobody here, `metrics.py` in a running service."""
+
+from typing import TYPE_CHECKING, Literal
+
+from chargeline.pricer.compute import Computed
+from chargeline.wire.units import UnitHeader
+
+if TYPE_CHECKING:
+    from chargeline.pricer.recovery import PartitionState  # which reports its progress here
+
+Step = Literal["poll", "fresh", "compute", "produce", "commit", "apply"]
+Phase = Literal["loading from Redis", "folding charges"]
+
+
+class Observer:
+    """Does nothing. Every method is called by the pricer's thread, neither blocks nor raises, and changes nothing."""
+
+    def began(self) -> None:
+        """A step of the loop begins."""
+
+    def did(self, step: Step) -> None:
+        """This part of the step is done; it took the time since the last call."""
+
+    def idle(self) -> None:
+        """There was nothing to read."""
+
+    def committed(self, header: UnitHeader, computed: Computed, state: "PartitionState", unsaved: int) -> None:
+        """A unit of one partition is committed and applied to `state`; the store trails by `unsaved` units."""
+
+    def aborted(self) -> None:
+        """The transaction was aborted; its records are read again."""
+
+    def failed(self, error: Exception) -> None:
+        """A call failed and will be made again."""
+
+    def assigned(self, partitions: list[int]) -> None:
+        """These partitions are ours, and none is ready yet."""
+
+    def revoked(self, partitions: list[int]) -> None:
+        """These partitions are not ours any more."""
+
+    def recovering(self, partition: int, phase: Phase, done: int, total: int) -> None:
+        """Recovery goes on: so many identities loaded, or events folded, of so many."""
+
+    def ready(self, state: "PartitionState") -> None:
+        """The state of a partition is at its commit point."""
