@@ -14,7 +14,7 @@ from chargeline.domain.rate_book import PublishedCard, RateBook
 from chargeline.domain.rate_card import read_rate_card
 from chargeline.domain.rate_table import RateTable
 from chargeline.pricer.compute import Rules, compute
-from chargeline.pricer.processor import _fitting
+from chargeline.pricer.intake import fitting
 from chargeline.verify.events import Rules as OracleRules
 from chargeline.verify.oracle import Governance, Oracle, money
 from chargeline.wire.usage_decoder import decode
@@ -132,5 +132,5 @@ def test_a_writer_with_another_field_order_is_resolved_to_the_same_event():
 
 def test_a_unit_holds_no_more_bytes_than_it_may_and_always_one_record():
     values = [b"x" * size for size in (10, 10, 10, 100)]
-    assert [_fitting(batch(values), most) for most in (1, 10, 25, 30, 129, 130)] == [1, 1, 2, 3, 3, 4]
-    assert _fitting(batch([None, b"x"]), 5) == 2
+    assert [fitting(batch(values), most) for most in (1, 10, 25, 30, 129, 130)] == [1, 1, 2, 3, 3, 4]
+    assert fitting(batch([None, b"x"]), 5) == 2

@@ -26,7 +26,7 @@ class AppliesBeforeTheCommit(Pricer):
     def _commit(self, unit, computed):
         for partition, each in computed.items():
             self.states[partition].identities.add(each.keys)
-        super()._commit(unit, computed)
+        return super()._commit(unit, computed)
 
     def _apply(self, header, computed, charges_next_offset):
         empty = computed.keys.take(computed.keys.offset < 0)
@@ -36,25 +36,20 @@ class AppliesBeforeTheCommit(Pricer):
 class ReadsMetadataAgain(Pricer):
     def _commit(self, unit, computed):
         class Late:
-            batches = unit.batches
+            parts = unit.parts
 
             @property
             def group_metadata(self_):  # noqa: N805
                 return self.consumer.group_metadata()
 
         late: Any = Late()
-        super()._commit(late, computed)
+        return super()._commit(late, computed)
 
 
 class DoesNotSeekAfterAnAbort(Pricer):
-    def _commit(self, unit, computed):
-        consumer: Any = self.consumer
-        start = consumer.start
-        consumer.start = lambda _: None
-        try:
-            super()._commit(unit, computed)
-        finally:
-            consumer.start = start
+    def _read_again(self):
+        """What was taken in is dropped, and the consumer stands behind it."""
+        self._drop_ahead()
 
 
 class ReadsAbortedCharges(MemoryLogReader):

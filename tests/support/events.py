@@ -51,7 +51,14 @@ def account_on(partition, partitions, chance):
 def batch(values, *, partition=0, start=0, append=APPEND):
     count = len(values)
     times = np.full(count, append, np.int64) if isinstance(append, int) else np.array(append, np.int64)
-    return LogBatch("usage-events", partition, np.arange(start, start + count), times, [value or b"" for value in values], start + count)
+    return LogBatch(
+        "usage-events",
+        partition,
+        np.arange(start, start + count),
+        times,
+        [value or b"" for value in values],
+        start + count,
+    )
 
 
 class RandomEvents:

@@ -8,7 +8,6 @@ offsets are fenced by the member and generation that travel with them.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 

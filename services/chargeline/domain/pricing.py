@@ -118,7 +118,7 @@ def price(usage: UsageColumns, table: RateTable) -> Priced:
         contracted,
         contracted if same else scale(quantity, point, arrays.listed, times),
         parts.names,
-        table.points,
+        list(table.points),  # the table may grow while this unit is still booked
     )
     return Priced(
         entries, reason, arrays.match[answers], currency, period_start, period_end, _overflow(entries, usage.length)

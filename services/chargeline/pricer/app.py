@@ -1,5 +1,7 @@
 """Builds the pricer from its settings; the only place of this service that makes adapters."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pyarrow as pa
 
@@ -9,8 +11,9 @@ from chargeline.adapters.kafka import KafkaLogConsumer, KafkaLogReader, KafkaTra
 from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.pricer.compute import Rules
+from chargeline.pricer.intake import INPUT, Limits
 from chargeline.pricer.metrics import PricerMetrics
-from chargeline.pricer.processor import INPUT, Limits, Pricer
+from chargeline.pricer.processor import Pricer
 from chargeline.pricer.settings import PricerSettings
 from chargeline.runtime.telemetry import Telemetry
 
@@ -63,4 +66,5 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
             margin_ms=settings.governance_margin_ms,
         ),
         observer=PricerMetrics(telemetry, clock),
+        run_ahead=ThreadPoolExecutor(1, "intake").submit,
     )

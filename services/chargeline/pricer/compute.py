@@ -2,7 +2,8 @@
 
 A pure function of the records, the facts visible to them and the state; nothing here is written anywhere.
 
-    decode -> refuse -> price -> drop duplicates -> aggregate
+    prepare: decode -> refuse -> price          (may run ahead: knows no state)
+    book:    drop duplicates -> aggregate
 """
 
 from collections.abc import Callable
@@ -65,6 +66,22 @@ class Computed:
     watermark: int | None
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """The records of one partition, decoded and priced: what depends on the records and the visible facts alone.
+
+    Attributes:
+        refusals: by record.
+        rows: int64, the records that are not refused; usage, priced and keys have one row for each.
+    """
+
+    refusals: Refusals
+    rows: Int64Array
+    usage: UsageColumns
+    priced: Priced
+    keys: Keys
+
+
 def compute(
     batch: LogBatch,
     *,
@@ -75,7 +92,13 @@ def compute(
     rules: Rules,
     schema_of: Callable[[int], str | None],
 ) -> Computed:
-    """Price and aggregate the records of one partition."""
+    """Price and aggregate the records of one partition: `prepare`, then `book`."""
+    prepared = prepare(batch, table, rules, schema_of)
+    return book(batch, prepared, known=known, watermark=watermark, governance_sequence=governance_sequence, rules=rules)
+
+
+def prepare(batch: LogBatch, table: RateTable, rules: Rules, schema_of: Callable[[int], str | None]) -> Prepared:
+    """Decode, refuse and price. Raises TransientError where `schema_of` does."""
     decoded = decode(batch.values, batch.sizes, schema_of)
     refusals = decoded.refusals
     refuse(
@@ -90,7 +113,26 @@ def compute(
     priced = price(usage, table)
     if priced.overflow.any():
         refusals.mark("AMOUNT_OVERFLOW", _spread(priced.overflow, rows, len(refusals.codes)))
-    keys = identity_keys(usage, decoded.content[rows], batch.offsets[rows])
+    return Prepared(refusals, rows, usage, priced, identity_keys(usage, decoded.content[rows], batch.offsets[rows]))
+
+
+def book(
+    batch: LogBatch,
+    prepared: Prepared,
+    *,
+    known: Identities,
+    watermark: int | None,
+    governance_sequence: int,
+    rules: Rules,
+) -> Computed:
+    """Drop what is known and aggregate the rest. The state is read, not changed."""
+    refusals, rows, usage, priced, keys = (
+        prepared.refusals,
+        prepared.rows,
+        prepared.usage,
+        prepared.priced,
+        prepared.keys,
+    )
     fresh, duplicate, conflict = _judge(keys, known, ~priced.overflow)
     accepted = np.flatnonzero(fresh)
     usage, priced, keys = usage.take(accepted), _accepted(priced, accepted, usage.length), keys.take(accepted)

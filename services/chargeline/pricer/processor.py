@@ -1,7 +1,7 @@
 """The pricer's loop over its ports: the commit protocol of docs/architecture.md, one commit unit a step.
 
     1. poll, and capture the group metadata now; it travels with the unit and is never read again for it
-    2. wait until the governance view is fresh enough; cut the unit where a fact becomes visible
+    2. wait until the governance view is fresh enough; cut the unit where a fact becomes visible (both: `intake`)
     3.-5. decode, refuse, price, drop duplicates, aggregate (`compute`): the state is not touched
     6. one transaction: charges, panes, dead letters, next_offsets; commit: **the commit point**
     7. apply to memory and to the state store
@@ -10,17 +10,17 @@ A crash before 6 leaves nothing visible, and the unit is read again. A crash aft
 recovery folds it from `charges`. There is no third case.
 """
 
+import contextlib
 import hashlib
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import structlog
 
 from chargeline.adapters.governance import GovernanceReader
 from chargeline.domain.errors import AbortRequired, Fault, Fenced, TransientError
-from chargeline.domain.rate_table import RateTable
 from chargeline.ports import (
     ApplyOutcome,
     Clock,
@@ -31,39 +31,17 @@ from chargeline.ports import (
     StateStore,
     TransactionalProducer,
 )
-from chargeline.pricer.compute import Computed, Rules, compute
+from chargeline.pricer.compute import Computed, Rules, book
+from chargeline.pricer.intake import INPUT, Coming, Intake, Later, Limits, Part, Unit
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.recovery import CHARGES, PartitionState, Recovery
 from chargeline.wire.arrow_messages import encode
 from chargeline.wire.units import UnitHeader
 
-INPUT = "usage-events"
 DEAD_LETTERS = "usage-events-dlq"
 _DEAD_LETTER_BYTES_MAX = 8_388_608
 _RETRY_S = 0.5
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of a commit unit and of what may be in flight."""
-
-    unit_records: int = 100_000
-    unit_bytes: int = 64_000_000
-    poll_s: float = 0.2
-    trailing_units: int = 8
-    identities_max: int = 200_000_000
-    live_ttl_s: int = 7200
-    dedupe_horizon_ms: int = 7 * 86_400_000
-    margin_ms: int = 10_000
-
-
-@dataclass
-class _Polled:
-    """Records with the membership under which they were read."""
-
-    batches: dict[int, LogBatch]
-    group_metadata: object
 
 
 @dataclass
@@ -80,14 +58,17 @@ class Pricer:
     rules: Rules
     limits: Limits = field(default_factory=Limits)
     observer: Observer = field(default_factory=Observer)
+    run_ahead: Callable[[Callable[[], Unit | None]], Coming] = Later
 
     def __post_init__(self) -> None:
         self.states: dict[int, PartitionState] = {}
+        self.intake = Intake(self.consumer, self.governance, self.clock, self.schema_of, self.rules, self.limits)
+        # Held while a unit is booked and committed: a rebalance, which the intake hears of, waits for that long.
+        self._booking = threading.RLock()
+        self._ahead: Coming | None = None
+        self._held: Unit | None = None
         self._assigned: list[int] | None = None
-        self._waiting: _Polled | None = None
         self._unsaved: dict[int, deque[StateDelta]] = {}
-        self._tables: dict[int, RateTable] = {}
-        self._generation = 0
         self.units = 0
         self.consumed = 0
         self.consumer.subscribe(INPUT, self._on_assign, self._on_revoke)
@@ -99,98 +80,91 @@ class Pricer:
             TransientError: Kafka or Redis is away: call again.
             Fenced, Fault: stop this process.
         """
-        if self._assigned is not None:
+        if self._assigned is not None and self._ahead is None:
             self._recover()
+            return True
         if not self._saved():
             self.clock.sleep(_RETRY_S)
             return False
         self.observer.began()
-        polled = self._poll()
-        if polled is None:
+        unit = self._take()
+        if self._assigned is not None:
+            return False  # a rebalance ran inside the poll: the state comes first
+        if unit is None:
             self.observer.idle()
             return False
         self.observer.did("poll")
-        try:
-            unit, later = self._visible_part(polled)
-            self.observer.did("fresh")
-            computed = {partition: self._compute(batch) for partition, batch in unit.batches.items()}
-            self.observer.did("compute")
-        except TransientError:
-            self._waiting = polled  # the same records again, never past them
-            raise
-        self._waiting = later
-        self._commit(unit, computed)
-        return True
+        self._ahead = self.run_ahead(self.intake.next)
+        with self._booking:
+            done = self._book(unit)
+        if not done:
+            self._read_again()
+        return done
 
     def close(self) -> None:
         """Leave the group; what was read and not committed is read again by the next owner."""
+        self._drop_ahead()
         self.consumer.close()
         self.producer.close()
         self.reader.close()
 
-    # 1.
-    def _poll(self) -> _Polled | None:
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            return waiting
-        generation = self._generation
-        batches = self.consumer.poll(self.limits.unit_records, self.limits.poll_s)
-        group_metadata = self.consumer.group_metadata()
-        if generation != self._generation or not batches:
-            # A rebalance ran inside the poll: what it returned may belong to a partition that has moved.
-            return None
-        for batch in batches:
-            state = self.states.get(batch.partition)
-            if state is None or int(batch.offsets[0]) != state.next_offset:
-                expected = None if state is None else state.next_offset
-                raise Fault(f"{INPUT}/{batch.partition}: read {batch.offsets[0]}, expected {expected}")
-            if int(batch.offsets[-1]) - int(batch.offsets[0]) + 1 != len(batch.offsets):
-                raise Fault(f"{INPUT}/{batch.partition} has gaps: only writers without transactions are allowed")
-        return _Polled({batch.partition: batch for batch in batches}, group_metadata)
+    def _take(self) -> Unit | None:
+        """The unit that was taken in ahead, or the next one."""
+        held, self._held = self._held, None
+        if held is not None:
+            return held
+        ahead, self._ahead = self._ahead or self.run_ahead(self.intake.next), None
+        return ahead.result()
 
-    # 2.
-    def _visible_part(self, polled: _Polled) -> tuple[_Polled, _Polled | None]:
-        """The records whose visible facts are known and all the same, and the others, which wait for the next step."""
-        newest = max(int(batch.append_times.max()) for batch in polled.batches.values())
-        while self.governance.view_ms < newest - self.limits.margin_ms:
-            self.governance.refresh()
-            if self.governance.view_ms < newest - self.limits.margin_ms:
-                self.clock.sleep(0.05)
-        now, later = {}, {}
-        for partition, batch in polled.batches.items():
-            count = self.governance.chain.visible_count(batch.append_times, self.limits.margin_ms)
-            cut = int((count == count[0]).argmin()) if (count != count[0]).any() else len(count)
-            cut = min(cut, _fitting(batch, self.limits.unit_bytes // len(polled.batches)))
-            now[partition] = batch.part(0, cut)
-            if cut < len(count):
-                later[partition] = batch.part(cut, len(count))
-        rest = _Polled(later, polled.group_metadata) if later else None
-        return _Polled(now, polled.group_metadata), rest
+    def _drop_ahead(self) -> None:
+        """Wait for the intake to come to rest, and throw away what it took in."""
+        ahead, self._ahead, self._held = self._ahead, None, None
+        if ahead is not None:
+            with contextlib.suppress(TransientError):
+                ahead.result()
+        self.intake.forget()
+
+    def _read_again(self) -> None:
+        """After an abort: the records from the commit point on come once more."""
+        self._drop_ahead()
+        self.consumer.start({partition: state.next_offset for partition, state in self.states.items()})
 
     # 3. to 5.
-    def _compute(self, batch: LogBatch) -> Computed:
+    def _book(self, unit: Unit) -> bool:
+        """False: it was aborted. A unit whose partitions moved while it waited is void: their owner reads it."""
+        if unit.generation != self.intake.generation:
+            return True
+        try:
+            computed = {partition: self._compute(part) for partition, part in unit.parts.items()}
+        except TransientError:
+            self._held = unit  # the same records again, never past them
+            raise
+        self.observer.did("compute")
+        return self._commit(unit, computed)
+
+    def _compute(self, part: Part) -> Computed:
+        batch = part.batch
         state = self.states[batch.partition]
-        chain = self.governance.chain
-        count = int(chain.visible_count(batch.append_times[:1], self.limits.margin_ms)[0])
+        if int(batch.offsets[0]) != state.next_offset:
+            raise Fault(f"{INPUT}/{batch.partition}: read {batch.offsets[0]}, expected {state.next_offset}")
         self._forget(state, int(batch.append_times[0]))
-        return compute(
+        return book(
             batch,
+            part.prepared,
             known=state.identities,
             watermark=state.watermark,
-            table=self._table(count),
-            governance_sequence=count - 1,
+            governance_sequence=part.governance_sequence,
             rules=self.rules,
-            schema_of=self.schema_of,
         )
 
     # 6. and 7.
-    def _commit(self, unit: _Polled, computed: dict[int, Computed]) -> None:
-        headers = {partition: self._header(unit.batches[partition], each) for partition, each in computed.items()}
+    def _commit(self, unit: Unit, computed: dict[int, Computed]) -> bool:
+        headers = {partition: _header(unit.parts[partition], each) for partition, each in computed.items()}
         try:
             self.producer.begin()
             for partition, each in computed.items():
-                self._produce(unit.batches[partition], each, headers[partition])
-            next_offsets = {partition: batch.next_offset for partition, batch in unit.batches.items()}
+                self._produce(unit.parts[partition].batch, each, headers[partition])
+            next_offsets = {partition: part.batch.next_offset for partition, part in unit.parts.items()}
             # Offsets go into the transaction, not after it: a crash between the two would bill the unit twice.
             self.producer.send_offsets(INPUT, next_offsets, unit.group_metadata)
             self.observer.did("produce")
@@ -200,14 +174,13 @@ class Pricer:
             log.warning("unit_aborted", reason=str(error))
             self.observer.aborted()
             self.producer.abort()
-            self._waiting = None
-            self.consumer.start({partition: state.next_offset for partition, state in self.states.items()})
-            return
+            return False
         for partition, each in computed.items():
             self._apply(headers[partition], each, written[CHARGES, partition])
         self.observer.did("apply")
         self.units += 1
-        self.consumed += sum(len(batch.values) for batch in unit.batches.values())
+        self.consumed += sum(len(part.batch.values) for part in unit.parts.values())
+        return True
 
     def _produce(self, batch: LogBatch, computed: Computed, header: UnitHeader) -> None:
         partition = batch.partition
@@ -254,9 +227,10 @@ class Pricer:
 
     def _saved(self) -> bool:
         """Whether the store follows closely enough to go on."""
-        for partition in list(self._unsaved):
-            self._save(partition)
-        return all(len(waiting) < self.limits.trailing_units for waiting in self._unsaved.values())
+        with self._booking:
+            for partition in list(self._unsaved):
+                self._save(partition)
+            return all(len(waiting) < self.limits.trailing_units for waiting in self._unsaved.values())
 
     def _save(self, partition: int) -> None:
         """Write what waits, in order; what cannot be written now stays."""
@@ -289,28 +263,6 @@ class Pricer:
         log.warning("state_written_again", partition=state.partition, identities=len(state.identities))
         self.store.replace(state.partition, state.head(), state.segments(), state.live.blobs(state.live))
 
-    def _header(self, batch: LogBatch, computed: Computed) -> UnitHeader:
-        return UnitHeader(
-            batch.partition,
-            int(batch.offsets[0]),
-            batch.next_offset,
-            0,
-            1,
-            computed.outcomes,
-            computed.watermark,
-            int(batch.append_times[-1]),
-            int(self.governance.chain.visible_count(batch.append_times[-1:], self.limits.margin_ms)[0]) - 1,
-        )
-
-    def _table(self, count: int) -> RateTable:
-        table = self._tables.get(count)
-        if table is None or table.full:
-            book = self.governance.chain.book(
-                count, margin_ms=self.limits.margin_ms, future_bound_ms=self.rules.future_bound_ms
-            )
-            self._tables = {count: RateTable(book)}
-        return self._tables[count]
-
     def _forget(self, state: PartitionState, append_time: int) -> None:
         """Keep identities for the horizon only; never forget one because there are many."""
         oldest = append_time - self.limits.dedupe_horizon_ms
@@ -323,19 +275,21 @@ class Pricer:
             )
 
     def _on_assign(self, partitions: list[int]) -> None:
-        self._generation += 1
-        self._assigned = partitions
-        self.observer.assigned(partitions)
+        with self._booking:
+            self.intake.generation += 1
+            self._assigned = partitions
+            self.observer.assigned(partitions)
 
     def _on_revoke(self, partitions: list[int]) -> None:
-        # Nothing is in flight: callbacks run inside `poll` only. What waits was read by a membership that ended.
-        self._generation += 1
-        self._waiting = None
-        self._assigned = None
-        self.observer.revoked(partitions)
-        for partition in partitions:
-            self.states.pop(partition, None)
-            self._unsaved.pop(partition, None)
+        # Waits for the unit in flight to be committed or aborted; then what was taken in under this membership is void.
+        with self._booking:
+            self.intake.generation += 1
+            self._assigned = None
+            self._held = None
+            for partition in partitions:
+                self.states.pop(partition, None)
+                self._unsaved.pop(partition, None)
+            self.observer.revoked(partitions)
 
     def _recover(self) -> None:
         assigned = self._assigned or []
@@ -347,9 +301,19 @@ class Pricer:
         self.consumer.start({partition: self.states[partition].next_offset for partition in assigned})
 
 
-def _fitting(batch: LogBatch, most: int) -> int:
-    """How many records, one at the least, have so many bytes: what a unit may hold in memory."""
-    return max(1, int(np.searchsorted(np.cumsum(batch.sizes), most, "right")))
+def _header(part: Part, computed: Computed) -> UnitHeader:
+    batch = part.batch
+    return UnitHeader(
+        batch.partition,
+        int(batch.offsets[0]),
+        batch.next_offset,
+        0,
+        1,
+        computed.outcomes,
+        computed.watermark,
+        int(batch.append_times[-1]),
+        part.governance_sequence,
+    )
 
 
 def _letter_headers(

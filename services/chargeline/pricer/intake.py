@@ -1,0 +1,169 @@
+"""Steps 1 and 2 of the commit protocol, and what of 3 to 5 needs no state: units ready to be booked.
+
+It may run one unit ahead of the pricer, in a thread of its own: while one unit is booked and committed, the next one is
+fetched, decoded and priced. Nothing here looks at the state of a partition, so a unit that was taken in ahead of a
+commit, and of an abort, is as good as any; only a rebalance makes it void (`Unit.generation`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from chargeline.adapters.governance import GovernanceReader
+from chargeline.domain.errors import Fault
+from chargeline.domain.rate_table import RateTable
+from chargeline.ports import Clock, LogBatch, LogConsumer
+from chargeline.pricer.compute import Prepared, Rules, prepare
+
+INPUT = "usage-events"
+_FRESH_S = 0.05
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a commit unit and of what may be in flight."""
+
+    unit_records: int = 100_000
+    unit_bytes: int = 64_000_000
+    poll_s: float = 0.2
+    trailing_units: int = 8
+    identities_max: int = 200_000_000
+    live_ttl_s: int = 7200
+    dedupe_horizon_ms: int = 7 * 86_400_000
+    margin_ms: int = 10_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """The records of one partition, decoded and priced; `governance_sequence`: the newest fact visible to them."""
+
+    batch: LogBatch
+    prepared: Prepared
+    governance_sequence: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one transaction will hold, by partition.
+
+    Attributes:
+        generation: of the assignment under which it was read; void under any other.
+        group_metadata: the membership when it was read.
+    """
+
+    parts: dict[int, Part]
+    generation: int
+    group_metadata: object
+
+
+@dataclass(frozen=True)
+class _Polled:
+    batches: dict[int, LogBatch]
+    generation: int
+    group_metadata: object
+
+
+@dataclass
+class Intake:
+    """Where units come from. `generation` belongs to whoever hears of rebalances, and counts them."""
+
+    consumer: LogConsumer
+    governance: GovernanceReader
+    clock: Clock
+    schema_of: Callable[[int], str | None]
+    rules: Rules
+    limits: Limits
+
+    def __post_init__(self) -> None:
+        self.generation = 0
+        self._waiting: _Polled | None = None
+        self._tables: dict[int, RateTable] = {}
+
+    def next(self) -> Unit | None:
+        """The next unit; may block for as long as a poll, or until the governance view is fresh. None: no records.
+
+        Raises:
+            TransientError: Kafka or the registry is away; the same records come again, never any past them.
+        """
+        polled = self._poll()
+        if polled is None:
+            return None
+        self._waiting = polled
+        unit, later = self._visible_part(polled)
+        parts = {partition: self._prepare(batch) for partition, batch in unit.batches.items()}
+        self._waiting = later
+        return Unit(parts, unit.generation, unit.group_metadata)
+
+    def forget(self) -> None:
+        """Drop what was read and not handed out: it will be read again."""
+        self._waiting = None
+
+    # 1.
+    def _poll(self) -> _Polled | None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting.generation == self.generation:
+            return waiting
+        generation = self.generation
+        batches = self.consumer.poll(self.limits.unit_records, self.limits.poll_s)
+        # Captured now, for this unit: read later it would let an old owner commit a partition that has moved.
+        group_metadata = self.consumer.group_metadata()
+        if generation != self.generation or not batches:
+            # A rebalance ran inside the poll: what it returned may belong to a partition that has moved.
+            return None
+        for batch in batches:
+            if int(batch.offsets[-1]) - int(batch.offsets[0]) + 1 != len(batch.offsets):
+                raise Fault(f"{INPUT}/{batch.partition} has gaps: only writers without transactions are allowed")
+        return _Polled({batch.partition: batch for batch in batches}, generation, group_metadata)
+
+    # 2.
+    def _visible_part(self, polled: _Polled) -> tuple[_Polled, _Polled | None]:
+        """The records whose visible facts are known and all the same, and the others, which wait for the next unit."""
+        newest = max(int(batch.append_times.max()) for batch in polled.batches.values())
+        while self.governance.view_ms < newest - self.limits.margin_ms:
+            self.governance.refresh()
+            if self.governance.view_ms < newest - self.limits.margin_ms:
+                self.clock.sleep(_FRESH_S)
+        now, later = {}, {}
+        for partition, batch in polled.batches.items():
+            count = self.governance.chain.visible_count(batch.append_times, self.limits.margin_ms)
+            cut = int((count == count[0]).argmin()) if (count != count[0]).any() else len(count)
+            cut = min(cut, fitting(batch, self.limits.unit_bytes // len(polled.batches)))
+            now[partition] = batch.part(0, cut)
+            if cut < len(count):
+                later[partition] = batch.part(cut, len(count))
+        rest = _Polled(later, polled.generation, polled.group_metadata) if later else None
+        return _Polled(now, polled.generation, polled.group_metadata), rest
+
+    def _prepare(self, batch: LogBatch) -> Part:
+        count = int(self.governance.chain.visible_count(batch.append_times[:1], self.limits.margin_ms)[0])
+        return Part(batch, prepare(batch, self._table(count), self.rules, self.schema_of), count - 1)
+
+    def _table(self, count: int) -> RateTable:
+        table = self._tables.get(count)
+        if table is None or table.full:
+            book = self.governance.chain.book(
+                count, margin_ms=self.limits.margin_ms, future_bound_ms=self.rules.future_bound_ms
+            )
+            self._tables = {count: RateTable(book)}
+        return self._tables[count]
+
+
+class Coming(Protocol):
+    """A unit that is being taken in."""
+
+    def result(self) -> Unit | None:
+        """Wait for it. Raises what `Intake.next` raised."""
+
+
+@dataclass(frozen=True)
+class Later:
+    """Takes the unit in when it is asked for: everything in one thread."""
+
+    result: Callable[[], Unit | None]
+
+
+def fitting(batch: LogBatch, most: int) -> int:
+    """How many records, one at the least, have so many bytes: what a unit may hold in memory."""
+    return max(1, int(np.searchsorted(np.cumsum(batch.sizes), most, "right")))
