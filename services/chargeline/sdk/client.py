@@ -5,30 +5,32 @@
                      "operation_name": "chat", "input_tokens": 812, "output_tokens": 96})
 
 `emit` never waits for the network. What Kafka does not take within `delivery_timeout_s` is kept in a local spill file
-and sent again later, with the same event_id, so that nothing is billed twice.
+and sent again once Kafka is back, by this client or the next one, with the same event_id, so that nothing is billed
+twice.
 """
 
 import asyncio
 import atexit
-import base64
-import json
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from chargeline.sdk.encode import encode
+from chargeline.sdk.spill import SpillFile
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 
 TOPIC = "usage-events"
+_RESEND_EVERY_S = 2.0
 WhenFull = Literal["spill", "block", "raise"]
 Delivered = Callable[[str, KafkaError | None], None]
 
@@ -45,8 +47,10 @@ class UsageClient:
         registry: URL of the schema registry (or give `schema_id`).
         source: who produces; with event_id and account the identity of an event.
         when_full: what `emit` does when `buffer_events` wait: `spill` to the file (default), `block`, or `raise`.
-        spill: file for what could not be sent; None: `chargeline-spill.jsonl` here.
-        on_delivery: called with (event_id, error or None) from the client's thread.
+        spill: file for what could not be sent; None: `chargeline-spill.jsonl` here. Its directory must be writable.
+            Each running client has one of its own: a second one takes `chargeline-spill-1.jsonl`, and so on.
+        on_delivery: called with (event_id, error or None) from the client's thread, and once more when an event that
+            was kept is sent again.
         config: further librdkafka settings, e.g. for TLS and SASL; secrets never reach a log.
     """
 
@@ -67,9 +71,9 @@ class UsageClient:
         self._source = source
         self._schema_id = schema_id if schema_id is not None else _registered(registry)
         self._when_full = when_full
-        self._spill = spill or Path("chargeline-spill.jsonl")
+        self._spill = SpillFile(spill or Path("chargeline-spill.jsonl"))
+        self._buffer_events = buffer_events
         self._on_delivery = on_delivery
-        self._lock = threading.Lock()
         self._closed = threading.Event()
         self._producer = Producer(
             {
@@ -86,9 +90,8 @@ class UsageClient:
                 **(config or {}),
             }
         )
-        self._resend()
-        self._poller = threading.Thread(target=self._poll, name="chargeline-usage", daemon=True)
-        self._poller.start()
+        self._worker = threading.Thread(target=self._work, name="chargeline-usage", daemon=True)
+        self._worker.start()
         atexit.register(self.close)
 
     def emit(self, event: Mapping[str, Any]) -> str:
@@ -127,12 +130,16 @@ class UsageClient:
         return await asyncio.to_thread(self.flush, timeout_s)
 
     def close(self) -> None:
-        """Flush, and spill what Kafka did not take. Idempotent."""
+        """Flush, and keep what Kafka did not take. Idempotent."""
         if self._closed.is_set():
             return
         self._closed.set()
-        self._producer.flush(30.0)
-        self._poller.join(5.0)
+        self._worker.join()
+        if self._producer.flush(30.0):
+            # What still waits fails now, and so is kept. It may have arrived: the next client sends it once more.
+            self._producer.purge()
+            self._producer.flush(5.0)
+        self._spill.close()
         atexit.unregister(self.close)
 
     def __enter__(self) -> Self:
@@ -152,52 +159,67 @@ class UsageClient:
         await asyncio.to_thread(self.close)
 
     def _send(self, account: str, event_id: str, value: bytes) -> None:
-        def delivered(error: KafkaError | None, _message: Message) -> None:
-            if error is not None:
-                self._keep(account, event_id, value)
-            if self._on_delivery is not None:
-                self._on_delivery(event_id, error)
-
         while True:
             try:
-                self._producer.produce(TOPIC, value, account.encode(), on_delivery=delivered)
+                self._produce(account, event_id, value)
             except BufferError as error:
                 if self._when_full == "raise":
                     raise BufferFullError(f"{len(self._producer)} events wait to be sent") from error
                 if self._when_full == "spill":
-                    self._keep(account, event_id, value)
+                    self._spill.keep(account, event_id, value)
                     return
                 time.sleep(0.01)
             else:
                 return
 
-    def _poll(self) -> None:
+    def _produce(self, account: str, event_id: str, value: bytes, done: Callable[[], None] | None = None) -> None:
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                self._spill.keep(account, event_id, value)
+            if done is not None:
+                done()
+            if self._on_delivery is not None:
+                self._on_delivery(event_id, error)
+
+        self._producer.produce(TOPIC, value, account.encode(), on_delivery=delivered)
+
+    def _work(self) -> None:
+        """The client's thread: delivery reports, and what was kept as soon as Kafka answers."""
+        due = time.monotonic()
         while not self._closed.is_set():
             self._producer.poll(0.1)
+            if time.monotonic() >= due and self._spill:
+                if self._is_reachable():
+                    self._resend()
+                due = time.monotonic() + _RESEND_EVERY_S
 
-    def _keep(self, account: str, event_id: str, value: bytes) -> None:
-        """Append to the spill file; it is sent again by the next client that opens it."""
-        line = json.dumps({"account": account, "event_id": event_id, "value": base64.b64encode(value).decode()})
-        with self._lock, self._spill.open("a") as file:
-            file.write(line + "\n")
+    def _is_reachable(self) -> bool:
+        try:
+            known = self._producer.list_topics(TOPIC, timeout=1.0).topics[TOPIC]
+        except KafkaException:
+            return False
+        return known.error is None
 
     def _resend(self) -> None:
-        """Send what an earlier client kept. The file is renamed first: what fails again goes into a new one."""
-        taken = self._spill.with_suffix(".sending")
-        if self._spill.exists():
-            if taken.exists():
-                with taken.open("a") as file:
-                    file.write(self._spill.read_text())
-                self._spill.unlink()
-            else:
-                self._spill.rename(taken)
-        if taken.exists():
-            for line in taken.read_text().splitlines():
-                kept = json.loads(line)
-                self._send(kept["account"], kept["event_id"], base64.b64decode(kept["value"]))
+        """Send all that was kept; what fails again is kept again."""
+        waiting: set[int] = set()
+        for number, (account, event_id, value) in enumerate(self._spill.taken()):
+            # Half of the buffer stays free for new events.
+            while len(waiting) >= self._buffer_events // 2 and not self._closed.is_set():
+                self._producer.poll(0.1)
+            waiting.add(number)
+            sent = False
+            while not sent and not self._closed.is_set():
+                try:
+                    self._produce(account, event_id, value, partial(waiting.discard, number))
+                    sent = True
+                except BufferError:
+                    self._producer.poll(0.1)
+        while waiting and not self._closed.is_set():
+            self._producer.poll(0.1)
+        if not self._closed.is_set():
             # A crash before this line sends them once more: the same ids, so nothing is billed twice.
-            if self._producer.flush(30.0) == 0:
-                taken.unlink()
+            self._spill.forget_taken()
 
 
 class Call:
