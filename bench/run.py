@@ -26,6 +26,7 @@ from traffic import batches, card
 PARTITIONS = 2
 QUICK = os.environ.get("QUICK") == "1"
 EVENTS = 200_000 if QUICK else 2_000_000
+FAUST_EVENTS = 5_000 if QUICK else 20_000  # the same topic's first ones
 RUNS = int(os.environ.get("RUNS", "1" if QUICK else "3"))
 RESULTS = Path(__file__).parent / "results"
 console = Console(stderr=True)
@@ -49,9 +50,9 @@ def generate(data: str) -> float:
     return json.loads(said.splitlines()[-1])["events_per_s"]
 
 
-def child(what: str, number: int, stack: Stack) -> dict[str, float]:
+def child(script: str, *arguments: object, stack: Stack) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "child.py"), what, str(number)],
+        [sys.executable, str(Path(__file__).parent / script), *map(str, arguments)],
         check=True, stdout=subprocess.PIPE, text=True, env=os.environ | stack.environment(),
     )  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])
@@ -67,18 +68,21 @@ def once(run: int) -> dict[str, float]:
             rates.write_text(card())
             command("rates", "publish", str(rates), "--data-dir", data)
             preload(stack)
-            consumed = child("consume", EVENTS, stack)
-            priced = child("pricer", EVENTS, stack)
+            consumed = child("child.py", "consume", EVENTS, stack=stack)
+            priced = child("child.py", "pricer", EVENTS, stack=stack)
             rows = _charges(stack)
-            stored = child("sink", rows, stack)
+            stored = child("child.py", "sink", rows, stack=stack)
             warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
             assert warehouse.query("SELECT count() AS n FROM charges").to_pylist() == [{"n": rows}]
+            peer = child("faust_peer.py", FAUST_EVENTS, PARTITIONS, stack=stack)
+            assert peer["priced"] > 0.95 * FAUST_EVENTS
             generated = generate(data)
         finally:
             command("down", "--data-dir", data)
     result = {
         "pricer_events_per_s": priced["events_per_s"],
         "consume_events_per_s": consumed["events_per_s"],
+        "faust_events_per_s": peer["events_per_s"],
         "sink_rows_per_s": stored["rows_per_s"],
         "generate_events_per_s": generated,
         "pricer_cpu_us_per_event": priced["cpu_us_per_event"],
