@@ -14,7 +14,8 @@ from chargeline.runtime.telemetry import Telemetry
 from chargeline.sink.metrics import SinkMetrics
 from chargeline.wire.arrow_messages import decode
 from chargeline.wire.units import OUTCOMES, UnitHeader
-from tests.simulation.simulation import PARTITIONS, Process, Simulation
+from tests.simulation.processes import PARTITIONS, PricerProcess
+from tests.simulation.simulation import Simulation
 from tests.unit.test_sink import TOPIC, drain, sink, world
 
 
@@ -28,12 +29,13 @@ def series(telemetry, name, label=None):
 def busy_pricer(telemetry):
     """One pricer on the fakes after 40 rounds of events without faults; (simulation, process)."""
     simulation = Simulation(5)
+    simulation.log.marker_lag_ms = 0
     observer = PricerMetrics(telemetry, simulation.clock, lambda: simulation.clock.now_ms() / 1000)
     simulation.make = partial(Pricer, observer=observer)
     topic = {"topic": "usage-events", "partitions": PARTITIONS, "partitioner": "MURMUR2"}
     simulation.fact(topic, "InputTopicCreated")
     simulation.publish()
-    process = Process(simulation, 0)
+    process = PricerProcess(simulation, "pricer-0")
     process.start()
     for number in range(40):
         simulation.clock.now += 1500
@@ -70,7 +72,7 @@ def test_the_pricer_counts_what_the_log_holds():
         panes.update(decode(record.value)["pane"].to_pylist())
     assert panes["LATE"]
     assert series(telemetry, "chargeline_panes_total", "pane") == panes
-    states = process.pricer.states
+    states = process.service.states
     held = series(telemetry, "chargeline_identities", "partition")
     assert held == {str(p): len(state.identities) for p, state in states.items()}
     next_offsets = series(telemetry, "chargeline_next_offset", "partition")
@@ -84,12 +86,12 @@ def test_a_pricer_is_ready_with_its_partitions_and_not_without():
     telemetry = Telemetry(60.0)
     _, process = busy_pricer(telemetry)
     assert telemetry.health.waiting() == {}
-    process.pricer._on_revoke([0, 1])
+    process.service._on_revoke([0, 1])
     assert set(telemetry.health.waiting()) == {"assignment"}
     assert series(telemetry, "chargeline_identities", "partition") == {}
-    process.pricer._on_assign([1])
+    process.service._on_assign([1])
     assert set(telemetry.health.waiting()) == {"partition 1"}
-    process.pricer._recover()
+    process.service._recover()
     assert telemetry.health.waiting() == {}
 
 
@@ -114,10 +116,10 @@ def test_a_fold_reports_every_event_that_it_folds():
             told.append((partition, phase, done, total))
 
     simulation.store.invalidate(0)
-    process.pricer.observer = Listener()
-    process.pricer._on_assign([0])
-    process.pricer._recover()
-    end = process.pricer.states[0].next_offset
+    process.service.observer = Listener()
+    process.service._on_assign([0])
+    process.service._recover()
+    end = process.service.states[0].next_offset
     assert {(partition, phase, total) for partition, phase, _, total in told} == {(0, "folding charges", end)}
     starts = [UnitHeader.decode(r.headers).start for r in messages(simulation, "charges") if r.partition == 0]
     assert [done for *_, done, _ in told] == starts
@@ -126,7 +128,7 @@ def test_a_fold_reports_every_event_that_it_folds():
 def test_a_redis_that_is_away_is_counted_and_the_units_that_wait_for_it_too():
     telemetry = Telemetry(60.0)
     simulation, process = busy_pricer(telemetry)
-    process.pricer.store.away = True
+    process.service.store.away = True
     for value in simulation.events[0].values(5):
         simulation.log.append("usage-events", 0, None, value)
     process.step()
