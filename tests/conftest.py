@@ -11,12 +11,10 @@ from tests.support.containers import docker_missing
 from tests.support.stack import chargeline, running_stack
 
 DATA = Path(os.environ.get("CHARGELINE_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-_left_out: Counter[str] = Counter()
 
 
 def leave_out(reason):
     """Skip the test and count it in the summary; a failure where everything is required."""
-    _left_out[reason] += 1
     if os.environ.get("CHARGELINE_REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -51,7 +49,8 @@ def stack(tmp_path_factory):
 
 def pytest_terminal_summary(terminalreporter):
     terminalreporter.write_line("servers: embedded Kafka, registry, Redis and ClickHouse")
-    for reason, count in _left_out.items():
-        terminalreporter.write_line(f"left out: {count} tests, because {reason}")
-    if not _left_out:
+    reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"left out: {count} tests. {reason}")
+    if not reasons:
         terminalreporter.write_line("left out: nothing")

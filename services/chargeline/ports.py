@@ -137,7 +137,9 @@ class TransactionalProducer(Protocol):
         """Add the input's next_offsets to the transaction. Raises AbortRequired, Fenced."""
 
     def commit(self) -> Mapping[tuple[str, int], int]:
-        """Commit; when it returns, all of it is visible. Retries retriable errors by itself.
+        """Commit; when it returns, it is decided. Retries retriable errors by itself.
+
+        Readers of a partition see it once the marker has reached that partition, which may be moments later.
 
         Returns:
             By (topic, partition) the offset after the last record that the transaction wrote there.

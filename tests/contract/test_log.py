@@ -6,6 +6,7 @@ import pytest
 
 import chargeline.adapters.kafka as kafka_adapter
 from chargeline.domain.errors import Fenced, LogTruncated, OutcomePending
+from chargeline.ports import LogBatch
 from chargeline.runtime.stack import load_stack
 from tests.support.containers import kafka_container
 from tests.support.logs import KafkaHarness, MemoryHarness
@@ -21,7 +22,7 @@ def kafka_in_a_container(docker):
 @pytest.fixture(params=["memory", pytest.param("embedded", marks=pytest.mark.stack), "container"])
 def log(request):
     if request.param == "memory":
-        harness = MemoryHarness()
+        harness: MemoryHarness | KafkaHarness = MemoryHarness()
     elif request.param == "embedded":
         harness = KafkaHarness(load_stack(str(request.getfixturevalue("stack"))).kafka)
     else:
@@ -66,7 +67,7 @@ def values(records):
 
 def received(consumer, count):
     """The next `count` values of a consumer."""
-    found = []
+    found: list[tuple[int, bytes]] = []
 
     def enough():
         for batch in consumer.poll(100, 0.2):
@@ -77,10 +78,11 @@ def received(consumer, count):
     return found
 
 
-def write(producer, topic, *payload, partition=0):
+def write(log, producer, topic, *payload):
     producer.begin()
     for value in payload:
-        producer.produce(topic, partition, b"key", value, [("name", b"text")])
+        producer.produce(topic, 0, b"key", value, [("name", b"text")])
+    log.sent(producer)
 
 
 def name():
@@ -89,13 +91,13 @@ def name():
 
 def test_a_reader_sees_what_was_committed_and_markers_take_offsets(log):
     topic, producer, reader = log.topic(), log.producer(name()), log.reader()
-    write(producer, topic, b"a", b"b")
+    write(log, producer, topic, b"a", b"b")
     assert producer.commit() == {(topic, 0): 2}
-    write(producer, topic, b"lost")
+    write(log, producer, topic, b"lost")
     producer.abort()
-    write(producer, topic, b"c")
+    write(log, producer, topic, b"c")
     assert producer.commit() == {(topic, 0): 6}
-    assert reader.bounds(topic, 0) == (0, 7)
+    wait_until(lambda: reader.bounds(topic, 0) == (0, 7), "the marker of the last commit has reached the partition")
     records = list(reader.read(topic, 0, 0, 7))
     assert [(record.offset, record.value) for record in records] == [(0, b"a"), (1, b"b"), (5, b"c")]
     assert (records[0].key, records[0].headers) == (b"key", (("name", b"text"),))
@@ -106,12 +108,13 @@ def test_a_reader_sees_what_was_committed_and_markers_take_offsets(log):
 def test_nothing_behind_an_open_transaction_is_seen_before_it_ends(log):
     topic, producer, reader = log.topic(), log.producer(name()), log.reader()
     log.append(topic, b"a")
-    write(producer, topic, b"open")
+    write(log, producer, topic, b"open")
     log.append(topic, b"later")
     member = Member(log, name(), topic)
     settle(member, partitions=1)
     member.consumer.start({0: 0})
     assert [value for _, value in received(member.consumer, 1)] == [b"a"]
+    assert values(reader.read(topic, 0, *reader.bounds(topic, 0))) == [b"a"]
     producer.commit()
     assert [value for _, value in received(member.consumer, 2)] == [b"open", b"later"]
     assert values(reader.read(topic, 0, *reader.bounds(topic, 0))) == [b"a", b"open", b"later"]
@@ -120,13 +123,13 @@ def test_nothing_behind_an_open_transaction_is_seen_before_it_ends(log):
 def test_a_newer_producer_of_the_slot_fences_the_older_one(log):
     topic, slot, reader = log.topic(), name(), log.reader()
     older = log.producer(slot)
-    write(older, topic, b"old")
+    write(log, older, topic, b"old")
     newer = log.producer(slot)
     with pytest.raises(Fenced):
         older.commit()
-    write(newer, topic, b"new")
+    write(log, newer, topic, b"new")
     newer.commit()
-    assert values(reader.read(topic, 0, *reader.bounds(topic, 0))) == [b"new"]
+    wait_until(lambda: values(reader.read(topic, 0, *reader.bounds(topic, 0))) == [b"new"], "the new record is seen")
 
 
 def test_offsets_and_records_become_visible_together(log):
@@ -135,11 +138,11 @@ def test_offsets_and_records_become_visible_together(log):
     member = Member(log, group, topic)
     settle(member, partitions=1)
     assert member.consumer.committed([0]) == {0: None}
-    write(producer, out, b"priced")
+    write(log, producer, out, b"priced")
     producer.send_offsets(topic, {0: 2}, member.consumer.group_metadata())
     producer.abort()
     assert member.consumer.committed([0]) == {0: None}
-    write(producer, out, b"priced")
+    write(log, producer, out, b"priced")
     producer.send_offsets(topic, {0: 2}, member.consumer.group_metadata())
     producer.commit()
     assert member.consumer.committed([0]) == {0: 2}
@@ -152,7 +155,7 @@ def test_committed_offsets_are_pending_while_a_transaction_may_move_them(log, mo
     log.append(topic, b"a")
     member = Member(log, name(), topic)
     settle(member, partitions=1)
-    write(producer, out, b"priced")
+    write(log, producer, out, b"priced")
     producer.send_offsets(topic, {0: 1}, member.consumer.group_metadata())
     with pytest.raises(OutcomePending):
         member.consumer.committed([0])
@@ -169,7 +172,7 @@ def test_offsets_of_a_membership_that_ended_are_refused(log):
     second = Member(log, group, topic)
     settle(first, second, partitions=2)
     assert first.revoked == [0, 1]
-    write(producer, out, b"doubled")
+    write(log, producer, out, b"doubled")
     with pytest.raises(Fenced):
         producer.send_offsets(topic, {0: 1}, captured)
     producer.abort()
@@ -224,8 +227,13 @@ def test_records_come_in_columns_with_the_append_time(log):
     member = Member(log, name(), topic)
     settle(member, partitions=1)
     member.consumer.start({0: 0})
-    batches = []
-    wait_until(lambda: batches.extend(member.consumer.poll(10, 0.2)) or batches, "a batch")
+    batches: list[LogBatch] = []
+
+    def polled():
+        batches.extend(member.consumer.poll(10, 0.2))
+        return batches
+
+    wait_until(polled, "a batch")
     (batch,) = batches
     assert (batch.topic, batch.partition, batch.next_offset) == (topic, 0, 3)
     assert batch.values == [b"a", None, b""]

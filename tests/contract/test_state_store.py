@@ -10,6 +10,7 @@ from chargeline.domain.errors import StateIncomplete, TransientError
 from chargeline.embedded.servers import Ports, Secrets, free_ports, redis_server
 from chargeline.embedded.supervisor import Supervised
 from chargeline.ports import ApplyOutcome, Segment, StateDelta, StateHead
+from tests.support.containers import redis_container
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +28,19 @@ def redis(tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="module")
+def redis_in_a_container(docker):
+    with redis_container() as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "redis", "container"])
 def store(request):
     if request.param == "memory":
         yield MemoryStateStore()
         return
-    real = RedisStateStore(request.getfixturevalue("redis"), username="chargeline", password="secret")
+    url = request.getfixturevalue("redis" if request.param == "redis" else "redis_in_a_container")
+    real = RedisStateStore(url, username="chargeline", password="secret")
     real._redis.flushall()
     yield real
     real.close()

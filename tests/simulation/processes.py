@@ -70,6 +70,8 @@ class Process:
             self.armed.clear()
             self.service.consumer.close()
             self.start()
+            for _ in range(self.world.chance.choice([0, 3])):  # it may be back at work before anything else happens
+                self.step()
 
 
 class AtOnce:

@@ -53,6 +53,7 @@ class Simulation:
         self.verbose = verbose
         self.clock = FakeClock(START // 1000 + 3_600_000)
         self.log = MemoryLog(self.clock, TOPICS)
+        self.log.marker_lag_ms = self.chance.choice([0, 300, 3000])
         self.store = MemoryStateStore()
         self.warehouse = MemoryWarehouse(self.clock)
         self.make: Any = Pricer
@@ -85,6 +86,7 @@ class Simulation:
             self.act()
         for process in [*self.pricers, *self.sinks]:
             process.armed.clear()
+        self.clock.now += self.log.marker_lag_ms
         if (found := wrongly_stored(self.log, self.warehouse, whole=False)) is not None:
             return f"before the end: {found}"
         self.set_away(away=False)
@@ -94,15 +96,15 @@ class Simulation:
     def act(self) -> None:
         draw = self.chance.random()
         pricer, sink = self.chance.choice(self.pricers), self.chance.choice(self.sinks)
-        if draw < 0.22:
+        if draw < 0.20:
             self.produce()
         elif draw < 0.44:
             pricer.step()
-        elif draw < 0.62:
+        elif draw < 0.60:
             sink.step()
-        elif draw < 0.78:
+        elif draw < 0.76:
             self.arm(pricer)
-        elif draw < 0.91:
+        elif draw < 0.88:
             self.arm_sink(sink)
         elif draw < 0.95:
             self.damage()
@@ -120,9 +122,11 @@ class Simulation:
         """Something will happen to a pricer in the middle of a unit."""
         chance = self.chance
         kind = chance.random()
-        if kind < 0.45:
+        if kind < 0.25:
             pricer.armed[chance.choice(pricer.points)] = crash
-        elif kind < 0.60:
+        elif kind < 0.45:  # committed, and nothing knows it yet: recovery has to fold
+            pricer.armed[chance.choice(["commit.after", "apply.before"])] = crash
+        elif kind < 0.58:
             pricer.armed[chance.choice(["produce", "send_offsets", "commit.before"])] = abort
         elif kind < 0.68:
             pricer.armed["commit.after"] = lost_answer
@@ -247,6 +251,7 @@ class Simulation:
                 process.step()
             if self.behind() == 0:
                 break
+        self.clock.now += self.log.marker_lag_ms
         for _ in range(200):
             for sink in self.sinks:
                 sink.step()

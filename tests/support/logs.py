@@ -32,6 +32,9 @@ class MemoryHarness:
     def truncate(self, topic, offset):
         self.log.starts[topic, 0] = offset
 
+    def sent(self, producer):
+        """What the open transaction wrote has reached the log."""
+
     def consumer(self, group):
         return MemoryLogConsumer(self.log, group)
 
@@ -68,6 +71,9 @@ class KafkaHarness:
     def truncate(self, topic, offset):
         (done,) = self._admin.delete_records([TopicPartition(topic, 0, offset)]).values()
         done.result(30)
+
+    def sent(self, producer):
+        producer._producer.flush(30)
 
     def consumer(self, group):
         return self._kept(KafkaLogConsumer(self._bootstrap, group, session_timeout_ms=6000))

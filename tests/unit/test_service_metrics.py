@@ -29,6 +29,7 @@ def series(telemetry, name, label=None):
 def busy_pricer(telemetry):
     """One pricer on the fakes after 40 rounds of events without faults; (simulation, process)."""
     simulation = Simulation(5)
+    simulation.log.marker_lag_ms = 0
     observer = PricerMetrics(telemetry, simulation.clock, lambda: simulation.clock.now_ms() / 1000)
     simulation.make = partial(Pricer, observer=observer)
     topic = {"topic": "usage-events", "partitions": PARTITIONS, "partitioner": "MURMUR2"}

@@ -41,6 +41,7 @@ class _Entry:
     record: Record | None  # None: a control marker
     transaction: tuple[str, int] | None = None
     state: str = "committed"  # open, committed, aborted
+    decided_ms: int = 0  # from when on readers of this partition know it
 
 
 @dataclass
@@ -64,6 +65,7 @@ class MemoryLog:
         self.groups: dict[str, _Group] = {}
         self.epochs: dict[str, int] = {}
         self.begun: dict[tuple[str, int], int] = {}
+        self.marker_lag_ms = 0  # a commit is decided first; its markers reach the partitions a moment later
         self._next_member = 0
 
     def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers = ()) -> int:
@@ -88,8 +90,9 @@ class MemoryLog:
 
     def stable_end(self, topic: str, partition: int) -> int:
         """The offset before which every transaction is decided."""
-        log = self.logs[topic, partition]
-        return next((offset for offset, entry in enumerate(log) if entry.state == "open"), len(log))
+        log, now = self.logs[topic, partition], self.clock.now
+        undecided = (n for n, entry in enumerate(log) if entry.state == "open" or entry.decided_ms > now)
+        return next(undecided, len(log))
 
     def readable(self, topic: str, partition: int, start: int, end: int, *, committed: bool = True) -> list[Record]:
         log = self.logs[topic, partition]
@@ -110,6 +113,7 @@ class MemoryLog:
             touched = [entry for entry in log if entry.transaction == transaction and entry.state == "open"]
             for entry in touched:
                 entry.state = "committed" if commit else "aborted"
+                entry.decided_ms = self.clock.now + self.marker_lag_ms
             if touched:
                 log.append(_Entry(None))
         for group in self.groups.values():

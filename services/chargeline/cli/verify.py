@@ -1,7 +1,13 @@
 """`chargeline verify`: recompute the bill from the raw log and compare."""
 
 import json
-from typing import Annotated
+import multiprocessing
+import os
+import queue
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,7 +21,7 @@ from chargeline.adapters.registry import SchemaRegistry
 from chargeline.cli.common import AsJson, DataDir, print_json, progress
 from chargeline.domain.errors import Refused
 from chargeline.domain.money import plain
-from chargeline.runtime.stack import load_stack
+from chargeline.runtime.stack import Stack, load_stack
 from chargeline.verify.compare import Report, Verification
 from chargeline.verify.events import Rules
 from chargeline.wire.units import OUTCOMES
@@ -39,21 +45,50 @@ def verify(
     governance = GovernanceReader(reader, SystemClock(), max_clock_skew_ms=0)
     governance.refresh()
     rules = Rules(governance.chain.input_topic().partitions, stack.governance_margin_ms, 300_000, 60_000_000)
-    warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
     total = sum(reader.bounds("usage-events", partition)[1] for partition in range(rules.partitions))
+    reader.close()
+    report = Report()
     with progress() as bar:
         task = bar.add_task("verifying", total=total, rate="")
-        verification = Verification(
-            reader, warehouse, SchemaRegistry(stack.registry).schema_of, rules, lambda n: bar.advance(task, n)
-        )
-        report = verification.run(_until(until))
-    reader.close()
+        for part in _by_partition(stack, rules, _until(until), lambda n: bar.advance(task, n)):
+            report.add(part)
     if as_json:
         print_json(_as_dict(report))
     else:
         _print(report)
     if report.difference is not None:
         raise typer.Exit(1)
+
+
+def _by_partition(
+    stack: Stack, rules: Rules, until: dict[int, int] | None, advance: Callable[[int], None]
+) -> list[Report]:
+    """The report of each partition; they share nothing, so each core takes one at a time."""
+    spawn = multiprocessing.get_context("spawn")
+    steps: Any = spawn.Queue()
+    workers = min(rules.partitions, os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, spawn, initializer=_tell, initargs=(steps,)) as pool:
+        parts = [pool.submit(_partition, stack, rules, until, partition) for partition in range(rules.partitions)]
+        while not all(part.done() for part in parts):
+            with suppress(queue.Empty):
+                advance(steps.get(timeout=0.2))
+        return [part.result() for part in parts]
+
+
+_steps: list[Any] = []
+
+
+def _tell(steps: Any) -> None:
+    _steps.append(steps)
+
+
+def _partition(stack: Stack, rules: Rules, until: dict[int, int] | None, partition: int) -> Report:
+    reader = KafkaLogReader(stack.kafka)
+    warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
+    schema_of = SchemaRegistry(stack.registry).schema_of
+    report = Verification(reader, warehouse, schema_of, rules, _steps[0].put).run(until, [partition])
+    reader.close()
+    return report
 
 
 def _until(text: str | None) -> dict[int, int] | None:

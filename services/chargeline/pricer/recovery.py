@@ -20,6 +20,7 @@ from chargeline.wire.units import UnitHeader
 
 SEGMENT_IDENTITIES = 1_000_000
 _PENDING_S = 0.2
+_MARKERS_MS = 10_000  # the broker writes them in milliseconds; a restart of it may come in between
 _MARK_MS = 3_600_000
 CHARGES = "charges"
 
@@ -111,7 +112,7 @@ class Recovery:
             state = PartitionState(partition, charges_next_offset=low)
             state.next_offset = self._first_unit_start(partition, low, end)
         if state.next_offset != committed:
-            self._fold(state, committed, end)
+            self._fold(state, committed)
         if head is None or head.next_offset != committed:
             self._store.replace(partition, state.head(), state.segments(), state.live.blobs(state.live))
         self._check_input(state)
@@ -141,8 +142,23 @@ class Recovery:
         state.live = LiveTotals.from_blobs(self._store.live(partition))
         return state
 
-    def _fold(self, state: PartitionState, committed: int, end: int) -> None:
+    def _fold(self, state: PartitionState, committed: int) -> None:
         """Apply the committed units after the state, up to the commit point."""
+        deadline = self._clock.now_ms() + _MARKERS_MS
+        while True:
+            _, end = self._reader.bounds(CHARGES, state.partition)
+            self._apply_units(state, committed, end)
+            if state.next_offset == committed:
+                return
+            if self._clock.now_ms() > deadline:
+                raise Fault(
+                    f"{CHARGES} of partition {state.partition} ends at input offset {state.next_offset}, but the group "
+                    f"committed {committed}: charges were lost. Restore the topic before you go on"
+                )
+            # A commit is decided before its markers reach every partition, and the offsets may be there first.
+            self._clock.sleep(_PENDING_S)
+
+    def _apply_units(self, state: PartitionState, committed: int, end: int) -> None:
         keys: list[Keys] = []
         slices = 0
         first = state.next_offset
@@ -158,11 +174,6 @@ class Recovery:
             if slices == 0:
                 state.apply(header, _joined(keys), LiveTotals(), record.offset + 1)
                 keys = []
-        if state.next_offset != committed:
-            raise Fault(
-                f"{CHARGES} of partition {state.partition} ends at input offset {state.next_offset}, but the group "
-                f"committed {committed}: charges were lost. Restore the topic before you go on"
-            )
 
     def _first_unit_start(self, partition: int, low: int, end: int) -> int:
         for record in self._reader.read(CHARGES, partition, low, end):

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import fastavro
@@ -65,6 +66,7 @@ def read_event(value: bytes | None, partition: int, append_time: int, schema_of:
     return event
 
 
+@cache
 def _is_usage(text: str) -> bool:
     schema = json.loads(text)
     return isinstance(schema, dict) and schema.get("name", "").rpartition(".")[2] == "UsageEvent"
@@ -116,15 +118,19 @@ def _check(event: dict[str, Any], partition: int, append_time: int, rules: Rules
 
 
 def _too_large(event: dict[str, Any]) -> bool:
-    for name, value in event.items():
-        if isinstance(value, str) and len(value.encode()) > _TEXT_MAX:
+    for value in event.values():
+        if isinstance(value, str) and _long(value):
             return True
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             texts = [text for pair in value.items() for text in pair if isinstance(text, str)]
-            if len(value) > _MAP_MAX or any(len(text.encode()) > _TEXT_MAX for text in texts):
+            if len(value) > _MAP_MAX or any(map(_long, texts)):
                 return True
-        del name
     return False
+
+
+def _long(text: str) -> bool:
+    """A character is four bytes at the most."""
+    return len(text) * 4 > _TEXT_MAX and len(text.encode()) > _TEXT_MAX
 
 
 def leaves_of(event: dict[str, Any]) -> dict[str, int]:
