@@ -85,12 +85,18 @@ class Types:
         kind, nullable = self.plain(field["type"])
         if kind["type"] == "array":
             items, _ = self.plain(kind["items"])
-            return [
-                (f"{field['name']}.{name}", f"Array({inner})")
-                for each in items["fields"]
-                for name, inner in self.clickhouse(each)
-            ]
-        return [(field["name"], self._clickhouse_type(kind, field, nullable=nullable))]
+            return [(f"{field['name']}.{each['name']}", self._array(each, field["name"])) for each in items["fields"]]
+        default = _default(field.get("left_out"))
+        return [(field["name"], self._clickhouse_type(kind, field, nullable=nullable) + default)]
+
+    def _array(self, field: dict[str, Any], outer: str) -> str:
+        kind, nullable = self.plain(field["type"])
+        column = f"Array({self._clickhouse_type(kind, field, nullable=nullable)})"
+        default = field.get("left_out")
+        if isinstance(default, dict):
+            return f"{column} DEFAULT `{outer}.{default['same_as']}`"
+        # Any column that every entry has tells how many entries there are.
+        return column if default is None else f"{column} DEFAULT arrayMap(x -> '{default}', `{outer}.leaf`)"
 
     def _clickhouse_type(self, kind: dict[str, Any], field: dict[str, Any], *, nullable: bool) -> str:
         logical = {
@@ -110,6 +116,28 @@ class Types:
         else:
             inner = {"string": "String", "long": "Int64", "int": "Int32", "double": "Float64", "boolean": "Bool"}[name]
         return f"Nullable({inner})" if nullable else inner
+
+
+def _default(left_out: Any) -> str:
+    """The table's default for a column that a message leaves out, where it is not ClickHouse's own."""
+    if isinstance(left_out, dict) and left_out:
+        return f" DEFAULT {left_out['same_as']}"
+    if isinstance(left_out, str):
+        return f" DEFAULT '{left_out}'"
+    return f" DEFAULT {left_out}" if left_out else ""
+
+
+def left_out(schema: dict[str, Any]) -> dict[str, Any]:
+    """What the rows of a message hold in a column that the message leaves out; entries by their dotted names."""
+    types, found = Types(), {}
+    for field in schema["fields"]:
+        kind, nullable = types.plain(field["type"])
+        if nullable or "left_out" in field:
+            found[field["name"]] = field.get("left_out")
+        if kind["type"] == "array":
+            inner = left_out(types.plain(kind["items"])[0])
+            found |= {f"{field['name']}.{name}": value for name, value in inner.items()}
+    return found
 
 
 class Records:
@@ -170,6 +198,9 @@ def generated() -> str:
             lines.append(f"    {name!r}: (\n")
             lines += [f"        {pair!r},\n" for field in schema["fields"] for pair in types.clickhouse(field)]
             lines.append("    ),\n")
+    lines.append("}\n\n# A columnar message leaves out a column whose rows all hold this (wire/left_out.py).\n")
+    lines.append("LEFT_OUT: Final[dict[str, dict[str, Any]]] = {\n")
+    lines += [f"    {found[name]['name']!r}: {left_out(found[name])!r},\n" for name in COLUMNAR]
     lines.append("}\n\nTOPICS: Final[dict[str, dict[str, Any]]] = {\n")
     lines += [f"    {name!r}: {topic!r},\n" for name, topic in topics().items()]
     lines.append("}\n\n\n")

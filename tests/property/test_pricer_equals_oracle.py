@@ -17,6 +17,7 @@ from chargeline.pricer.compute import Rules, compute
 from chargeline.pricer.intake import fitting
 from chargeline.verify.events import Rules as OracleRules
 from chargeline.verify.oracle import Governance, Oracle, money
+from chargeline.wire.left_out import completed
 from chargeline.wire.usage_decoder import decode
 from tests.support.cards import ACCOUNT_CARD, CARD
 from tests.support.events import APPEND, RandomEvents, batch, encoded, event, schema_of
@@ -63,7 +64,8 @@ def run(values, cuts, partitions=1, partition=0):
         assert sum(unit.outcomes.values()) == stop - start
         for name, count in unit.outcomes.items():
             outcomes[name] = outcomes.get(name, 0) + count
-        rows |= {row["source_offset"]: row for row in unit.charges.to_pylist(maps_as_pydicts="strict")}
+        booked = completed(unit.charges.to_pylist(maps_as_pydicts="strict"), "Charge")
+        rows |= {row["source_offset"]: row for row in booked}
         dead |= {start + letter.row: letter.code for letter in unit.dead_letters}
         if unit.cost_rollups is not None:
             panes.append(unit.cost_rollups)

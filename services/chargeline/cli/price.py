@@ -24,6 +24,7 @@ from chargeline.ports import LogBatch
 from chargeline.pricer.compute import Computed, Rules, compute
 from chargeline.sdk.jsonlines import BadLine, read_line
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
+from chargeline.wire.left_out import completed
 
 _UNIT = 50_000
 _RULES = Rules(partitions=1, window_us=60_000_000, watermark_bound_us=60_000_000, future_bound_ms=0)
@@ -114,7 +115,8 @@ def _unit(lines: list[str], start: int, table: RateTable, known: Identities) -> 
             schema_of=lambda _: USAGE_EVENT_SCHEMA,
         )
         known.add(computed.keys)
-    rows = {} if computed is None else {row["source_offset"]: row for row in computed.charges.to_pylist()}
+    booked = [] if computed is None else completed(computed.charges.to_pylist(), "Charge")
+    rows = {row["source_offset"]: row for row in booked}
     dead = {} if computed is None else {good[each.row]: each.code for each in computed.dead_letters}
     for number, each in enumerate(read):
         if isinstance(each, BadLine):

@@ -16,6 +16,7 @@ from chargeline.runtime.stack import load_stack
 from chargeline.wire._generated import TOPICS
 from chargeline.wire.arrow_messages import decode as decode_arrow
 from chargeline.wire.avro_rows import event_of
+from chargeline.wire.left_out import completed
 from chargeline.wire.usage_decoder import FRAMING
 
 _SHOWN = 8  # columns of a table for people; --json has them all
@@ -66,7 +67,8 @@ def _rows(record: Record, registry: SchemaRegistry) -> Iterator[dict[str, Any]]:
     value = record.value or b""
     encoding = TOPICS[record.topic]["encoding"]
     if encoding == "arrow":
-        for row in decode_arrow(value).to_pylist(maps_as_pydicts="lossy"):
+        rows = decode_arrow(value).to_pylist(maps_as_pydicts="lossy")
+        for row in completed(rows, TOPICS[record.topic]["record"]):
             yield place | row
     elif encoding == "original-bytes":
         headers = {name.removeprefix("x-chargeline-"): text.decode() for name, text in record.headers}

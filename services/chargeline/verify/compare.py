@@ -10,6 +10,7 @@ from chargeline.ports import LogReader, Warehouse
 from chargeline.verify.events import Rules, SchemaOf
 from chargeline.verify.oracle import Governance, Judgement, Oracle, money
 from chargeline.verify.rows import rows
+from chargeline.wire.left_out import completed
 from chargeline.wire.units import OUTCOMES, UnitHeader
 
 INPUT = "usage-events"
@@ -143,7 +144,7 @@ class Verification:
             header = UnitHeader.decode(record.headers)
             if header.slice_index != wanted:
                 raise Difference(f"charges/{partition}/{record.offset}: slice {wanted} of its unit is missing")
-            found += rows(record.value or b"")
+            found += completed(rows(record.value or b""), "Charge")
             wanted = (wanted + 1) % header.slice_count
             if wanted == 0:
                 yield header, found
@@ -245,7 +246,7 @@ class Verification:
         for record in self._reader.read("cost-rollups", partition, low, high):
             if UnitHeader.decode(record.headers).end > end:
                 break
-            for pane in rows(record.value or b""):
+            for pane in completed(rows(record.value or b""), "CostRollup"):
                 window = pane["window_start"]
                 key = (pane["billing_account_id"], pane["billing_currency"], window // 86_400_000_000,
                        pane["sku_id"], window)  # fmt: skip

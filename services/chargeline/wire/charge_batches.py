@@ -18,15 +18,7 @@ from chargeline.wire._arrow import CHARGE, COST_ROLLUP, PERFORMANCE_ROLLUP
 
 Int64Array = npt.NDArray[np.int64]
 
-_ENTRY = CHARGE.field("entries").type.value_type
-_DEFAULTS: dict[str, Any] = {
-    "requests": 1,
-    "sample_weight": 1,
-    "event_kind": "USAGE",
-    "token_convention": "DISJOINT",
-    "quantity_source": "MEASURED",
-    "status": "OK",
-}
+_ENTRIES = CHARGE.field("entries")
 
 
 @dataclass(frozen=True)
@@ -41,38 +33,42 @@ class Source:
 def charges(
     usage: UsageColumns, priced: Priced, keys: Keys, source: Source, groups: Groups, governance_sequence: int
 ) -> pa.Table:
-    """One row for each accepted event, in the order given (that of the source offsets)."""
+    """One row for each accepted event, in the order given (that of the source offsets).
+
+    Columns whose rows all hold their `left_out` value are not made (wire/left_out.py).
+    """
     length = usage.length
     rated = priced.reason < 0
-    contracted = priced.entries.contracted.sum_by(priced.entries.row, length).decimal(12, rated)
+    entries = priced.entries
     hashes = np.frombuffer(keys.stored(), np.uint8).reshape(-1, 24)
     columns: dict[str, pa.Array] = {
         "source_partition": _constant(source.partition, length, pa.int32()),
         "source_offset": pa.array(source.offsets),
-        "source_index": _constant(0, length, pa.int32()),
         "append_time": pa.array(source.append_times).cast(pa.timestamp("ms", "UTC")),
         "identity_hash": _fixed(hashes[:, :12]),
         "content_hash": _fixed(hashes[:, 12:16]),
-        "outcome": _coded(np.where(rated, 0, 1), ("CHARGED", "UNRATED")),
-        "reason": _coded(priced.reason, REASONS),
-        "match_kind": _coded(priced.match, MATCH_KINDS),
         "window_start": pa.array(groups.window_start).cast(pa.timestamp("us", "UTC")),
         "billing_period_start": pa.array(priced.period_start).cast(pa.timestamp("us", "UTC")),
         "billing_period_end": pa.array(priced.period_end).cast(pa.timestamp("us", "UTC")),
-        "charge_category": _coded(np.zeros(length, np.int64), ("USAGE",)),
         "billing_currency": _text(priced.currency),
-        "list_cost": priced.entries.listed.sum_by(priced.entries.row, length).decimal(12, rated),
-        "contracted_cost": contracted,
-        "effective_cost": contracted,
-        "billed_cost": contracted,
+        "contracted_cost": entries.contracted.sum_by(entries.row, length).decimal(12, rated),
         "governance_sequence": _constant(governance_sequence, length, pa.int64()),
-        "entries": _entries(priced, length),
     }
-    arrays = []
+    if not rated.all():
+        columns["outcome"] = _coded(np.where(rated, 0, 1), ("CHARGED", "UNRATED"))
+        columns["reason"] = _coded(priced.reason, REASONS)
+    if not (priced.match == MATCH_KINDS.index("EXACT")).all():
+        columns["match_kind"] = _coded(priced.match, MATCH_KINDS)
+    if entries.listed is not entries.contracted:
+        columns["list_cost"] = entries.listed.sum_by(entries.row, length).decimal(12, rated)
+    columns["entries"] = _entries(priced, length)
     for field in CHARGE:
-        column = columns.get(field.name)
-        arrays.append(_usage_column(usage, field) if column is None else column)
-    return pa.Table.from_arrays(arrays, schema=CHARGE)
+        found = None if field.name in columns else _usage_column(usage, field)
+        if found is not None:
+            columns[field.name] = found
+    fields = [field for field in CHARGE if field.name in columns]
+    schema = pa.schema([field.with_type(columns[field.name].type) for field in fields])
+    return pa.Table.from_arrays([columns[field.name] for field in fields], schema=schema)
 
 
 def cost_rollups(panes: Panes, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]) -> pa.Table:
@@ -110,7 +106,8 @@ def _pane_columns(panes: Panes, usage: UsageColumns, groups: Groups, names: Mapp
     return columns
 
 
-def _usage_column(usage: UsageColumns, field: pa.Field) -> pa.Array:  # noqa: PLR0911 - one kind of column a line
+def _usage_column(usage: UsageColumns, field: pa.Field) -> pa.Array | None:
+    """A column of the event; None: all its rows hold the default."""
     name = field.name
     if name in usage.texts:
         return _text(usage.texts[name])
@@ -120,21 +117,11 @@ def _usage_column(usage: UsageColumns, field: pa.Field) -> pa.Array:  # noqa: PL
         return pa.array(usage.longs[name]).cast(field.type)
     if name in usage.nullable:
         values, valid = usage.nullable[name]
-        return pa.array(values, mask=~valid).cast(field.type)
-    if pa.types.is_map(field.type):
-        return _map(usage.maps.get(name), usage.length, field.type)
-    if pa.types.is_dictionary(field.type):
-        default = _DEFAULTS.get(name)
-        return _no_text(usage.length) if default is None else _coded(np.zeros(usage.length, np.int64), (default,))
-    if field.nullable:
-        return pa.nulls(usage.length, field.type)
-    return _constant(_DEFAULTS.get(name, 0), usage.length, field.type)
+        return pa.array(values, mask=None if valid.all() else ~valid).cast(field.type)
+    return _map(usage.maps[name], usage.length) if name in usage.maps else None
 
 
-def _map(column: MapEntries | None, length: int, kind: pa.DataType) -> pa.Array:
-    if column is None:
-        none = pa.array([], kind.item_type)
-        return pa.MapArray.from_arrays(pa.array(np.zeros(length + 1, np.int32)), pa.array([], pa.string()), none)
+def _map(column: MapEntries, length: int) -> pa.Array:
     offsets = np.searchsorted(column.rows, np.arange(length + 1)).astype(np.int32)
     keys = column.keys.values.take(pa.array(column.keys.codes))
     return pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(column.values))
@@ -146,27 +133,26 @@ def _entries(priced: Priced, length: int) -> pa.ListArray:
     points = [entries.points[number] for number in used.tolist()]
     leaf_names = pa.array(entries.leaves, pa.string())
     consumed = consumed_quantity(priced)
+    versions = pa.array([each.leaf_price.rate_card_version for each in points], pa.int32())
     columns = {
-        "entry_kind": _coded(np.zeros(len(point), np.int64), ("UNIT",)),
         "sku_id": _coded(point, tuple(each.leaf_price.sku_id for each in points)),
         "sku_price_id": _coded(point, tuple(each.sku_price_id for each in points)),
         "rate_card_id": _coded(point, tuple(each.leaf_price.rate_card_id for each in points)),
-        "rate_card_version": pa.array([each.leaf_price.rate_card_version for each in points], pa.int32()).take(
-            pa.array(point)
-        ),
+        "rate_card_version": versions.take(pa.array(point)),
         "leaf": pa.DictionaryArray.from_arrays(pa.array(entries.leaf.astype(np.int32)), leaf_names),
         "consumed_quantity": consumed,
         "consumed_unit": _coded(point, tuple(each.leaf_price.consumed_unit for each in points)),
         "pricing_quantity": entries.pricing.decimal(12),
         "pricing_unit": _coded(point, tuple(each.leaf_price.pricing_unit for each in points)),
-        "list_unit_price": _prices([each.list_unit_price for each in points], point),
         "contracted_unit_price": _prices([each.contracted_unit_price for each in points], point),
-        "list_cost": entries.listed.decimal(12),
         "contracted_cost": entries.contracted.decimal(12),
     }
-    fields = [_ENTRY.field(number) for number in range(_ENTRY.num_fields)]
+    if entries.listed is not entries.contracted:
+        columns["list_unit_price"] = _prices([each.list_unit_price for each in points], point)
+        columns["list_cost"] = entries.listed.decimal(12)
+    fields = [field for field in _ENTRIES.type.value_type if field.name in columns]
     rows = pa.StructArray.from_arrays([columns[field.name] for field in fields], fields=fields)
-    return pa.ListArray.from_arrays(pa.array(_offsets(entries, length)), rows).cast(CHARGE.field("entries").type)
+    return pa.ListArray.from_arrays(pa.array(_offsets(entries, length)), rows)
 
 
 def _offsets(entries: Entries, length: int) -> npt.NDArray[np.int32]:
