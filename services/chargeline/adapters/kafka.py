@@ -5,6 +5,8 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +25,7 @@ from chargeline.domain.errors import Fault, LogTruncated, OutcomePending, Transi
 from chargeline.ports import Headers, LogBatch, Record
 
 REQUEST_TIMEOUT_S = 10.0
+_APPEND_TIME = itemgetter(1)  # of (type, milliseconds)
 _QUIET = logging.getLogger("librdkafka")
 _SILENT = {KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED}
 # Shared by every client: names resolve to IPv4 on hosts whose localhost is IPv6 first, and reconnects stay quick.
@@ -84,7 +87,8 @@ class KafkaLogConsumer:
 
     def poll(self, max_records: int, timeout_s: float) -> list[LogBatch]:
         with _uncollected():
-            return self._batches(self._consume(max_records, timeout_s))
+            messages = self._consume(max_records, timeout_s)
+            return self._batches(messages) if messages else []
 
     def poll_records(self, max_records: int, timeout_s: float) -> list[Record]:
         return [_record(message) for message in self._consume(max_records, timeout_s)]
@@ -139,7 +143,7 @@ class KafkaLogConsumer:
         except KafkaException as error:
             raise translated(error, f"reading {self._topic}") from error
         errors = list(map(Message.error, messages))
-        if any(errors):
+        if errors.count(None) < len(errors):
             for fault in errors:
                 if fault is not None and fault.code() not in _SILENT:
                     problem = translate(fault, f"reading {self._topic}")
@@ -149,24 +153,22 @@ class KafkaLogConsumer:
         return messages
 
     def _batches(self, messages: list[Message]) -> list[LogBatch]:
+        """The messages by partition. The client hands them over in runs of one partition."""
         partitions = np.fromiter(map(Message.partition, messages), np.int64, len(messages))
-        return [
-            self._batch(partition, messages, partitions)
-            for partition in cast("list[int]", np.unique(partitions).tolist())
-        ]
+        bounds = [0, *(np.flatnonzero(partitions[1:] != partitions[:-1]) + 1).tolist(), len(messages)]
+        runs: dict[int, list[Message]] = {}
+        for start, stop in pairwise(bounds):
+            runs.setdefault(int(partitions[start]), []).extend(messages[start:stop])
+        return [self._batch(partition, runs[partition]) for partition in sorted(runs)]
 
-    def _batch(self, partition: int, messages: list[Message], partitions: Any) -> LogBatch:
-        rows = np.flatnonzero(partitions == partition)
-        if len(rows) != len(messages):
-            messages = np.array(messages, dtype=object)[rows].tolist()
+    def _batch(self, partition: int, messages: list[Message]) -> LogBatch:
         offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
         values = list(map(Message.value, messages))
-        times = [stamp[1] for stamp in map(Message.timestamp, messages)]
         return LogBatch(
             topic=self._topic,
             partition=partition,
             offsets=offsets,
-            append_times=np.array(times, np.int64),
+            append_times=np.fromiter(map(_APPEND_TIME, map(Message.timestamp, messages)), np.int64, len(messages)),
             values=[value or b"" for value in values] if None in values else values,
             next_offset=int(offsets[-1]) + 1,
         )
