@@ -46,6 +46,30 @@ class ReadsMetadataAgain(Pricer):
         return super()._commit(late, computed)
 
 
+class ForgetsTheUnitInFlight(Pricer):
+    """What is being committed is not known yet, so a repeat in the next unit is charged again."""
+
+    def _compute(self, part):
+        before, state = self._in_flight, self.states[part.batch.partition]
+        shown, watermark = state.next_offset, state.watermark
+        if before is not None and part.batch.partition in before.computed:
+            state.next_offset = int(part.batch.offsets[0])
+            state.watermark = before.computed[part.batch.partition].watermark
+        self._in_flight = None
+        try:
+            return super()._compute(part)
+        finally:
+            self._in_flight, state.next_offset, state.watermark = before, shown, watermark
+
+
+class BooksAfterAnAbort(Pricer):
+    """The unit that was computed behind an aborted one is committed all the same."""
+
+    def _settle(self):
+        super()._settle()
+        return True
+
+
 class DoesNotSeekAfterAnAbort(Pricer):
     def _read_again(self):
         """What was taken in is dropped, and the consumer stands behind it."""
@@ -191,6 +215,8 @@ REFUSED_BECOME_KNOWN = "an identity made known by a refused event"
 BUGS = (
     Bug("state applied before the commit", 30, {"make": AppliesBeforeTheCommit}),
     Bug("metadata read again at commit", 30, {"make": ReadsMetadataAgain}),
+    Bug("the unit in flight forgotten", 30, {"make": ForgetsTheUnitInFlight}),
+    Bug("a unit booked behind an aborted one", 30, {"make": BooksAfterAnAbort}),
     Bug("charges read uncommitted at recovery", 30, {"charges_reader": ReadsAbortedCharges}),
     Bug("no seek after an abort", 30, {"make": DoesNotSeekAfterAnAbort}),
     Bug(REFUSED_BECOME_KNOWN, 20, {}),

@@ -6,7 +6,8 @@ from typing import Any
 from chargeline.adapters.memory import FakeClock, MemoryLogReader
 from chargeline.domain.errors import AbortRequired, Fenced, TransientError
 from chargeline.pricer.compute import Rules
-from chargeline.pricer.intake import Later, Limits
+from chargeline.pricer.intake import Limits
+from chargeline.pricer.overlap import Later
 from tests.support.events import schema_of
 
 PARTITIONS = 2

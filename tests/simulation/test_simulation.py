@@ -46,8 +46,8 @@ def test_a_planted_bug_is_found(bug, monkeypatch):
 def all_become_known(judge):
     """Events that cannot be booked are looked at as the others are, and only then left out."""
 
-    def judged(keys, known, possible):
-        fresh, duplicate, conflict = judge(keys, known, possible | True)
+    def judged(keys, known, possible, before):
+        fresh, duplicate, conflict = judge(keys, known, possible | True, before)
         return fresh & possible, duplicate & possible, conflict & possible
 
     return judged

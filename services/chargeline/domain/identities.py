@@ -5,6 +5,7 @@ finds them. The index is cut into shards that grow one by one, so growing touche
 identity is ever moved. Looking up 100,000 identities is a few dozen array operations, whatever the size.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,16 @@ class Keys:
 
     def take(self, rows: Int64Array | BoolArray) -> "Keys":
         return Keys(self.high[rows], self.low[rows], self.content[rows], self.offset[rows])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Keys"]) -> "Keys":
+        """All of them, in this order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate(columns) for columns in zip(*(each.columns() for each in parts), strict=True)))
+
+    def columns(self) -> tuple[npt.NDArray[Any], ...]:
+        return self.high, self.low, self.content, self.offset
 
     def stored(self) -> bytes:
         """24 bytes an identity, as the state store keeps them."""

@@ -67,4 +67,5 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
         ),
         observer=PricerMetrics(telemetry, clock),
         run_ahead=ThreadPoolExecutor(1, "intake").submit,
+        run_commit=ThreadPoolExecutor(1, "commit").submit,
     )

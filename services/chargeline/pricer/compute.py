@@ -121,11 +121,17 @@ def book(
     prepared: Prepared,
     *,
     known: Identities,
+    before: Keys | None = None,
     watermark: int | None,
     governance_sequence: int,
     rules: Rules,
 ) -> Computed:
-    """Drop what is known and aggregate the rest. The state is read, not changed."""
+    """Drop what is known and aggregate the rest. The state is read, not changed.
+
+    Args:
+        before: identities that a unit which is still being committed will make known.
+        watermark: microseconds, after that unit.
+    """
     refusals, rows, usage, priced, keys = (
         prepared.refusals,
         prepared.rows,
@@ -133,7 +139,7 @@ def book(
         prepared.priced,
         prepared.keys,
     )
-    fresh, duplicate, conflict = _judge(keys, known, ~priced.overflow)
+    fresh, duplicate, conflict = _judge(keys, known, ~priced.overflow, before)
     accepted = np.flatnonzero(fresh)
     usage, priced, keys = usage.take(accepted), _accepted(priced, accepted, usage.length), keys.take(accepted)
     after = _watermark(usage, watermark, rules)
@@ -171,7 +177,7 @@ def book(
 
 
 def _judge(
-    keys: Keys, known: Identities, possible: npt.NDArray[np.bool_]
+    keys: Keys, known: Identities, possible: npt.NDArray[np.bool_], before: Keys | None
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """(fresh, duplicate, conflict) of n valid events against the unit and the state.
 
@@ -180,13 +186,15 @@ def _judge(
     """
     content, offset = known.find(keys)
     rows = np.flatnonzero(possible)
-    first = rows[first_of_each(keys.take(rows))]
-    own = np.zeros(len(keys), bool)
-    own[rows[first == rows]] = True
-    fresh = own & (offset < 0)
+    earlier = 0 if before is None else len(before)
+    candidates = keys.take(rows) if before is None else Keys.joined([before, keys.take(rows)])
+    first = first_of_each(candidates)[earlier:]
+    is_first = first == np.arange(earlier, len(candidates))
+    fresh = np.zeros(len(keys), bool)
+    fresh[rows] = is_first & (offset[rows] < 0)
     reference = content.copy()
-    later = (offset[rows] < 0) & (first != rows)
-    reference[rows[later]] = keys.content[first[later]]
+    later = (offset[rows] < 0) & ~is_first
+    reference[rows[later]] = candidates.content[first[later]]
     repeated = possible & ~fresh
     same = reference == keys.content
     return fresh, repeated & same, repeated & ~same

@@ -7,7 +7,6 @@ commit, and of an abort, is as good as any; only a rebalance makes it void (`Uni
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -148,20 +147,6 @@ class Intake:
             )
             self._tables = {count: RateTable(book)}
         return self._tables[count]
-
-
-class Coming(Protocol):
-    """A unit that is being taken in."""
-
-    def result(self) -> Unit | None:
-        """Wait for it. Raises what `Intake.next` raised."""
-
-
-@dataclass(frozen=True)
-class Later:
-    """Takes the unit in when it is asked for: everything in one thread."""
-
-    result: Callable[[], Unit | None]
 
 
 def fitting(batch: LogBatch, most: int) -> int:

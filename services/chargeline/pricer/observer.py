@@ -8,7 +8,7 @@ from chargeline.wire.units import UnitHeader
 if TYPE_CHECKING:
     from chargeline.pricer.recovery import PartitionState  # which reports its progress here
 
-Step = Literal["poll", "compute", "produce", "commit", "apply"]
+Step = Literal["poll", "compute", "commit", "apply"]
 Phase = Literal["loading from Redis", "folding charges"]
 
 

@@ -8,14 +8,19 @@
 
 A crash before 6 leaves nothing visible, and the unit is read again. A crash after 6 leaves state behind the log, and
 recovery folds it from `charges`. There is no third case.
+
+Three units may be under way, in the order of the log: one is taken in (1 and 2, and what of 3 to 5 knows no state),
+one is booked, one is committed. Each of the three may have a thread; the state is read and written by this one only.
+A unit is never begun to be committed before the one before it is decided, and an abort voids all that came after.
 """
 
 import contextlib
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -32,8 +37,9 @@ from chargeline.ports import (
     TransactionalProducer,
 )
 from chargeline.pricer.compute import Computed, Rules, book
-from chargeline.pricer.intake import INPUT, Coming, Intake, Later, Limits, Part, Unit
+from chargeline.pricer.intake import INPUT, Intake, Limits, Part, Unit
 from chargeline.pricer.observer import Observer
+from chargeline.pricer.overlap import Coming, Done, Later
 from chargeline.pricer.recovery import CHARGES, PartitionState, Recovery
 from chargeline.wire.arrow_messages import encode
 from chargeline.wire.units import UnitHeader
@@ -42,6 +48,18 @@ DEAD_LETTERS = "usage-events-dlq"
 _DEAD_LETTER_BYTES_MAX = 8_388_608
 _RETRY_S = 0.5
 log = structlog.get_logger()
+
+
+Written = Mapping[tuple[str, int], int]
+
+
+@dataclass(frozen=True)
+class _InFlight:
+    """A unit whose transaction is under way; the state does not know it yet."""
+
+    unit: Unit
+    computed: dict[int, Computed]
+    written: Coming[Written | None]
 
 
 @dataclass
@@ -58,15 +76,17 @@ class Pricer:
     rules: Rules
     limits: Limits = field(default_factory=Limits)
     observer: Observer = field(default_factory=Observer)
-    run_ahead: Callable[[Callable[[], Unit | None]], Coming] = Later
+    run_ahead: Callable[[Callable[[], Unit | None]], Coming[Unit | None]] = Later
+    run_commit: Callable[[Callable[[], Written | None]], Coming[Written | None]] = Done
 
     def __post_init__(self) -> None:
         self.states: dict[int, PartitionState] = {}
         self.intake = Intake(self.consumer, self.governance, self.clock, self.schema_of, self.rules, self.limits)
         # Held while a unit is booked and committed: a rebalance, which the intake hears of, waits for that long.
         self._booking = threading.RLock()
-        self._ahead: Coming | None = None
+        self._ahead: Coming[Unit | None] | None = None
         self._held: Unit | None = None
+        self._in_flight: _InFlight | None = None
         self._assigned: list[int] | None = None
         self._unsaved: dict[int, deque[StateDelta]] = {}
         self.units = 0
@@ -84,26 +104,37 @@ class Pricer:
             self._recover()
             return True
         if not self._saved():
+            self._decide()
             self.clock.sleep(_RETRY_S)
             return False
         self.observer.began()
         unit = self._take()
         if self._assigned is not None:
             return False  # a rebalance ran inside the poll: the state comes first
-        if unit is None:
-            self.observer.idle()
-            return False
-        self.observer.did("poll")
-        self._ahead = self.run_ahead(self.intake.next)
+        if unit is not None:
+            self.observer.did("poll")
+            self._ahead = self.run_ahead(self.intake.next)
+            with self._booking:
+                done = self._book(unit)
+            if not done:
+                self._read_again()
+            return True
+        self._decide()
+        self.observer.idle()
+        return False
+
+    def _decide(self) -> None:
+        """Settle what is in flight now: no unit follows that would."""
         with self._booking:
-            done = self._book(unit)
+            done = self._settle()
         if not done:
             self._read_again()
-        return done
 
     def close(self) -> None:
         """Leave the group; what was read and not committed is read again by the next owner."""
         self._drop_ahead()
+        with self._booking:
+            self._settle()
         self.consumer.close()
         self.producer.close()
         self.reader.close()
@@ -131,7 +162,10 @@ class Pricer:
 
     # 3. to 5.
     def _book(self, unit: Unit) -> bool:
-        """False: it was aborted. A unit whose partitions moved while it waited is void: their owner reads it."""
+        """Compute a unit and start its transaction, once the one before is decided. False: that one was aborted.
+
+        A unit whose partitions moved while it waited is void: their owner reads it.
+        """
         if unit.generation != self.intake.generation:
             return True
         try:
@@ -140,46 +174,65 @@ class Pricer:
             self._held = unit  # the same records again, never past them
             raise
         self.observer.did("compute")
-        return self._commit(unit, computed)
+        if not self._settle():
+            return False
+        self._in_flight = _InFlight(unit, computed, self.run_commit(partial(self._commit, unit, computed)))
+        return True
 
     def _compute(self, part: Part) -> Computed:
+        """The state stays as it is; what the unit in flight will add to it counts as earlier rows of this unit."""
         batch = part.batch
         state = self.states[batch.partition]
-        if int(batch.offsets[0]) != state.next_offset:
-            raise Fault(f"{INPUT}/{batch.partition}: read {batch.offsets[0]}, expected {state.next_offset}")
+        in_flight = self._in_flight
+        before = None if in_flight is None else in_flight.computed.get(batch.partition)
+        next_offset = state.next_offset
+        if in_flight is not None and before is not None:
+            next_offset = in_flight.unit.parts[batch.partition].batch.next_offset
+        if int(batch.offsets[0]) != next_offset:
+            raise Fault(f"{INPUT}/{batch.partition}: read {batch.offsets[0]}, expected {next_offset}")
         self._forget(state, int(batch.append_times[0]))
         return book(
             batch,
             part.prepared,
             known=state.identities,
-            watermark=state.watermark,
+            before=None if before is None else before.keys,
+            watermark=state.watermark if before is None else before.watermark,
             governance_sequence=part.governance_sequence,
             rules=self.rules,
         )
 
-    # 6. and 7.
-    def _commit(self, unit: Unit, computed: dict[int, Computed]) -> bool:
-        headers = {partition: _header(unit.parts[partition], each) for partition, each in computed.items()}
+    # 6.
+    def _commit(self, unit: Unit, computed: dict[int, Computed]) -> Written | None:
+        """One transaction; what `producer.commit` says. None: it was aborted. Runs while the next unit is computed."""
         try:
             self.producer.begin()
             for partition, each in computed.items():
-                self._produce(unit.parts[partition].batch, each, headers[partition])
+                self._produce(unit.parts[partition].batch, each, _header(unit.parts[partition], each))
             next_offsets = {partition: part.batch.next_offset for partition, part in unit.parts.items()}
             # Offsets go into the transaction, not after it: a crash between the two would bill the unit twice.
             self.producer.send_offsets(INPUT, next_offsets, unit.group_metadata)
-            self.observer.did("produce")
-            written = self.producer.commit()
-            self.observer.did("commit")
+            return self.producer.commit()
         except AbortRequired as error:
             log.warning("unit_aborted", reason=str(error))
-            self.observer.aborted()
             self.producer.abort()
+            return None
+
+    # 7.
+    def _settle(self) -> bool:
+        """Wait until the unit in flight is decided, and apply it. False: it was aborted."""
+        in_flight, self._in_flight = self._in_flight, None
+        if in_flight is None:
+            return True
+        written = in_flight.written.result()
+        self.observer.did("commit")
+        if written is None:
+            self.observer.aborted()
             return False
-        for partition, each in computed.items():
-            self._apply(headers[partition], each, written[CHARGES, partition])
+        for partition, each in in_flight.computed.items():
+            self._apply(_header(in_flight.unit.parts[partition], each), each, written[CHARGES, partition])
         self.observer.did("apply")
         self.units += 1
-        self.consumed += sum(len(part.batch.values) for part in unit.parts.values())
+        self.consumed += sum(len(part.batch.values) for part in in_flight.unit.parts.values())
         return True
 
     def _produce(self, batch: LogBatch, computed: Computed, header: UnitHeader) -> None:
@@ -228,7 +281,8 @@ class Pricer:
     def _saved(self) -> bool:
         """Whether the store follows closely enough to go on."""
         with self._booking:
-            for partition in list(self._unsaved):
+            # A snapshot is written only where the committed offset is known to stand still.
+            for partition in list(self._unsaved) if self._in_flight is None else []:
                 self._save(partition)
             return all(len(waiting) < self.limits.trailing_units for waiting in self._unsaved.values())
 
@@ -286,10 +340,14 @@ class Pricer:
             self.intake.generation += 1
             self._assigned = None
             self._held = None
+            in_flight, self._in_flight = self._in_flight, None
             for partition in partitions:
                 self.states.pop(partition, None)
                 self._unsaved.pop(partition, None)
             self.observer.revoked(partitions)
+            if in_flight is not None:
+                # Decided before the partitions go: whoever gets them reads the outcome from the log.
+                in_flight.written.result()
 
     def _recover(self) -> None:
         assigned = self._assigned or []

@@ -172,7 +172,7 @@ class Recovery:
             keys.append(keys_of(decode(record.value or b"")))
             slices = (slices + 1) % header.slice_count
             if slices == 0:
-                state.apply(header, _joined(keys), LiveTotals(), record.offset + 1)
+                state.apply(header, Keys.joined(keys), LiveTotals(), record.offset + 1)
                 keys = []
 
     def _first_unit_start(self, partition: int, low: int, end: int) -> int:
@@ -219,14 +219,3 @@ def _bytes(table: pa.Table, name: str, width: int) -> np.ndarray[tuple[int, ...]
     column = table[name].combine_chunks()
     raw = np.frombuffer(column.buffers()[1], np.uint8) if len(column) else np.zeros(0, np.uint8)
     return raw[column.offset * width : (column.offset + len(column)) * width].reshape(-1, width)
-
-
-def _joined(keys: list[Keys]) -> Keys:
-    if len(keys) == 1:
-        return keys[0]
-    return Keys(
-        np.concatenate([each.high for each in keys]),
-        np.concatenate([each.low for each in keys]),
-        np.concatenate([each.content for each in keys]),
-        np.concatenate([each.offset for each in keys]),
-    )
