@@ -13,6 +13,7 @@ from chargeline.cli.common import AsJson, DataDir
 from chargeline.cli.sending import Sender
 from chargeline.domain.errors import Refused
 from chargeline.runtime.stack import load_stack
+from chargeline.sdk.avro_files import can_be_cut, cut
 from chargeline.sdk.traces import event_ids, file_digest, read
 from chargeline.wire.usage_encoder import Framed, framed
 
@@ -74,6 +75,9 @@ def replay(
 
 
 def _batches(file: Path, form: Format, options: dict[str, Any], schema_id: int, limit: int | None) -> Iterator[Framed]:
+    if form is Format.AVRO and can_be_cut(file):
+        yield from _limited(cut(file, options, schema_id), limit)
+        return
     name = event_ids(file_digest(file), options)
     first = 0
     for batch in read(file, form):
@@ -87,3 +91,12 @@ def _batches(file: Path, form: Format, options: dict[str, Any], schema_id: int, 
         first = last
         if first == limit:
             return
+
+
+def _limited(batches: Iterator[Framed], limit: int | None) -> Iterator[Framed]:
+    for batch in batches:
+        if limit is not None and len(batch.values) >= limit:
+            yield Framed(batch.accounts[:limit], batch.values[:limit])
+            return
+        yield batch
+        limit = limit and limit - len(batch.values)

@@ -67,7 +67,7 @@ def mooncake(path: Path) -> Iterator[pa.RecordBatch]:
     numbers = ("timestamp", "input_length", "output_length")
     schema = pa.schema([*((name, pa.int64()) for name in numbers), ("hash_ids", pa.list_(pa.int64()))])
     options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    seen = np.zeros(0, np.int64)
+    seen = pa.array([], pa.int64())
     with pj.open_json(path, pj.ReadOptions(block_size=_BYTES), options) as batches:
         for batch in batches:
             moments, prompts, answers = (batch[name].to_numpy() for name in numbers)
@@ -83,18 +83,21 @@ def mooncake(path: Path) -> Iterator[pa.RecordBatch]:
             )
 
 
-def _shared_blocks(blocks: pa.ListArray, seen: Int64Array) -> tuple[Int64Array, Int64Array]:
+def _shared_blocks(blocks: pa.ListArray, seen: pa.Array) -> tuple[Int64Array, pa.Array]:
     """How many leading blocks of each row are in `seen` or in an earlier row; and all that are seen then."""
-    ids = blocks.flatten().to_numpy()
-    counts = pc.list_value_length(blocks).to_numpy()
+    counts = pc.list_value_length(blocks).to_numpy().astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
-    distinct, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
-    known = np.isin(distinct, seen, assume_unique=True)[inverse] | (rows[first][inverse] < rows)
+    # The codes of the distinct ids rise in the order in which these come first.
+    ids = blocks.flatten().dictionary_encode()
+    codes = ids.indices.to_numpy()
+    first = rows[np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))]
+    old = pc.is_in(ids.dictionary, seen)
+    known = old.to_numpy(zero_copy_only=False)[codes] | (first[codes] < rows)
     missing = np.flatnonzero(~known)
-    with_missing, place = np.unique(rows[missing], return_index=True)
-    shared = counts.astype(np.int64)
-    shared[with_missing] = missing[place] - (np.cumsum(counts) - counts)[with_missing]
-    return shared, np.union1d(seen, distinct)
+    # The first one of each row: later assignments win.
+    shared = counts.copy()
+    shared[rows[missing[::-1]]] = (missing - (np.cumsum(counts) - counts)[rows[missing]])[::-1]
+    return shared, pa.concat_arrays([seen, ids.dictionary.filter(pc.invert(old))])
 
 
 def ndjson(path: Path) -> Iterator[pa.RecordBatch]:

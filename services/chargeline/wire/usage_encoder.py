@@ -31,7 +31,9 @@ _BYTES = pa.large_binary()
 
 
 @dataclass(frozen=True)
-class _Field:
+class Field:
+    """A field of UsageEvent; `default` is how its default is written."""
+
     name: str
     kind: str  # string, long, double, enum, map
     nullable: bool
@@ -63,23 +65,29 @@ def encode(columns: Columns, length: int, schema_id: int) -> list[bytes]:
     Raises:
         Refused: BAD_EVENT names the field that is unknown, missing, or of another type.
     """
-    unknown = columns.keys() - _FIELDS.keys()
+    unknown = columns.keys() - FIELDS.keys()
     if unknown:
         raise Refused("BAD_EVENT", f"unknown field {min(unknown)}")
     pieces: list[Piece] = []
-    literal = struct.pack(">bI", 0, schema_id)
-    for field in _FIELDS.values():
+    shared = struct.pack(">bI", 0, schema_id)
+    for field in FIELDS.values():
         for piece in _pieces(field, columns.get(field.name)):
             if isinstance(piece, bytes):
-                literal += piece
+                shared += piece
             else:
-                pieces += [literal, piece] if literal else [piece]
-                literal = b""
+                pieces += [shared, piece] if shared else [piece]
+                shared = b""
     if not pieces:
-        return [literal] * length
-    joined = _joined(*pieces, literal)
+        return [shared] * length
+    joined = _joined(*pieces, shared)
     data, ends = joined.buffers()[2].to_pybytes(), _offsets(joined).tolist()
     return [data[start:end] for start, end in pairwise(ends)]
+
+
+def literal(field: Field, value: str | int) -> bytes:
+    """How one value of a field is written."""
+    row = _pieces(field, pa.array([value]))
+    return b"".join(piece if isinstance(piece, bytes) else piece[0].as_py() for piece in row)
 
 
 def ragged(matrix: npt.NDArray[np.uint8], kept: npt.NDArray[np.bool_]) -> pa.Array:
@@ -87,14 +95,13 @@ def ragged(matrix: npt.NDArray[np.uint8], kept: npt.NDArray[np.bool_]) -> pa.Arr
     return _binary(_cumulated(kept.sum(axis=1)), matrix[kept])
 
 
-def _pieces(field: _Field, column: Any) -> list[Piece]:
+def _pieces(field: Field, column: Any) -> list[Piece]:
     if column is None or (isinstance(column, pa.Array) and pa.types.is_null(column.type)):
         if field.default is None:
             raise Refused("BAD_EVENT", f"missing field {field.name}")
         return [field.default]
     if not isinstance(column, pa.Array):
-        row = _pieces(field, pa.array([column]))
-        return [b"".join(piece if isinstance(piece, bytes) else piece[0].as_py() for piece in row)]
+        return [literal(field, column)]
     try:
         values = _ENCODERS[field.kind](field, column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -108,7 +115,7 @@ def _pieces(field: _Field, column: Any) -> list[Piece]:
     return [values.fill_null(field.default)]
 
 
-def _texts(field: _Field, column: pa.Array) -> pa.Array:
+def _texts(field: Field, column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         return _texts(field, column.dictionary).take(column.indices)
     kind = column.type
@@ -118,7 +125,7 @@ def _texts(field: _Field, column: pa.Array) -> pa.Array:
     return _joined(_varints(_numbers(pc.binary_length(raw)) << 1), raw)
 
 
-def _longs(field: _Field, column: pa.Array) -> pa.Array:
+def _longs(field: Field, column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.tz is not None and field.name in TIMES:
         column = pc.floor_temporal(column, unit="microsecond").cast(pa.timestamp("us", kind.tz))
@@ -130,7 +137,7 @@ def _longs(field: _Field, column: pa.Array) -> pa.Array:
     return _where(column.is_valid(), _varints(zigzag)) if column.null_count else _varints(zigzag)
 
 
-def _doubles(field: _Field, column: pa.Array) -> pa.Array:
+def _doubles(field: Field, column: pa.Array) -> pa.Array:
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise Refused("BAD_EVENT", f"{field.name} is {column.type}: it must be a number")
     numbers = column.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
@@ -138,7 +145,7 @@ def _doubles(field: _Field, column: pa.Array) -> pa.Array:
     return _where(column.is_valid(), raw)
 
 
-def _enums(field: _Field, column: pa.Array) -> pa.Array:
+def _enums(field: Field, column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         return _enums(field, column.dictionary).take(column.indices)
     codes = pc.index_in(column, pa.array(field.symbols, column.type))
@@ -148,7 +155,7 @@ def _enums(field: _Field, column: pa.Array) -> pa.Array:
     return _where(codes.is_valid(), _varints(_numbers(codes) << 1))
 
 
-def _maps(field: _Field, column: pa.Array) -> pa.Array:
+def _maps(field: Field, column: pa.Array) -> pa.Array:
     """One block with the entries in their order, then the closing zero; only that zero for an empty map."""
     if not pa.types.is_map(column.type):
         raise Refused("BAD_EVENT", f"{field.name} is {column.type}: it must be a map")
@@ -205,7 +212,7 @@ def _cumulated(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return offsets
 
 
-def _field(field: dict[str, Any]) -> _Field:
+def _field(field: dict[str, Any]) -> Field:
     nullable = isinstance(field["type"], list)
     kind = next(branch for branch in field["type"] if branch != "null") if nullable else field["type"]
     kind = kind if isinstance(kind, dict) else {"type": kind}
@@ -216,10 +223,10 @@ def _field(field: dict[str, Any]) -> _Field:
     elif "default" in field:
         number = symbols.index(field["default"]) if symbols else field["default"]
         default = bytes([number << 1])
-    return _Field(field["name"], kind["type"], nullable, symbols, kind.get("values", ""), default)
+    return Field(field["name"], kind["type"], nullable, symbols, kind.get("values", ""), default)
 
 
-_FIELDS = {each["name"]: _field(each) for each in json.loads(USAGE_EVENT_SCHEMA)["fields"]}
-KINDS = {name: field.kind for name, field in _FIELDS.items()}  # string, long, double, enum or map
+FIELDS = {each["name"]: _field(each) for each in json.loads(USAGE_EVENT_SCHEMA)["fields"]}
+KINDS = {name: field.kind for name, field in FIELDS.items()}  # string, long, double, enum or map
 TIMES = frozenset({"event_time", "charge_period_end"})
 _ENCODERS = {"string": _texts, "long": _longs, "double": _doubles, "enum": _enums, "map": _maps}
