@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from chargeline.embedded import aot
 aot.aot_cache = lambda: Path(sys.argv[1])
-sys.exit(aot.main())
+sys.exit(0 if aot.train() else 1)
 """
 
 
