@@ -78,7 +78,7 @@ def test_the_pricer_counts_what_the_log_holds():
     next_offsets = series(telemetry, "chargeline_next_offset", "partition")
     assert next_offsets == {str(p): state.next_offset for p, state in states.items()}
     steps = series(telemetry, "chargeline_unit_step_seconds_count", "step")
-    assert set(steps) == {"poll", "compute", "produce", "commit", "apply"}
+    assert set(steps) == {"poll", "fresh", "prepare", "wait", "compute", "produce", "commit", "apply"}
     assert len(set(steps.values())) == 1
 
 

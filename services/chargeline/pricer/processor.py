@@ -62,7 +62,9 @@ class Pricer:
 
     def __post_init__(self) -> None:
         self.states: dict[int, PartitionState] = {}
-        self.intake = Intake(self.consumer, self.governance, self.clock, self.schema_of, self.rules, self.limits)
+        self.intake = Intake(
+            self.consumer, self.governance, self.clock, self.schema_of, self.rules, self.limits, self.observer
+        )
         # Held while a unit is booked and committed: a rebalance, which the intake hears of, waits for that long.
         self._booking = threading.RLock()
         self._ahead: Coming | None = None
@@ -93,7 +95,7 @@ class Pricer:
         if unit is None:
             self.observer.idle()
             return False
-        self.observer.did("poll")
+        self.observer.did("wait")
         self._ahead = self.run_ahead(self.intake.next)
         with self._booking:
             done = self._book(unit)
