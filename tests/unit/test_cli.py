@@ -1,12 +1,15 @@
 """The front door: help with examples, and the offline commands whole."""
 
 import json
+import socket
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from chargeline.adapters import installation, kafka
 from chargeline.cli.main import COMMANDS, build
+from chargeline.runtime.stack import Stack
 
 RUNNER = CliRunner()
 CARD = "examples/rates/openai.yaml"
@@ -76,3 +79,43 @@ def test_validate_names_problems_as_json_and_exits_2(tmp_path):
     problems = json.loads(done.stdout)
     assert {"UNKNOWN_KEY", "MISSING_KEY"} <= {each["code"] for each in problems}
     assert next(each["line"] for each in problems if each["code"] == "UNKNOWN_KEY") == 3
+
+
+def test_doctor_says_what_to_do_about_everything_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr(installation, "REQUEST_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(kafka, "REQUEST_TIMEOUT_S", 1.0)
+    nowhere = "127.0.0.1:1"
+    stack = Stack(
+        nowhere, f"http://{nowhere}", f"redis://{nowhere}/0", None, None, f"http://{nowhere}", "u", "p", "b", "p", 0
+    )
+    findings = list(installation.inspect(stack))
+    assert [each.name for each in findings] == [
+        "kafka",
+        "topics",
+        "registry",
+        "schemas",
+        "redis",
+        "clickhouse",
+        "tables",
+    ]
+    assert all(each.fault and each.advice for each in findings)
+
+
+def test_doctor_without_a_stack_names_every_need_and_is_content(tmp_path):
+    done = RUNNER.invoke(build(["doctor"]), ["doctor", "--data-dir", str(tmp_path), "--json"])
+    assert done.exit_code == 0
+    checks = {each["check"]: each for each in json.loads(done.output)}
+    assert {"disk", "memory", "open files", "ports", "python", "versions", "java", "redis server", "clickhouse engine",
+            "downloads", "stack"} == set(checks)  # fmt: skip
+    assert "chargeline up" in checks["stack"]["what to do"]
+
+
+def test_doctor_tells_a_port_of_the_stack_that_another_program_took(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (tmp_path / "settings.json").write_text(json.dumps({"ports": {"kafka": port}}))
+        done = RUNNER.invoke(build(["doctor"]), ["doctor", "--data-dir", str(tmp_path), "--json"])
+    found = next(each for each in json.loads(done.output) if each["check"] == "ports")
+    assert (found["result"], found["found"]) == ("WARN", f"taken by others: kafka {port}")

@@ -171,6 +171,7 @@ def test_a_peer_that_does_not_answer_makes_the_process_not_ready():
     [
         ("redis", lambda: RedisStateStore("redis://127.0.0.1:1/0").ping()),
         ("registry", lambda: SchemaRegistry("http://127.0.0.1:1").schema_of(1)),
+        ("registry", lambda: SchemaRegistry("http://127.0.0.1:1").id_of("usage-events-value")),
         ("clickhouse", lambda: ClickHouse("http://127.0.0.1:1", "u", "p").query("SELECT 1")),
         ("kafka", lambda: KafkaLogReader("127.0.0.1:1").partitions("t")),
     ],

@@ -26,8 +26,7 @@ def migrate(url: str, user: str, password: str, *, replicated: bool = False, pro
         "CREATE TABLE IF NOT EXISTS schema_migrations (name String, checksum String, applied DateTime DEFAULT now()) "
         f"ENGINE = {'Replicated' if replicated else ''}MergeTree ORDER BY name"
     )
-    rows = warehouse.query("SELECT name, checksum FROM schema_migrations").to_pylist()
-    known = {_text(row["name"]): _text(row["checksum"]) for row in rows}
+    known = _applied(warehouse)
     applied = []
     for path in _files(production=production):
         text = path.read_text()
@@ -43,6 +42,17 @@ def migrate(url: str, user: str, password: str, *, replicated: bool = False, pro
         applied.append(name)
     warehouse.close()
     return applied
+
+
+def missing(warehouse: ClickHouse) -> list[str]:
+    """The names of the migrations that were not applied. Raises Fault if none ever was."""
+    known = _applied(warehouse)
+    return [path.name for path in _files(production=False) if path.name not in known]
+
+
+def _applied(warehouse: ClickHouse) -> dict[str, str]:
+    rows = warehouse.query("SELECT name, checksum FROM schema_migrations").to_pylist()
+    return {_text(row["name"]): _text(row["checksum"]) for row in rows}
 
 
 def folder() -> Path:

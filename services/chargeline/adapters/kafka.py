@@ -62,7 +62,7 @@ class KafkaLogConsumer:
                 "queued.max.messages.kbytes": 131_072,
                 "fetch.message.max.bytes": 8_388_608 + 65_536,
                 "fetch.max.bytes": 33_554_432,
-                "fetch.wait.max.ms": 50,
+                "fetch.wait.max.ms": 500,
             },
             logger=_QUIET,
         )

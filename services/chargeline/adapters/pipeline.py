@@ -1,15 +1,12 @@
-"""Questions to a running pipeline: does everything answer, how far is the pricer, what became of the events."""
+"""Questions to a running pipeline: how far is the pricer, how fast, what became of the events."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.kafka import KafkaLogReader
-from chargeline.adapters.redis_state import RedisStateStore
-from chargeline.adapters.registry import SchemaRegistry
-from chargeline.domain.errors import ChargelineError, Fault
 from chargeline.ports import Record
 from chargeline.runtime.stack import Stack
 from chargeline.wire.units import UnitHeader
@@ -92,39 +89,6 @@ class Pipeline:
     def close(self) -> None:
         self._reader.close()
         self._warehouse.close()
-
-
-def reachability(stack: Stack) -> dict[str, str | None]:
-    """By system what is wrong with it; None: it answers."""
-
-    def kafka() -> None:
-        reader = KafkaLogReader(stack.kafka)
-        reader.partitions(INPUT)
-        reader.close()
-
-    def schemas() -> None:
-        if SchemaRegistry(stack.registry).id_of("usage-events-value") is None:
-            raise Fault("usage-events-value is not registered")
-
-    def state() -> None:
-        store = RedisStateStore(stack.redis_url, username=stack.redis_user, password=stack.redis_password)
-        store.head(0)
-        store.close()
-
-    def warehouse() -> None:
-        ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password).query("SELECT 1 AS one")
-
-    checks: dict[str, Callable[[], None]] = {
-        "kafka": kafka, "registry": schemas, "redis": state, "clickhouse": warehouse,
-    }  # fmt: skip
-    found: dict[str, str | None] = {}
-    for name, check in checks.items():
-        try:
-            check()
-            found[name] = None
-        except ChargelineError as error:
-            found[name] = str(error)
-    return found
 
 
 def dead_letters(reader: KafkaLogReader, partition: int, start: int | None = None) -> list[Record]:

@@ -171,6 +171,13 @@ class RedisStateStore:
         """Ask whether it answers. Raises TransientError."""
         self._call(self._redis.ping)
 
+    def version(self) -> str:
+        """Version and memory, for people. Raises TransientError."""
+        info = self._call(self._redis.info)
+        limit = int(info.get("maxmemory", 0))
+        of = f" of {limit >> 20:,} MiB" if limit else ""
+        return f"version {info['redis_version']}, {int(info['used_memory']) >> 20:,} MiB{of} used"
+
     def close(self) -> None:
         self._redis.close()
 

@@ -56,10 +56,12 @@ class SchemaRegistry:
         return number
 
     def id_of(self, subject: str) -> int | None:
-        """The id of the subject's newest version; None: not registered."""
+        """The id of the subject's newest version; None: not registered. Raises TransientError if it is away."""
         try:
             return self._client.get_latest_version(subject).schema_id
         except SchemaRegistryError as error:
             if error.http_status_code == _NOT_FOUND:
                 return None
+            raise RegistryAway(f"schema registry: {error}") from error
+        except Exception as error:
             raise RegistryAway(f"schema registry: {error}") from error

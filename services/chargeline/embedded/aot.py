@@ -14,12 +14,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from chargeline.embedded.downloads import cache_dir
 from chargeline.embedded.servers import aot_cache, free_ports, kafka
 from chargeline.runtime.lifecycle import stop_event
 
-_READY_S = 120.0
-_WRITE_S = 180.0  # 7 s on an idle machine; the lowest priority may take much longer
+_LIMIT_S = 600.0  # of each part; some 5 s on an idle machine, but the lowest priority may have to wait long
 _PREFIX = "aot-"
 
 
@@ -27,15 +25,16 @@ def train() -> bool:
     """Make the cache if there is none; whether it is there afterwards. Stops early when the process is asked to."""
     if aot_cache().exists():
         return True
-    with (cache_dir() / "aot.lock").open("w") as lock:
+    folder = aot_cache().parent
+    with aot_cache().with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False  # another one is at it
-        for left in cache_dir().glob(f"{_PREFIX}*"):
+        for left in folder.glob(f"{_PREFIX}*"):
             shutil.rmtree(left)  # of a run that was killed
-        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=cache_dir()) as folder:
-            made = _made(Path(folder))
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder) as home:
+            made = _made(Path(home))
             if made is not None:
                 made.replace(aot_cache())
     return aot_cache().exists()
@@ -48,12 +47,12 @@ def _made(home: Path) -> Path | None:
     server = kafka(home, free_ports(), aot_output=output)
     broker = subprocess.Popen(server.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + _READY_S
+        deadline = time.monotonic() + _LIMIT_S
         while not server.is_ready():
             if stop.wait(0.5) or broker.poll() is not None or time.monotonic() > deadline:
                 return None
         broker.terminate()
-        deadline = time.monotonic() + _WRITE_S
+        deadline = time.monotonic() + _LIMIT_S
         while broker.poll() is None:
             if stop.wait(0.5) or time.monotonic() > deadline:
                 return None

@@ -30,7 +30,7 @@ def cache_dir() -> Path:
 
 def fetch() -> None:
     """Download whatever is missing, with a progress bar; nothing is asked of the network if all is there."""
-    if (cache_dir() / "jgo").exists() and (registry_home_path() / ".complete").exists():
+    if is_complete():
         return
     columns = (
         TextColumn("{task.description}"),
@@ -47,6 +47,11 @@ def fetch() -> None:
             wait([done], timeout=0.5)
         bar.update(task, completed=_DOWNLOAD_MB)
         done.result()
+
+
+def is_complete() -> bool:
+    """Whether everything was downloaded before; the checksums of the jars are looked at when they are used."""
+    return (cache_dir() / "jgo").exists() and (registry_home_path() / ".complete").exists()
 
 
 def kafka_jars() -> list[Path]:

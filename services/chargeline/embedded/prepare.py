@@ -9,15 +9,15 @@ from confluent_kafka.cimpl import NewTopic
 from chargeline.adapters.clickhouse_migrations import migrate
 from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.governance import GovernanceReader, GovernanceWriter
+from chargeline.adapters.installation import SUBJECTS
 from chargeline.adapters.kafka import COMMON, KafkaLogReader
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.domain.errors import Refused
 from chargeline.domain.governance import InputTopic
 from chargeline.runtime.stack import Stack
-from chargeline.wire._generated import GOVERNANCE_RECORD_SCHEMA, TOPICS, USAGE_EVENT_SCHEMA
+from chargeline.wire._generated import TOPICS
 
 INPUT = "usage-events"
-SUBJECTS = {"usage-events-value": USAGE_EVENT_SCHEMA, "governance-log-value": GOVERNANCE_RECORD_SCHEMA}
 
 
 def prepare(stack: Stack, partitions: int) -> None:

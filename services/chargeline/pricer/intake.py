@@ -6,7 +6,7 @@ commit, and of an abort, is as good as any; only a rebalance makes it void (`Uni
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from chargeline.domain.errors import Fault
 from chargeline.domain.rate_table import RateTable
 from chargeline.ports import Clock, LogBatch, LogConsumer
 from chargeline.pricer.compute import Prepared, Rules, prepare
+from chargeline.pricer.observer import Observer
 
 INPUT = "usage-events"
 _FRESH_S = 0.05
@@ -74,6 +75,7 @@ class Intake:
     schema_of: Callable[[int], str | None]
     rules: Rules
     limits: Limits
+    observer: Observer = field(default_factory=Observer)
 
     def __post_init__(self) -> None:
         self.generation = 0
@@ -86,12 +88,16 @@ class Intake:
         Raises:
             TransientError: Kafka or the registry is away; the same records come again, never any past them.
         """
+        self.observer.began()
         polled = self._poll()
         if polled is None:
             return None
+        self.observer.did("poll")
         self._waiting = polled
         unit, later = self._visible_part(polled)
+        self.observer.did("fresh")
         parts = {partition: self._prepare(batch) for partition, batch in unit.batches.items()}
+        self.observer.did("prepare")
         self._waiting = later
         return Unit(parts, unit.generation, unit.group_metadata)
 

@@ -1,5 +1,6 @@
 """The observer of a running pricer: metrics, health, and the progress of a recovery."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,16 +30,16 @@ class PricerMetrics(Observer):
         self._metrics, self._health, self._lag = telemetry.metrics, telemetry.health, telemetry.lag
         self._clock = clock
         self._now = now
-        self._mark = now()
+        self._mark = threading.local()
         self._progress: dict[tuple[int, Phase], Progress] = {}
         self._health.wait_for("assignment", "no partition was assigned yet")
 
     def began(self) -> None:
-        self._mark = self._now()
+        self._mark.at = self._now()
 
     def did(self, step: Step) -> None:
-        before, self._mark = self._mark, self._now()
-        self._metrics.observe(Metric.STEP_SECONDS, self._mark - before, step=step)
+        before, self._mark.at = self._mark.at, self._now()
+        self._metrics.observe(Metric.STEP_SECONDS, self._mark.at - before, step=step)
 
     def idle(self) -> None:
         self._lag.caught_up(INPUT, self._clock.now_ms())

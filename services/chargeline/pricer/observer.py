@@ -8,18 +8,19 @@ from chargeline.wire.units import UnitHeader
 if TYPE_CHECKING:
     from chargeline.pricer.recovery import PartitionState  # which reports its progress here
 
-Step = Literal["poll", "compute", "commit", "apply"]
+# Of the intake, of the booking, and of the committing of one unit; each may have a thread of its own.
+Step = Literal["poll", "fresh", "prepare", "wait", "compute", "settle", "apply", "produce", "commit"]
 Phase = Literal["loading from Redis", "folding charges"]
 
 
 class Observer:
-    """Does nothing. Every method is called by the pricer's thread, neither blocks nor raises, and changes nothing."""
+    """Does nothing. Methods are called by the pricer's thread and by its intake's; none blocks, raises or decides."""
 
     def began(self) -> None:
-        """A step of the loop begins."""
+        """A step of this thread's loop begins."""
 
     def did(self, step: Step) -> None:
-        """This part of the step is done; it took the time since the last call."""
+        """This part of the step is done; it took the time since this thread's last call."""
 
     def idle(self) -> None:
         """There was nothing to read."""

@@ -81,7 +81,9 @@ class Pricer:
 
     def __post_init__(self) -> None:
         self.states: dict[int, PartitionState] = {}
-        self.intake = Intake(self.consumer, self.governance, self.clock, self.schema_of, self.rules, self.limits)
+        self.intake = Intake(
+            self.consumer, self.governance, self.clock, self.schema_of, self.rules, self.limits, self.observer
+        )
         # Held while a unit is booked and committed: a rebalance, which the intake hears of, waits for that long.
         self._booking = threading.RLock()
         self._ahead: Coming[Unit | None] | None = None
@@ -112,7 +114,7 @@ class Pricer:
         if self._assigned is not None:
             return False  # a rebalance ran inside the poll: the state comes first
         if unit is not None:
-            self.observer.did("poll")
+            self.observer.did("wait")
             self._ahead = self.run_ahead(self.intake.next)
             with self._booking:
                 done = self._book(unit)
@@ -204,6 +206,7 @@ class Pricer:
     # 6.
     def _commit(self, unit: Unit, computed: dict[int, Computed]) -> Written | None:
         """One transaction; what `producer.commit` says. None: it was aborted. Runs while the next unit is computed."""
+        self.observer.began()
         try:
             self.producer.begin()
             for partition, each in computed.items():
@@ -211,11 +214,14 @@ class Pricer:
             next_offsets = {partition: part.batch.next_offset for partition, part in unit.parts.items()}
             # Offsets go into the transaction, not after it: a crash between the two would bill the unit twice.
             self.producer.send_offsets(INPUT, next_offsets, unit.group_metadata)
-            return self.producer.commit()
+            self.observer.did("produce")
+            written = self.producer.commit()
         except AbortRequired as error:
             log.warning("unit_aborted", reason=str(error))
             self.producer.abort()
             return None
+        self.observer.did("commit")
+        return written
 
     # 7.
     def _settle(self) -> bool:
@@ -224,7 +230,7 @@ class Pricer:
         if in_flight is None:
             return True
         written = in_flight.written.result()
-        self.observer.did("commit")
+        self.observer.did("settle")
         if written is None:
             self.observer.aborted()
             return False

@@ -53,7 +53,8 @@ class Metric(Enum):
     )
     STEP_SECONDS = Definition(
         "chargeline_unit_step_seconds", "histogram", "seconds", ("step",),
-        "time of a commit unit by step: poll (waiting for it), compute, commit (waiting for it), apply",
+        "time of a unit by step; intake, ahead: poll, fresh, prepare; booking: wait, compute, settle, apply; "
+        "meanwhile: produce, commit",
     )  # fmt: skip
     ABORTED = Definition(
         "chargeline_aborted_transactions_total", "counter", "transactions", (), "aborted; their units are read again"

@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
-from chargeline.domain.errors import ChargelineError
 from chargeline.runtime.health import Health
 from chargeline.runtime.lag import Lag
 from chargeline.runtime.metrics import CONTENT_TYPE, Metric, Metrics
@@ -52,7 +51,7 @@ class Telemetry:
         return _as_json(404, {"paths": ["/metrics", "/healthz", "/readyz"]})
 
     def watch(self, peers: Mapping[str, Callable[[], None]]) -> None:
-        """Ask every peer now and then; one that raises an error of ours makes the process not ready."""
+        """Ask every peer now and then; one that raises makes the process not ready until it does not."""
         for peer in peers:
             self.health.wait_for(peer, "not asked yet")
 
@@ -61,7 +60,7 @@ class Telemetry:
                 for peer, ask in peers.items():
                     try:
                         ask()
-                    except ChargelineError as error:
+                    except Exception as error:  # noqa: BLE001 - whatever it is, the peer cannot be worked with
                         self.health.wait_for(peer, str(error))
                     else:
                         self.health.go(peer)
