@@ -229,7 +229,7 @@ BUGS = (
     Bug("sink reading uncommitted", 30, {"sink_consumer": ReadsUncommitted}),
     Bug("insert without token", 30, {"sink": InsertsWithoutToken}),
     Bug("ownership not checked before an insert is repeated", 30, {"sink": DoesNotAskForOwnership}),
-    Bug("acknowledged block sent again", 30, {"sink": ForgetsWhatWasAcknowledged}),
+    Bug("acknowledged block sent again", 60, {"sink": ForgetsWhatWasAcknowledged}),
     Bug("acknowledgement before the insert", 30, {"sink": AcknowledgesBeforeTheInsert}),
     Bug("a failed insert left out", 30, {"sink": GivesUpAfterOneAttempt}),
     Bug("a moved partition left paused", 40, {"sink": LeavesMovedPartitionsPaused}),
