@@ -23,10 +23,10 @@ class Bug:
 
 
 class AppliesBeforeTheCommit(Pricer):
-    def _commit(self, unit, computed):
-        for partition, each in computed.items():
-            self.states[partition].identities.add(each.keys)
-        return super()._commit(unit, computed)
+    def _compute(self, part):
+        computed = super()._compute(part)
+        self.states[part.batch.partition].identities.add(computed.keys)
+        return computed
 
     def _apply(self, header, computed, charges_next_offset):
         empty = computed.keys.take(computed.keys.offset < 0)
@@ -34,7 +34,7 @@ class AppliesBeforeTheCommit(Pricer):
 
 
 class ReadsMetadataAgain(Pricer):
-    def _commit(self, unit, computed):
+    def _commit(self, unit, messages):
         class Late:
             parts = unit.parts
 
@@ -43,7 +43,7 @@ class ReadsMetadataAgain(Pricer):
                 return self.consumer.group_metadata()
 
         late: Any = Late()
-        return super()._commit(late, computed)
+        return super()._commit(late, messages)
 
 
 class ForgetsTheUnitInFlight(Pricer):
@@ -72,8 +72,9 @@ class BooksAfterAnAbort(Pricer):
 
 class DoesNotSeekAfterAnAbort(Pricer):
     def _read_again(self):
-        """What was taken in is dropped, and the consumer stands behind it."""
-        self._drop_ahead()
+        """What was read is dropped, and the consumer stands behind it."""
+        self._held = None
+        self.intake.forget()
 
 
 class ReadsAbortedCharges(MemoryLogReader):
@@ -223,7 +224,7 @@ BUGS = (
     Bug("a governance view one refresh old", 30, {"governance": OneRefreshOld}),
     Bug("a pane outside the transaction", 30, {"producer": WritesPanesOutside}),
     Bug("a charge outside the transaction", 30, {"producer": WritesChargesOutside}),
-    Bug("an unknown outcome taken for an abort", 30, {"producer": TakesUnknownForAborted}),
+    Bug("an unknown outcome taken for an abort", 60, {"producer": TakesUnknownForAborted}),
     Bug("committed offsets read while a transaction is open", 30, {"consumer": TakesUnstableOffsets}),
     Bug("sink starting at maximum + 1", 30, {"sink": StartsAfterTheMaximum}),
     Bug("sink reading uncommitted", 30, {"sink_consumer": ReadsUncommitted}),

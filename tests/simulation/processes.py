@@ -7,7 +7,7 @@ from chargeline.adapters.memory import FakeClock, MemoryLogReader
 from chargeline.domain.errors import AbortRequired, Fenced, TransientError
 from chargeline.pricer.compute import Rules
 from chargeline.pricer.intake import Limits
-from chargeline.pricer.overlap import Later
+from chargeline.pricer.overlap import Done, Later
 from tests.support.events import schema_of
 
 PARTITIONS = 2
@@ -75,23 +75,6 @@ class Process:
                 self.step()
 
 
-class AtOnce:
-    """A unit that was taken in, rebalances of its poll included, before the one before it is booked."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.unit: Any = None
-        self.error: TransientError | None = None
-        try:
-            self.unit = call()
-        except TransientError as error:
-            self.error = error
-
-    def result(self) -> Any:
-        if self.error is not None:
-            raise self.error
-        return self.unit
-
-
 class PricerProcess(Process):
     points, group, topic = PRICER_POINTS, "pricers", "usage-events"
 
@@ -108,7 +91,7 @@ class PricerProcess(Process):
             schema_of=schema_of,
             rules=Rules(PARTITIONS, 60_000_000, 60_000_000, BOUND),
             limits=Limits(unit_records=world.chance.choice([10, 60]), trailing_units=3, margin_ms=MARGIN),
-            run_ahead=world.chance.choice([Later, AtOnce]),
+            run_commit=world.chance.choice([Done, Later]),
         )
         self.service.governance.refresh()
 

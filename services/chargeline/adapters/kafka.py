@@ -25,6 +25,8 @@ from chargeline.domain.errors import Fault, LogTruncated, OutcomePending, Transi
 from chargeline.ports import Headers, LogBatch, Record
 
 REQUEST_TIMEOUT_S = 10.0
+# A transactional client has at most five requests under way, and spins on a whole core while more wait behind them.
+_UNDELIVERED_BYTES_MAX = 2_500_000
 _APPEND_TIME = itemgetter(1)  # of (type, milliseconds)
 _QUIET = logging.getLogger("librdkafka")
 _SILENT = {KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED}
@@ -208,14 +210,18 @@ class KafkaTransactionalProducer:
             logger=_QUIET,
         )
         self._written: dict[tuple[str, int], int] = {}
+        self._undelivered = 0  # bytes
         self._guard("opening the transactional producer", lambda: self._producer.init_transactions(30.0))
 
     def begin(self) -> None:
         self._written = {}
+        self._undelivered = 0
         self._guard("opening a transaction", self._producer.begin_transaction)
 
     def produce(self, topic: str, partition: int, key: bytes | None, value: bytes, headers: Headers) -> None:
         while True:
+            while self._undelivered > _UNDELIVERED_BYTES_MAX:
+                self._producer.poll(0.1)
             try:
                 self._producer.produce(
                     topic, value, key, partition, on_delivery=self._delivered, headers=cast("Any", list(headers))
@@ -225,6 +231,7 @@ class KafkaTransactionalProducer:
             except KafkaException as error:
                 raise translated(error, f"producing to {topic}") from error
             else:
+                self._undelivered += len(value)
                 return
 
     def send_offsets(self, topic: str, next_offsets: Mapping[int, int], group_metadata: object) -> None:
@@ -248,6 +255,7 @@ class KafkaTransactionalProducer:
             self._producer.flush(1.0)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        self._undelivered -= len(message)
         # A failed delivery fails the transaction by itself: commit says so.
         if error is None:
             at = (str(message.topic()), int(message.partition() or 0))

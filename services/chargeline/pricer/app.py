@@ -66,6 +66,5 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
             margin_ms=settings.governance_margin_ms,
         ),
         observer=PricerMetrics(telemetry, clock),
-        run_ahead=ThreadPoolExecutor(1, "intake").submit,
         run_commit=ThreadPoolExecutor(1, "commit").submit,
     )

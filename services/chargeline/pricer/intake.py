@@ -1,9 +1,4 @@
-"""Steps 1 and 2 of the commit protocol, and what of 3 to 5 needs no state: units ready to be booked.
-
-It may run one unit ahead of the pricer, in a thread of its own: while one unit is booked and committed, the next one is
-fetched, decoded and priced. Nothing here looks at the state of a partition, so a unit that was taken in ahead of a
-commit, and of an abort, is as good as any; only a rebalance makes it void (`Unit.generation`).
-"""
+"""Steps 1 and 2 of the commit protocol, and what of 3 to 5 needs no state: units ready to be booked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,25 +44,22 @@ class Unit:
     """What one transaction will hold, by partition.
 
     Attributes:
-        generation: of the assignment under which it was read; void under any other.
         group_metadata: the membership when it was read.
     """
 
     parts: dict[int, Part]
-    generation: int
     group_metadata: object
 
 
 @dataclass(frozen=True)
 class _Polled:
     batches: dict[int, LogBatch]
-    generation: int
     group_metadata: object
 
 
 @dataclass
 class Intake:
-    """Where units come from. `generation` belongs to whoever hears of rebalances, and counts them."""
+    """Where units come from."""
 
     consumer: LogConsumer
     governance: GovernanceReader
@@ -78,7 +70,7 @@ class Intake:
     observer: Observer = field(default_factory=Observer)
 
     def __post_init__(self) -> None:
-        self.generation = 0
+        self._rebalances = 0
         self._waiting: _Polled | None = None
         self._tables: dict[int, RateTable] = {}
 
@@ -99,28 +91,33 @@ class Intake:
         parts = {partition: self._prepare(batch) for partition, batch in unit.batches.items()}
         self.observer.did("prepare")
         self._waiting = later
-        return Unit(parts, unit.generation, unit.group_metadata)
+        return Unit(parts, unit.group_metadata)
 
     def forget(self) -> None:
         """Drop what was read and not handed out: it will be read again."""
         self._waiting = None
 
+    def rebalanced(self) -> None:
+        """Called by whoever hears of it, inside a poll: what was read under a membership that ended is void."""
+        self._rebalances += 1
+        self.forget()
+
     # 1.
     def _poll(self) -> _Polled | None:
         waiting, self._waiting = self._waiting, None
-        if waiting is not None and waiting.generation == self.generation:
+        if waiting is not None:
             return waiting
-        generation = self.generation
+        rebalances = self._rebalances
         batches = self.consumer.poll(self.limits.unit_records, self.limits.poll_s)
         # Captured now, for this unit: read later it would let an old owner commit a partition that has moved.
         group_metadata = self.consumer.group_metadata()
-        if generation != self.generation or not batches:
+        if rebalances != self._rebalances or not batches:
             # A rebalance ran inside the poll: what it returned may belong to a partition that has moved.
             return None
         for batch in batches:
             if int(batch.offsets[-1]) - int(batch.offsets[0]) + 1 != len(batch.offsets):
                 raise Fault(f"{INPUT}/{batch.partition} has gaps: only writers without transactions are allowed")
-        return _Polled({batch.partition: batch for batch in batches}, generation, group_metadata)
+        return _Polled({batch.partition: batch for batch in batches}, group_metadata)
 
     # 2.
     def _visible_part(self, polled: _Polled) -> tuple[_Polled, _Polled | None]:
@@ -138,8 +135,8 @@ class Intake:
             now[partition] = batch.part(0, cut)
             if cut < len(count):
                 later[partition] = batch.part(cut, len(count))
-        rest = _Polled(later, polled.generation, polled.group_metadata) if later else None
-        return _Polled(now, polled.generation, polled.group_metadata), rest
+        rest = _Polled(later, polled.group_metadata) if later else None
+        return _Polled(now, polled.group_metadata), rest
 
     def _prepare(self, batch: LogBatch) -> Part:
         count = int(self.governance.chain.visible_count(batch.append_times[:1], self.limits.margin_ms)[0])

@@ -9,14 +9,13 @@
 A crash before 6 leaves nothing visible, and the unit is read again. A crash after 6 leaves state behind the log, and
 recovery folds it from `charges`. There is no third case.
 
-Three units may be under way, in the order of the log: one is taken in (1 and 2, and what of 3 to 5 knows no state),
-one is booked, one is committed. Each of the three may have a thread; the state is read and written by this one only.
-A unit is never begun to be committed before the one before it is decided, and an abort voids all that came after.
+While a unit is committed, mostly by waiting for the broker, the next one is computed already: a function of the state
+and of what the unit in flight will add to it. Its transaction begins only when the one before is decided; if that was
+aborted, it is void. The state itself is never touched before the commit. Computing in a second thread was tried and
+gains nothing: the two fight for the interpreter lock (docs/performance.md).
 """
 
-import contextlib
 import hashlib
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from chargeline.domain.errors import AbortRequired, Fault, Fenced, TransientErro
 from chargeline.ports import (
     ApplyOutcome,
     Clock,
-    LogBatch,
+    Headers,
     LogConsumer,
     LogReader,
     StateDelta,
@@ -39,7 +38,7 @@ from chargeline.ports import (
 from chargeline.pricer.compute import Computed, Rules, book
 from chargeline.pricer.intake import INPUT, Intake, Limits, Part, Unit
 from chargeline.pricer.observer import Observer
-from chargeline.pricer.overlap import Coming, Done, Later
+from chargeline.pricer.overlap import Coming, Done
 from chargeline.pricer.recovery import CHARGES, PartitionState, Recovery
 from chargeline.wire.arrow_messages import encode
 from chargeline.wire.units import UnitHeader
@@ -51,6 +50,7 @@ log = structlog.get_logger()
 
 
 Written = Mapping[tuple[str, int], int]
+_Message = tuple[str, int, bytes | None, bytes, Headers]  # topic, partition, key, value, headers
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,6 @@ class Pricer:
     rules: Rules
     limits: Limits = field(default_factory=Limits)
     observer: Observer = field(default_factory=Observer)
-    run_ahead: Callable[[Callable[[], Unit | None]], Coming[Unit | None]] = Later
     run_commit: Callable[[Callable[[], Written | None]], Coming[Written | None]] = Done
 
     def __post_init__(self) -> None:
@@ -84,9 +83,6 @@ class Pricer:
         self.intake = Intake(
             self.consumer, self.governance, self.clock, self.schema_of, self.rules, self.limits, self.observer
         )
-        # Held while a unit is booked and committed: a rebalance, which the intake hears of, waits for that long.
-        self._booking = threading.RLock()
-        self._ahead: Coming[Unit | None] | None = None
         self._held: Unit | None = None
         self._in_flight: _InFlight | None = None
         self._assigned: list[int] | None = None
@@ -102,83 +98,55 @@ class Pricer:
             TransientError: Kafka or Redis is away: call again.
             Fenced, Fault: stop this process.
         """
-        if self._assigned is not None and self._ahead is None:
+        if self._assigned is not None:
             self._recover()
             return True
         if not self._saved():
             self._decide()
             self.clock.sleep(_RETRY_S)
             return False
+        unit = self._held or self.intake.next()
+        self._held = None
+        if unit is None:
+            self._decide()
+            self.observer.idle()
+            return False
         self.observer.began()
-        unit = self._take()
-        if self._assigned is not None:
-            return False  # a rebalance ran inside the poll: the state comes first
-        if unit is not None:
-            self.observer.did("wait")
-            self._ahead = self.run_ahead(self.intake.next)
-            with self._booking:
-                done = self._book(unit)
-            if not done:
-                self._read_again()
-            return True
-        self._decide()
-        self.observer.idle()
-        return False
-
-    def _decide(self) -> None:
-        """Settle what is in flight now: no unit follows that would."""
-        with self._booking:
-            done = self._settle()
-        if not done:
+        if not self._book(unit):
             self._read_again()
+        return True
 
     def close(self) -> None:
         """Leave the group; what was read and not committed is read again by the next owner."""
-        self._drop_ahead()
-        with self._booking:
-            self._settle()
+        self._settle()
         self.consumer.close()
         self.producer.close()
         self.reader.close()
 
-    def _take(self) -> Unit | None:
-        """The unit that was taken in ahead, or the next one."""
-        held, self._held = self._held, None
-        if held is not None:
-            return held
-        ahead, self._ahead = self._ahead or self.run_ahead(self.intake.next), None
-        return ahead.result()
-
-    def _drop_ahead(self) -> None:
-        """Wait for the intake to come to rest, and throw away what it took in."""
-        ahead, self._ahead, self._held = self._ahead, None, None
-        if ahead is not None:
-            with contextlib.suppress(TransientError):
-                ahead.result()
-        self.intake.forget()
+    def _decide(self) -> None:
+        """Settle what is in flight now: no unit follows that would."""
+        if not self._settle():
+            self._read_again()
 
     def _read_again(self) -> None:
         """After an abort: the records from the commit point on come once more."""
-        self._drop_ahead()
+        self._held = None
+        self.intake.forget()
         self.consumer.start({partition: state.next_offset for partition, state in self.states.items()})
 
     # 3. to 5.
     def _book(self, unit: Unit) -> bool:
-        """Compute a unit and start its transaction, once the one before is decided. False: that one was aborted.
-
-        A unit whose partitions moved while it waited is void: their owner reads it.
-        """
-        if unit.generation != self.intake.generation:
-            return True
+        """Compute a unit and start its transaction, once the one before is decided. False: that one was aborted."""
         try:
             computed = {partition: self._compute(part) for partition, part in unit.parts.items()}
         except TransientError:
             self._held = unit  # the same records again, never past them
             raise
+        messages = [each for partition, part in unit.parts.items() for each in _messages(part, computed[partition])]
         self.observer.did("compute")
         if not self._settle():
             return False
-        self._in_flight = _InFlight(unit, computed, self.run_commit(partial(self._commit, unit, computed)))
+        self._in_flight = _InFlight(unit, computed, self.run_commit(partial(self._commit, unit, messages)))
         return True
 
     def _compute(self, part: Part) -> Computed:
@@ -204,13 +172,13 @@ class Pricer:
         )
 
     # 6.
-    def _commit(self, unit: Unit, computed: dict[int, Computed]) -> Written | None:
+    def _commit(self, unit: Unit, messages: list[_Message]) -> Written | None:
         """One transaction; what `producer.commit` says. None: it was aborted. Runs while the next unit is computed."""
         self.observer.began()
         try:
             self.producer.begin()
-            for partition, each in computed.items():
-                self._produce(unit.parts[partition].batch, each, _header(unit.parts[partition], each))
+            for message in messages:
+                self.producer.produce(*message)
             next_offsets = {partition: part.batch.next_offset for partition, part in unit.parts.items()}
             # Offsets go into the transaction, not after it: a crash between the two would bill the unit twice.
             self.producer.send_offsets(INPUT, next_offsets, unit.group_metadata)
@@ -241,32 +209,6 @@ class Pricer:
         self.consumed += sum(len(part.batch.values) for part in in_flight.unit.parts.values())
         return True
 
-    def _produce(self, batch: LogBatch, computed: Computed, header: UnitHeader) -> None:
-        partition = batch.partition
-        key = str(partition).encode()
-        for topic, table in (
-            (CHARGES, computed.charges),
-            ("cost-rollups", computed.cost_rollups),
-            ("performance-rollups", computed.performance_rollups),
-        ):
-            messages = encode(table) if table is not None else []
-            for index, message in enumerate(messages):
-                sliced = header.slice(index, len(messages))
-                self.producer.produce(topic, partition, key, message, sliced.encode())
-        for letter in computed.dead_letters:
-            value = batch.values[letter.row]
-            place = (
-                int(batch.offsets[letter.row]),
-                int(batch.append_times[letter.row]),
-            )
-            self.producer.produce(
-                DEAD_LETTERS,
-                partition,
-                None,
-                value[:_DEAD_LETTER_BYTES_MAX],
-                _letter_headers(letter.code, letter.reason, partition, place, value),
-            )
-
     def _apply(self, header: UnitHeader, computed: Computed, charges_next_offset: int) -> None:
         state = self.states[header.partition]
         state.apply(header, computed.keys, computed.live, charges_next_offset)
@@ -286,11 +228,10 @@ class Pricer:
 
     def _saved(self) -> bool:
         """Whether the store follows closely enough to go on."""
-        with self._booking:
-            # A snapshot is written only where the committed offset is known to stand still.
-            for partition in list(self._unsaved) if self._in_flight is None else []:
-                self._save(partition)
-            return all(len(waiting) < self.limits.trailing_units for waiting in self._unsaved.values())
+        # A snapshot is written only where the committed offset is known to stand still.
+        for partition in list(self._unsaved) if self._in_flight is None else []:
+            self._save(partition)
+        return all(len(waiting) < self.limits.trailing_units for waiting in self._unsaved.values())
 
     def _save(self, partition: int) -> None:
         """Write what waits, in order; what cannot be written now stays."""
@@ -335,25 +276,23 @@ class Pricer:
             )
 
     def _on_assign(self, partitions: list[int]) -> None:
-        with self._booking:
-            self.intake.generation += 1
-            self._assigned = partitions
-            self.observer.assigned(partitions)
+        self.intake.rebalanced()
+        self._assigned = partitions
+        self.observer.assigned(partitions)
 
     def _on_revoke(self, partitions: list[int]) -> None:
-        # Waits for the unit in flight to be committed or aborted; then what was taken in under this membership is void.
-        with self._booking:
-            self.intake.generation += 1
-            self._assigned = None
-            self._held = None
-            in_flight, self._in_flight = self._in_flight, None
-            for partition in partitions:
-                self.states.pop(partition, None)
-                self._unsaved.pop(partition, None)
-            self.observer.revoked(partitions)
-            if in_flight is not None:
-                # Decided before the partitions go: whoever gets them reads the outcome from the log.
-                in_flight.written.result()
+        # Both callbacks run inside `poll` only.
+        self.intake.rebalanced()
+        self._assigned = None
+        self._held = None
+        in_flight, self._in_flight = self._in_flight, None
+        for partition in partitions:
+            self.states.pop(partition, None)
+            self._unsaved.pop(partition, None)
+        self.observer.revoked(partitions)
+        if in_flight is not None:
+            # Decided before the partitions go: whoever gets them reads the outcome from the log.
+            in_flight.written.result()
 
     def _recover(self) -> None:
         assigned = self._assigned or []
@@ -363,6 +302,28 @@ class Pricer:
             self.observer.ready(self.states[partition])
         self._assigned = None
         self.consumer.start({partition: self.states[partition].next_offset for partition in assigned})
+
+
+def _messages(part: Part, computed: Computed) -> list[_Message]:
+    """Everything that the transaction will hold of one partition."""
+    header, batch = _header(part, computed), part.batch
+    partition = batch.partition
+    key = str(partition).encode()
+    found: list[_Message] = []
+    for topic, table in (
+        (CHARGES, computed.charges),
+        ("cost-rollups", computed.cost_rollups),
+        ("performance-rollups", computed.performance_rollups),
+    ):
+        values = encode(table) if table is not None else []
+        for index, value in enumerate(values):
+            found.append((topic, partition, key, value, header.slice(index, len(values)).encode()))
+    for letter in computed.dead_letters:
+        value = batch.values[letter.row]
+        place = (int(batch.offsets[letter.row]), int(batch.append_times[letter.row]))
+        headers = _letter_headers(letter.code, letter.reason, partition, place, value)
+        found.append((DEAD_LETTERS, partition, None, value[:_DEAD_LETTER_BYTES_MAX], headers))
+    return found
 
 
 def _header(part: Part, computed: Computed) -> UnitHeader:

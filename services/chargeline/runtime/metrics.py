@@ -53,8 +53,7 @@ class Metric(Enum):
     )
     STEP_SECONDS = Definition(
         "chargeline_unit_step_seconds", "histogram", "seconds", ("step",),
-        "time of a unit by step; intake, ahead: poll, fresh, prepare; booking: wait, compute, settle, apply; "
-        "meanwhile: produce, commit",
+        "time of a unit by step: poll, fresh, prepare, compute, settle, apply; meanwhile: produce, commit",
     )  # fmt: skip
     ABORTED = Definition(
         "chargeline_aborted_transactions_total", "counter", "transactions", (), "aborted; their units are read again"
