@@ -5,6 +5,7 @@ import json
 import resource
 import sys
 import time
+from functools import partial
 
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.clock import SystemClock
@@ -74,7 +75,12 @@ def sink(total: int) -> dict[str, float]:
     topic = TopicSink(
         "charges",
         KafkaLogConsumer(settings.kafka, f"bench-sink-{time.time_ns()}"),
-        ClickHouse(settings.clickhouse_url, settings.clickhouse_user, settings.clickhouse_password.get_secret_value()),
+        partial(
+            ClickHouse,
+            settings.clickhouse_url,
+            settings.clickhouse_user,
+            settings.clickhouse_password.get_secret_value(),
+        ),
         SystemClock(),
     )
     while not topic.rows:

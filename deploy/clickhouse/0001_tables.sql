@@ -109,12 +109,13 @@ CREATE TABLE IF NOT EXISTS charges
     `log_partition` Int32,
     `log_offset` Int64,
     `unit_end` Int64,
-    `unit_append_time` DateTime64(3, 'UTC')
+    `unit_append_time` DateTime64(3, 'UTC'),
+    INDEX event_time event_time TYPE minmax GRANULARITY 1
 )
 ENGINE = {merge_tree}
 PARTITION BY toYYYYMM(unit_append_time)
-ORDER BY (billing_account_id, event_time, source_partition, source_offset)
-SETTINGS {deduplication};
+ORDER BY (source_partition, source_offset)
+SETTINGS min_bytes_for_wide_part = 268435456, {deduplication};
 
 CREATE TABLE IF NOT EXISTS cost_rollups
 (
@@ -151,7 +152,7 @@ CREATE TABLE IF NOT EXISTS cost_rollups
 ENGINE = {merge_tree}
 PARTITION BY toYYYYMM(unit_append_time)
 ORDER BY (billing_account_id, window_start, source_partition, unit_end_offset, pane_index)
-SETTINGS {deduplication};
+SETTINGS min_bytes_for_wide_part = 268435456, {deduplication};
 
 CREATE TABLE IF NOT EXISTS performance_rollups
 (
@@ -195,7 +196,7 @@ CREATE TABLE IF NOT EXISTS performance_rollups
 ENGINE = {merge_tree}
 PARTITION BY toYYYYMM(unit_append_time)
 ORDER BY (billing_account_id, window_start, source_partition, unit_end_offset, pane_index)
-SETTINGS {deduplication};
+SETTINGS min_bytes_for_wide_part = 268435456, {deduplication};
 
 CREATE TABLE IF NOT EXISTS dead_letters
 (

@@ -16,6 +16,23 @@ _CODE = re.compile(r"Code: (\d+)")
 # Too many parts, memory limit, time-out, network, no replica, shutting down: the same call may succeed later.
 _TRANSIENT = {159, 160, 202, 209, 210, 241, 242, 252, 279, 319, 394, 425, 999}
 
+# A pool of threads costs more than it writes in buffers this small.
+_PLAIN = pa.ipc.IpcWriteOptions(use_threads=False)
+# One message is one block, written when the call returns: a block that the server cut would be deduplicated by
+# halves, and one that it put off would be acknowledged with others.
+_ONE_BLOCK = {
+    "async_insert": 0,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    "max_insert_block_size": 10_000_000,
+    "min_insert_block_size_rows": 0,
+    "min_insert_block_size_bytes": 0,
+    "input_format_parallel_parsing": 0,
+    # A null in a column that has none is a fault of ours; it must not become a zero in silence.
+    "input_format_null_as_default": 0,
+    # Skip indexes are made by the first merge; a fresh part is read whole in no time.
+    "materialize_skip_indexes_on_insert": 0,
+}
+
 
 class ClickHouseAway(TransientError):
     """ClickHouse does not answer, or not now."""
@@ -33,19 +50,11 @@ class ClickHouse:
     def insert(self, table: str, rows: pa.Table, token: str) -> None:
         names = ", ".join(f"`{name}`" for name in rows.column_names)
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, rows.schema) as writer:
-            writer.write_table(rows.combine_chunks())
-        settings = {
-            "insert_deduplication_token": token,
-            "deduplicate_blocks_in_dependent_materialized_views": 1,
-            # One message is one block: a block that the server cut would be deduplicated by halves.
-            "max_insert_block_size": 10_000_000,
-            "min_insert_block_size_rows": 0,
-            "min_insert_block_size_bytes": 0,
-            "input_format_parallel_parsing": 0,
-        }
-        body = sink.getvalue().to_pybytes()
+        with pa.ipc.new_stream(sink, rows.schema, options=_PLAIN) as writer:
+            writer.write_table(rows)
         sql = f"INSERT INTO {table} ({names}) FORMAT ArrowStream"
+        body = sink.getvalue().to_pybytes()
+        settings = _ONE_BLOCK | {"insert_deduplication_token": token}
         self._guarded(lambda client: client.command(sql, data=body, settings=settings))
 
     def stored_maximum(self, table: str, topic: str) -> dict[int, int]:

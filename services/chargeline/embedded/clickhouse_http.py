@@ -75,7 +75,8 @@ class Engine:
                     )
                 statement = sql[: found.start(1)].rstrip()[: -len("FORMAT")]
                 inserting = handle.send_insert(statement, found.group(1))
-                inserting.append(sql[found.end() :].encode() + body)
+                inline = sql[found.end() :].encode()
+                inserting.append(inline + body if inline else body)
                 inserting.finish()
                 return b"", None
             if body:
