@@ -85,12 +85,13 @@ def sink(total: int) -> dict[str, float]:
     )
     while not topic.rows:
         topic.step()
-    began, first = time.perf_counter(), topic.rows
+    began, first, cpu = time.perf_counter(), topic.rows, time.process_time()
     while topic.rows < total:
         topic.step()
     took = time.perf_counter() - began
+    cpu = time.process_time() - cpu
     topic.close()
-    return {"rows_per_s": (topic.rows - first) / took}
+    return {"rows_per_s": (topic.rows - first) / took, "cpu_us_per_row": cpu / (topic.rows - first) * 1e6}
 
 
 if __name__ == "__main__":

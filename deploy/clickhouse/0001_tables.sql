@@ -1,5 +1,8 @@
 -- One row a charge, a pane, a dead letter. Columns are those of schemas/events, then the place in the log that the
--- sink reads at its start. {merge_tree}, {replacing} and {deduplication} are filled in by `chargeline migrate`.
+-- sink reads at its start. {merge_tree}, {replacing}, {parts} and {deduplication} are filled in by `chargeline migrate`.
+-- Charges lie in the order of the log: their blocks never overlap, so a merge copies them one after the other; by
+-- account it took six times as long. Time is found by the index on event_time, a charge by its coordinate; reports by
+-- account read the panes, which are ordered by account.
 
 CREATE TABLE IF NOT EXISTS charges
 (
@@ -115,7 +118,7 @@ CREATE TABLE IF NOT EXISTS charges
 ENGINE = {merge_tree}
 PARTITION BY toYYYYMM(unit_append_time)
 ORDER BY (source_partition, source_offset)
-SETTINGS min_bytes_for_wide_part = 268435456, {deduplication};
+SETTINGS {parts}, {deduplication};
 
 CREATE TABLE IF NOT EXISTS cost_rollups
 (
@@ -152,7 +155,7 @@ CREATE TABLE IF NOT EXISTS cost_rollups
 ENGINE = {merge_tree}
 PARTITION BY toYYYYMM(unit_append_time)
 ORDER BY (billing_account_id, window_start, source_partition, unit_end_offset, pane_index)
-SETTINGS min_bytes_for_wide_part = 268435456, {deduplication};
+SETTINGS {parts}, {deduplication};
 
 CREATE TABLE IF NOT EXISTS performance_rollups
 (
@@ -196,7 +199,7 @@ CREATE TABLE IF NOT EXISTS performance_rollups
 ENGINE = {merge_tree}
 PARTITION BY toYYYYMM(unit_append_time)
 ORDER BY (billing_account_id, window_start, source_partition, unit_end_offset, pane_index)
-SETTINGS min_bytes_for_wide_part = 268435456, {deduplication};
+SETTINGS {parts}, {deduplication};
 
 CREATE TABLE IF NOT EXISTS dead_letters
 (
@@ -219,4 +222,4 @@ CREATE TABLE IF NOT EXISTS dead_letters
 ENGINE = {replacing}
 PARTITION BY toYYYYMM(unit_append_time)
 ORDER BY (source_topic, source_partition, source_offset)
-SETTINGS index_granularity = 8192;
+SETTINGS {parts};

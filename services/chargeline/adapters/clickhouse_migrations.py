@@ -10,6 +10,13 @@ from chargeline.domain.errors import Refused
 
 _WINDOW_BLOCKS = 100_000
 _WINDOW_S = 7 * 86_400
+# A block of some thousand rows and a hundred columns is one file, not hundreds, and so is what the first merge makes
+# of it. Forty parts are merged at a time: each row is written again once in a hundred thousand, not every few blocks.
+# Statistics of every column would be made again by every merge, for a planner that does not need them here.
+_PARTS = (
+    "min_bytes_for_wide_part = 268435456, min_parts_to_merge_at_once = 40, "
+    "merge_selector_enable_heuristic_to_lower_max_parts_to_merge_at_once = 0, auto_statistics_types = ''"
+)
 
 
 def migrate(url: str, user: str, password: str, *, replicated: bool = False, production: bool = False) -> list[str]:
@@ -77,6 +84,7 @@ def _statements(text: str, *, replicated: bool) -> list[str]:
         re.sub(r"^\s*--.*$", "", text, flags=re.MULTILINE)
         .replace("{merge_tree}", f"{'Replicated' if replicated else ''}MergeTree")
         .replace("{replacing}", f"{'Replicated' if replicated else ''}ReplacingMergeTree")
+        .replace("{parts}", _PARTS)
         .replace("{deduplication}", deduplication)
     )
     return [statement.strip() for statement in filled.split(";\n") if statement.strip()]
