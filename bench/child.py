@@ -5,6 +5,7 @@ import json
 import resource
 import sys
 import time
+from functools import partial
 
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.clock import SystemClock
@@ -74,17 +75,23 @@ def sink(total: int) -> dict[str, float]:
     topic = TopicSink(
         "charges",
         KafkaLogConsumer(settings.kafka, f"bench-sink-{time.time_ns()}"),
-        ClickHouse(settings.clickhouse_url, settings.clickhouse_user, settings.clickhouse_password.get_secret_value()),
+        partial(
+            ClickHouse,
+            settings.clickhouse_url,
+            settings.clickhouse_user,
+            settings.clickhouse_password.get_secret_value(),
+        ),
         SystemClock(),
     )
     while not topic.rows:
         topic.step()
-    began, first = time.perf_counter(), topic.rows
+    began, first, cpu = time.perf_counter(), topic.rows, time.process_time()
     while topic.rows < total:
         topic.step()
     took = time.perf_counter() - began
+    cpu = time.process_time() - cpu
     topic.close()
-    return {"rows_per_s": (topic.rows - first) / took}
+    return {"rows_per_s": (topic.rows - first) / took, "cpu_us_per_row": cpu / (topic.rows - first) * 1e6}
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from chargeline.cli.sending import Sender
 from chargeline.runtime.stack import Stack, load_stack
 
 sys.path.insert(0, str(Path(__file__).parent))
+from freshness import freshness
 from traffic import batches, card
 
 PARTITIONS = 2
@@ -84,11 +85,12 @@ def once(run: int) -> dict[str, float]:
         "consume_events_per_s": consumed["events_per_s"],
         "faust_events_per_s": peer["events_per_s"],
         "sink_rows_per_s": stored["rows_per_s"],
+        "sink_cpu_us_per_row": stored["cpu_us_per_row"],
         "generate_events_per_s": generated,
         "pricer_cpu_us_per_event": priced["cpu_us_per_event"],
         "dedupe_bytes_per_id": priced["dedupe_bytes_per_id"],
         "pricer_peak_mib": priced["peak_mib"],
-    }
+    } | freshness(5.0 if QUICK else 20.0)
     console.print(f"run {run}: { ({name: round(value, 1) for name, value in result.items()}) }", highlight=False)
     return result
 
@@ -112,7 +114,7 @@ def main() -> None:
         table.add_column(name, justify="left" if name == "what" else "right")
     for name, median in medians.items():
         values = [run[name] for run in runs]
-        table.add_row(name, f"{median:,.1f}", f"{min(values):,.1f}", f"{max(values):,.1f}")
+        table.add_row(name, f"{median:,.2f}", f"{min(values):,.2f}", f"{max(values):,.2f}")
     Console().print(table)
     medians |= {
         "events": EVENTS,

@@ -1,5 +1,8 @@
 -- One row a charge, a pane, a dead letter. Columns are those of schemas/events, then the place in the log that the
--- sink reads at its start. {merge_tree}, {replacing} and {deduplication} are filled in by `chargeline migrate`.
+-- sink reads at its start. {merge_tree}, {replacing}, {parts} and {deduplication} are filled in by `chargeline migrate`.
+-- Charges lie in the order of the log: their blocks never overlap, so a merge copies them one after the other; by
+-- account it took six times as long. Time is found by the index on event_time, a charge by its coordinate; reports by
+-- account read the panes, which are ordered by account.
 
 CREATE TABLE IF NOT EXISTS charges
 (
@@ -109,12 +112,13 @@ CREATE TABLE IF NOT EXISTS charges
     `log_partition` Int32,
     `log_offset` Int64,
     `unit_end` Int64,
-    `unit_append_time` DateTime64(3, 'UTC')
+    `unit_append_time` DateTime64(3, 'UTC'),
+    INDEX event_time event_time TYPE minmax GRANULARITY 1
 )
 ENGINE = {merge_tree}
 PARTITION BY toYYYYMM(unit_append_time)
-ORDER BY (billing_account_id, event_time, source_partition, source_offset)
-SETTINGS {deduplication};
+ORDER BY (source_partition, source_offset)
+SETTINGS {parts}, {deduplication};
 
 CREATE TABLE IF NOT EXISTS cost_rollups
 (
@@ -151,7 +155,7 @@ CREATE TABLE IF NOT EXISTS cost_rollups
 ENGINE = {merge_tree}
 PARTITION BY toYYYYMM(unit_append_time)
 ORDER BY (billing_account_id, window_start, source_partition, unit_end_offset, pane_index)
-SETTINGS {deduplication};
+SETTINGS {parts}, {deduplication};
 
 CREATE TABLE IF NOT EXISTS performance_rollups
 (
@@ -195,7 +199,7 @@ CREATE TABLE IF NOT EXISTS performance_rollups
 ENGINE = {merge_tree}
 PARTITION BY toYYYYMM(unit_append_time)
 ORDER BY (billing_account_id, window_start, source_partition, unit_end_offset, pane_index)
-SETTINGS {deduplication};
+SETTINGS {parts}, {deduplication};
 
 CREATE TABLE IF NOT EXISTS dead_letters
 (
@@ -218,4 +222,4 @@ CREATE TABLE IF NOT EXISTS dead_letters
 ENGINE = {replacing}
 PARTITION BY toYYYYMM(unit_append_time)
 ORDER BY (source_topic, source_partition, source_offset)
-SETTINGS index_granularity = 8192;
+SETTINGS {parts};

@@ -1,6 +1,7 @@
 """The processes of a simulation: pricers and sinks on the fakes, each with the faults that wait for it."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Any
 
 from chargeline.adapters.memory import FakeClock, MemoryLogReader
@@ -96,6 +97,18 @@ class PricerProcess(Process):
         self.service.governance.refresh()
 
 
+class Inline(Executor):
+    """Inserts as soon as it is asked: everything in one thread. A crash ends the process there and then."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(call(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - as an executor does
+            done.set_exception(error)
+        return done
+
+
 class SinkProcess(Process):
     """One topic's mover; a topic has two of them."""
 
@@ -108,7 +121,8 @@ class SinkProcess(Process):
     def start(self) -> None:
         world = self.world
         consumer = world.sink_consumer(world.log, self.group, self.at)
-        self.service = world.sink(self.topic, consumer, world.warehouse.with_faults(self.at), self.clock, 4)
+        self.warehouse = world.warehouse.with_faults(self.at)
+        self.service = world.sink(self.topic, consumer, lambda: self.warehouse, self.clock, 4, threads=Inline())
 
 
 def crash() -> None:

@@ -160,7 +160,7 @@ class Simulation:
         """The next insert stores half of its block, and the process dies before it can repeat it."""
 
         def happen() -> None:
-            sink.service.warehouse.half = True
+            sink.warehouse.half = True
             sink.armed["insert.before"] = crash
 
         return happen
@@ -228,6 +228,8 @@ class Simulation:
                 return
         self.told("a week passes")
         self.clock.now += EIGHT_DAYS_MS
+        for topic in STORED:  # nobody owns a partition for so long
+            self.log.rebalance(f"sink-{topic}", topic)
 
     def publish(self) -> None:
         if self.cards:

@@ -1,15 +1,23 @@
 """Numbered forward migrations of the ClickHouse tables, the same for the embedded engine and for production."""
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.domain.errors import Refused
 
+# A link to deploy/clickhouse in a checkout; in an installed package the files themselves.
+FOLDER = Path(__file__).resolve().parents[1] / "migrations"
 _WINDOW_BLOCKS = 100_000
 _WINDOW_S = 7 * 86_400
+# A block of some thousand rows and a hundred columns is one file, not hundreds, and so is what the first merge makes
+# of it. Forty parts are merged at a time: each row is written again once in a hundred thousand, not every few blocks.
+# Statistics of every column would be made again by every merge, for a planner that does not need them here.
+_PARTS = (
+    "min_bytes_for_wide_part = 268435456, min_parts_to_merge_at_once = 40, "
+    "merge_selector_enable_heuristic_to_lower_max_parts_to_merge_at_once = 0, auto_statistics_types = ''"
+)
 
 
 def migrate(url: str, user: str, password: str, *, replicated: bool = False, production: bool = False) -> list[str]:
@@ -19,7 +27,7 @@ def migrate(url: str, user: str, password: str, *, replicated: bool = False, pro
         The names of those applied now.
 
     Raises:
-        Refused: MIGRATION_CHANGED, an applied file is not what it was.
+        Refused: MIGRATION_CHANGED, an applied file is not what it was; NO_MIGRATIONS, the package is not whole.
     """
     warehouse = ClickHouse(url, user, password)
     warehouse.command(
@@ -55,15 +63,11 @@ def _applied(warehouse: ClickHouse) -> dict[str, str]:
     return {_text(row["name"]): _text(row["checksum"]) for row in rows}
 
 
-def folder() -> Path:
-    """Where the migrations are: CHARGELINE_MIGRATIONS, or deploy/clickhouse of this checkout."""
-    given = os.environ.get("CHARGELINE_MIGRATIONS")
-    return Path(given) if given else Path(__file__).resolve().parents[3] / "deploy" / "clickhouse"
-
-
 def _files(*, production: bool) -> list[Path]:
-    files = sorted(folder().glob("[0-9]*.sql"))
-    return files + (sorted((folder() / "production").glob("[0-9]*.sql")) if production else [])
+    files = sorted(FOLDER.glob("[0-9]*.sql"))
+    if not files:
+        raise Refused("NO_MIGRATIONS", f"{FOLDER} holds no migrations: install the package again")
+    return files + (sorted((FOLDER / "production").glob("[0-9]*.sql")) if production else [])
 
 
 def _statements(text: str, *, replicated: bool) -> list[str]:
@@ -77,6 +81,7 @@ def _statements(text: str, *, replicated: bool) -> list[str]:
         re.sub(r"^\s*--.*$", "", text, flags=re.MULTILINE)
         .replace("{merge_tree}", f"{'Replicated' if replicated else ''}MergeTree")
         .replace("{replacing}", f"{'Replicated' if replicated else ''}ReplacingMergeTree")
+        .replace("{parts}", _PARTS)
         .replace("{deduplication}", deduplication)
     )
     return [statement.strip() for statement in filled.split(";\n") if statement.strip()]

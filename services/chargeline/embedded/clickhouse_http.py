@@ -75,7 +75,8 @@ class Engine:
                     )
                 statement = sql[: found.start(1)].rstrip()[: -len("FORMAT")]
                 inserting = handle.send_insert(statement, found.group(1))
-                inserting.append(sql[found.end() :].encode() + body)
+                inline = sql[found.end() :].encode()
+                inserting.append(inline + body if inline else body)
                 inserting.finish()
                 return b"", None
             if body:
@@ -94,15 +95,18 @@ class Engine:
             handle.close()
 
     def _set(self, handle: Any, arguments: dict[str, str], *, writer: bool) -> None:
-        if arguments.get("database"):
+        if arguments.get("database", "default") != "default":
             handle.query(f"USE `{arguments['database'].replace('`', '')}`")
+        wanted = []
         for name, value in arguments.items():
             if name in _TRANSPORT or name.startswith("param_"):
                 continue
             if name not in self._settings:
                 raise Refusal(404, 115, f"Code: 115. DB::Exception: Unknown setting {name}. (UNKNOWN_SETTING)")
             if writer or name not in {"readonly", "additional_table_filters"}:
-                handle.query(f"SET {name} = '{_quoted(value)}'")
+                wanted.append(f"{name} = '{_quoted(value)}'")
+        if wanted:
+            handle.query(f"SET {', '.join(wanted)}")
         if not writer:
             team = os.environ.get("CHARGELINE_BI_TEAM")
             if team:

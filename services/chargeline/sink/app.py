@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.clock import SystemClock
@@ -63,10 +64,11 @@ def build(settings: SinkSettings, telemetry: Telemetry) -> Sink:
                 f"{settings.sink_group}-{topic}",
                 session_timeout_ms=settings.sink_session_timeout_ms,
             ),
-            _warehouse(settings),
+            partial(_warehouse, settings),
             clock,
             settings.sink_messages,
             observer,
+            settings.sink_inserts,
         )
         for topic in TABLES
     ]

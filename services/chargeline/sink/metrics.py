@@ -1,7 +1,6 @@
 """The observer of a running sink: metrics and health."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from chargeline.ports import Clock, Record
 from chargeline.runtime.metrics import Metric
@@ -12,25 +11,24 @@ from chargeline.sink.observer import Observer
 class SinkMetrics(Observer):
     """Counts what it is told of; shared by the threads of all topics."""
 
-    def __init__(self, telemetry: Telemetry, clock: Clock, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, telemetry: Telemetry, clock: Clock) -> None:
         self._telemetry = telemetry
         self._metrics, self._health, self._lag = telemetry.metrics, telemetry.health, telemetry.lag
         self._clock = clock
-        self._now = now
-        self._began: dict[str, float] = {}
+        self._begun: set[str] = set()
 
     def began(self, topic: str) -> None:
-        if topic not in self._began:
+        if topic not in self._begun:
             self._health.wait_for(topic, "no partition was assigned yet")
-        self._began[topic] = self._now()
+            self._begun.add(topic)
         self._health.beat(topic)
 
     def idle(self, topic: str) -> None:
         self._lag.caught_up(topic, self._clock.now_ms())
 
-    def inserted(self, topic: str, table: str, rows: int) -> None:
+    def inserted(self, table: str, rows: int, seconds: float) -> None:
         self._metrics.add(Metric.ROWS, rows, table=table)
-        self._metrics.observe(Metric.INSERT_SECONDS, self._now() - self._began[topic], table=table)
+        self._metrics.observe(Metric.INSERT_SECONDS, seconds, table=table)
 
     def stored(self, record: Record) -> None:
         self._lag.at(record.topic, record.partition, record.offset + 1, record.append_time)

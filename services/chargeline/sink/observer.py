@@ -9,13 +9,13 @@ class Observer:
     """Does nothing. Every method is called by the topic's own thread, neither blocks nor raises, changes nothing."""
 
     def began(self, topic: str) -> None:
-        """A step of the topic's loop, or one more attempt of an insert, begins."""
+        """A step of the topic's loop begins."""
 
     def idle(self, topic: str) -> None:
         """There was nothing to read."""
 
-    def inserted(self, topic: str, table: str, rows: int) -> None:
-        """A block was acknowledged; the attempt began with the last call of `began`."""
+    def inserted(self, table: str, rows: int, seconds: float) -> None:
+        """A block was acknowledged, so long after its message was taken in hand."""
 
     def stored(self, record: Record) -> None:
         """This record and all before it in its partition are stored and committed."""

@@ -1,25 +1,34 @@
 """From one topic of the log into its table, each message once. The place is kept in the table, with the rows.
 
     1. at assignment: start at the larger of the stored maximum (inclusive) and the committed next_offset
-    2. poll messages
-    3. one message is one block under the token topic/partition/offset: insert until acknowledged, while owned
-    4. commit next_offset
+    2. poll: this also tells of a rebalance, so it comes before every attempt
+    3. one message is one block under the token topic/partition/offset; one insert in flight for each partition, in a
+       thread and on a connection of its own
+    4. commit next_offset of what was acknowledged: a broker that knows another owner refuses it, and nothing of what
+       is in hand is sent any more
 
 A crash between 3 and 4: the message is sent again under its token, which adds what a crash left out and nothing that
 is there. A stored maximum that were started behind (+ 1) would lose the rest of a block that was written in part.
 """
 
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import structlog
 
-from chargeline.domain.errors import Fault, TransientError
+from chargeline.domain.errors import Fault, Fenced, TransientError
 from chargeline.ports import Clock, LogConsumer, Record, Warehouse
 from chargeline.sink.observer import Observer
 from chargeline.sink.rows import columnar_rows, dead_letter_rows
 
+_POLL_S = 0.2
+_LOOK_S = 0.05  # how long a new message of another partition may wait for an insert in flight
 _RETRY_S = 0.5
+_RETRY_MAX_S = 5.0
 log = structlog.get_logger()
 
 TABLES = {
@@ -30,27 +39,55 @@ TABLES = {
 }
 
 
+@dataclass(frozen=True)
+class _Done:
+    """An acknowledged block."""
+
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Insert:
+    """A block on its way, and the records that it was made of."""
+
+    records: list[Record]
+    done: Future[_Done]
+
+
 @dataclass
 class TopicSink:
-    """Moves one topic. `step` is the loop's body."""
+    """Moves one topic. `step` is the loop's body.
+
+    Attributes:
+        connect: makes a connection, which one thread at a time uses.
+        messages: most messages that wait for their insert.
+        inserts: most inserts in flight.
+        threads: where they run; None: threads of its own.
+    """
 
     topic: str
     consumer: LogConsumer
-    warehouse: Warehouse
+    connect: Callable[[], Warehouse]
     clock: Clock
     messages: int = 64
     observer: Observer = field(default_factory=Observer)
+    inserts: int = 4
+    threads: Executor | None = None
 
     def __post_init__(self) -> None:
         self.table = TABLES[self.topic]
         self._assigned: list[int] | None = None
-        self._owned: set[int] = set()
-        self._waiting: list[Record] = []
+        self._waiting: dict[int, deque[Record]] = {}  # by partition that is ours: read, and not acknowledged
+        self._flying: dict[int, _Insert] = {}
+        self._idle: list[Warehouse] = []
+        self._threads = self.threads or ThreadPoolExecutor(self.inserts, f"insert-{self.topic}")
+        self._failures = 0
         self.rows = 0
         self.consumer.subscribe(self.topic, self._on_assign, self._on_revoke)
 
     def step(self) -> bool:
-        """Insert what is there; False if there was nothing.
+        """Move what is there; False if nothing is under way.
 
         Raises:
             TransientError: Kafka or ClickHouse is away: call again.
@@ -59,88 +96,117 @@ class TopicSink:
         self.observer.began(self.topic)
         if self._assigned is not None:
             self._begin()
-        if not self._waiting:
-            self._waiting = self.consumer.poll_records(self.messages, 0.2)
-        records = [record for record in self._waiting if record.partition in self._owned]
-        self._waiting = records
-        if not records:
+        self._poll()
+        self._insert()
+        if not self._flying:
             self.observer.idle(self.topic)
             return False
-        if self.topic == "usage-events-dlq":
-            self._insert_dead_letters(records)
-        else:
-            for record in records:
-                self._insert(record)
-        self._waiting = []
-        self._commit(records)
+        try:
+            self._acknowledge()
+        except Fenced as error:
+            log.warning("partitions_lost", topic=self.topic, reason=str(error))
+            self._on_revoke(list(self._waiting))
         return True
 
     def close(self) -> None:
         """Leave the group; what was not acknowledged is inserted again by the next owner."""
+        self._on_revoke(list(self._waiting))
+        self._threads.shutdown()
         self.consumer.close()
 
-    def _insert(self, record: Record) -> None:
-        try:
-            rows = columnar_rows(record)
-        except (KeyError, ValueError) as error:
-            raise Fault(f"{self.topic}/{record.partition}/{record.offset} is no message of ours: {error}") from error
-        self._insert_rows(rows, record.partition, f"{self.topic}/{record.partition}/{record.offset}")
-
-    def _insert_dead_letters(self, records: list[Record]) -> None:
-        for partition in sorted({record.partition for record in records}):
-            mine = [record for record in records if record.partition == partition]
-            token = f"{self.topic}/{partition}/{mine[0].offset}-{mine[-1].offset}"
-            self._insert_rows(dead_letter_rows(mine), partition, token)
-
-    def _insert_rows(self, rows: pa.Table, partition: int, token: str) -> None:
-        """Insert until it is acknowledged; dropped when the partition is no longer ours."""
-        attempt = 0
-        while rows.num_rows and partition in self._owned:
-            self.observer.began(self.topic)
-            try:
-                self.warehouse.insert(self.table, rows, token)
-            except TransientError as error:
-                attempt += 1
-                self.observer.failed(error)
-                log.warning("insert_repeated", token=token, attempt=attempt, reason=str(error))
-                self.clock.sleep(min(_RETRY_S * attempt, 5.0))
-                self._ask_ownership()
-            else:
-                self.rows += rows.num_rows
-                self.observer.inserted(self.topic, self.table, rows.num_rows)
-                return
-
-    def _ask_ownership(self) -> None:
-        """Let the client tell of a rebalance, without fetching more."""
-        paused = sorted(self._owned)
-        self.consumer.pause(paused)
-        try:
-            self.consumer.poll_records(1, 0.0)
-        finally:
-            # Also what has moved away: a pause outlives the assignment, and a partition that came back would be stuck.
-            self.consumer.resume(paused)
-
-    def _commit(self, records: list[Record]) -> None:
-        next_offsets = {record.partition: record.offset + 1 for record in records if record.partition in self._owned}
-        if next_offsets:
-            self.consumer.commit(next_offsets)
+    def _poll(self) -> None:
+        room = self.messages - sum(map(len, self._waiting.values()))
+        # A full queue still takes one: the client tells of a rebalance inside a poll only.
+        records = self.consumer.poll_records(1, 0.0 if any(self._waiting.values()) else _POLL_S)
+        if records and room > 1:
+            # Asked for many at once, the client would wait for all of them.
+            records += self.consumer.poll_records(room - 1, 0.0)
         for record in records:
-            if record.partition in self._owned:
+            if record.partition in self._waiting:
+                self._waiting[record.partition].append(record)
+
+    def _acknowledge(self) -> None:
+        wait([each.done for each in self._flying.values()], _LOOK_S, FIRST_COMPLETED)
+        acknowledged: list[Record] = []
+        failure: TransientError | None = None
+        for partition, insert in list(self._flying.items()):
+            if not insert.done.done():
+                continue
+            del self._flying[partition]
+            try:
+                done = insert.done.result()
+            except TransientError as error:
+                failure = error
+                continue
+            self.rows += done.rows
+            self.observer.inserted(self.table, done.rows, done.seconds)
+            acknowledged += [self._waiting[partition].popleft() for _ in insert.records]
+        if acknowledged:
+            self._failures = 0
+            self.consumer.commit({record.partition: record.offset + 1 for record in acknowledged})
+            for record in acknowledged:
                 self.observer.stored(record)
+        if failure is not None:
+            self._failures += 1
+            self.observer.failed(failure)
+            log.warning("insert_repeated", topic=self.topic, attempt=self._failures, reason=str(failure))
+            self.clock.sleep(min(_RETRY_S * self._failures, _RETRY_MAX_S))
+
+    def _insert(self) -> None:
+        for partition, waiting in self._waiting.items():
+            if not waiting or partition in self._flying or len(self._flying) == self.inserts:
+                continue
+            # A dead letter is a message of its own: all that wait make one block.
+            records = list(waiting) if self.topic == "usage-events-dlq" else [waiting[0]]
+            self._flying[partition] = _Insert(records, self._threads.submit(self._send, records))
+
+    def _send(self, records: list[Record]) -> _Done:
+        """Insert one block; in a thread of its own."""
+        began = self.clock.now_ms()
+        rows, token = self._block(records)
+        if rows.num_rows:
+            with self._connection() as warehouse:
+                warehouse.insert(self.table, rows, token)
+        return _Done(rows.num_rows, (self.clock.now_ms() - began) / 1000)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Warehouse]:
+        try:
+            warehouse = self._idle.pop()
+        except IndexError:
+            warehouse = self.connect()
+        try:
+            yield warehouse
+        finally:
+            self._idle.append(warehouse)
+
+    def _block(self, records: list[Record]) -> tuple[pa.Table, str]:
+        first, last = records[0], records[-1]
+        place = f"{self.topic}/{first.partition}/{first.offset}"
+        try:
+            if self.topic == "usage-events-dlq":
+                return dead_letter_rows(records), f"{place}-{last.offset}"
+            return columnar_rows(first), place
+        except (KeyError, ValueError) as error:
+            raise Fault(f"{place} is no message of ours: {error}") from error
 
     def _on_assign(self, partitions: list[int]) -> None:
         self._assigned = partitions
         self.observer.assigned(self.topic)
 
     def _on_revoke(self, partitions: list[int]) -> None:
+        # What is in flight ends first: the next owner asks for the stored maximum as soon as this returns.
         self._assigned = None
         self.observer.revoked(self.topic, partitions)
-        self._owned -= set(partitions)
-        self._waiting = [record for record in self._waiting if record.partition in self._owned]
+        inserts = [self._flying.pop(partition).done for partition in partitions if partition in self._flying]
+        wait(inserts)
+        for partition in partitions:
+            self._waiting.pop(partition, None)
 
     def _begin(self) -> None:
         partitions = self._assigned or []
-        stored = self.warehouse.stored_maximum(self.table, self.topic)
+        with self._connection() as warehouse:
+            stored = warehouse.stored_maximum(self.table, self.topic)
         committed = self.consumer.committed(partitions)
         starts = {}
         for partition in partitions:
@@ -158,7 +224,7 @@ class TopicSink:
                     "deleted from Kafka before they were stored. Restore them from the archive"
                 )
             starts[partition] = max(start, low)
-        self._owned = set(partitions)
+        self._waiting = {partition: deque() for partition in partitions}
         self._assigned = None
         self.consumer.start(starts)
         self.observer.ready(self.topic, starts)

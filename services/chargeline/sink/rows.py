@@ -3,7 +3,6 @@
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from chargeline.ports import Record
 from chargeline.wire.arrow_messages import decode
@@ -13,8 +12,18 @@ from chargeline.wire.units import UnitHeader
 def columnar_rows(record: Record) -> pa.Table:
     """The rows of one columnar message. Raises KeyError, ValueError or pa.ArrowInvalid if it is none of ours."""
     header = UnitHeader.decode(record.headers)
-    table = _flat(decode(record.value or b"").combine_chunks())
-    return _placed(table, record, header.end, header.last_append_time)
+    rows = decode(record.value or b"")
+    columns = _flat(rows) | {
+        name: pa.repeat(pa.scalar(value, kind), rows.num_rows)
+        for name, value, kind in (
+            ("log_topic", record.topic, pa.string()),
+            ("log_partition", record.partition, pa.int32()),
+            ("log_offset", record.offset, pa.int64()),
+            ("unit_end", header.end, pa.int64()),
+            ("unit_append_time", header.last_append_time, pa.timestamp("ms", "UTC")),
+        )
+    }
+    return pa.table(columns)
 
 
 def dead_letter_rows(records: list[Record]) -> pa.Table:
@@ -69,40 +78,19 @@ def _dead_letter(record: Record) -> dict[str, Any]:
     }
 
 
-def _flat(table: pa.Table) -> pa.Table:
+def _flat(rows: pa.Table) -> dict[str, pa.Array]:
     """Lists of records become parallel lists; columns without any value are left to the table's defaults."""
-    columns, names = [], []
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if column.null_count == len(column):
+    columns: dict[str, pa.Array] = {}
+    for name, chunks in zip(rows.column_names, rows.columns, strict=True):
+        if chunks.null_count == len(chunks):
             continue
+        column = chunks.chunk(0) if chunks.num_chunks == 1 else pa.concat_arrays(chunks.chunks)
         kind = column.type
-        if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
-            lists = column.combine_chunks()
-            lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
-            children = lists.values.flatten()
-            for field, child in zip(kind.value_type, children, strict=True):
-                columns.append(pa.ListArray.from_arrays(lists.offsets, child))
-                names.append(f"{name}.{field.name}")
-        elif pa.types.is_map(kind) and not pc.sum(pc.list_value_length(column.cast(_as_list(kind)))).as_py():
+        if pa.types.is_map(kind) and not len(column.keys):
             continue
+        if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+            for field, child in zip(kind.value_type, column.values.flatten(), strict=True):
+                columns[f"{name}.{field.name}"] = pa.ListArray.from_arrays(column.offsets, child)
         else:
-            columns.append(column)
-            names.append(name)
-    return pa.table(columns, names)
-
-
-def _as_list(kind: pa.DataType) -> pa.DataType:
-    return pa.list_(pa.struct([pa.field("key", kind.key_type, nullable=False), pa.field("value", kind.item_type)]))
-
-
-def _placed(table: pa.Table, record: Record, unit_end: int, append_time: int) -> pa.Table:
-    length = table.num_rows
-    for name, value, kind in (
-        ("log_topic", record.topic, pa.string()),
-        ("log_partition", record.partition, pa.int32()),
-        ("log_offset", record.offset, pa.int64()),
-        ("unit_end", unit_end, pa.int64()),
-        ("unit_append_time", append_time, pa.timestamp("ms", "UTC")),
-    ):
-        table = table.append_column(name, pa.repeat(pa.scalar(value, kind), length))
-    return table
+            columns[name] = column
+    return columns
