@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.support.stack import STOPPING, assert_billed, committed, ends, generated, rows, service, wait_until
+from tests.support.stack import SHORT, STOPPING, assert_billed, committed, ends, generated, rows, service, wait_until
 
 pytestmark = pytest.mark.stack
 EVENTS = 3000
@@ -20,7 +20,7 @@ def seed():
 @pytest.mark.parametrize("point", ["compute", "send_offsets", "committed"])
 def test_a_pricer_that_wakes_in_its_unit_is_fenced_and_nothing_is_doubled(stack, seed, point):
     """Stopped in compute, between the offsets and the end of the transaction, or after it, before its state is kept."""
-    with service(stack, STOPPING, "pricer", point, CHARGELINE_PRICER_SLOT="7") as zombie:
+    with service(stack, STOPPING, "pricer", point, CHARGELINE_PRICER_SLOT="7", **SHORT) as zombie:
         wait_until(lambda: zombie.said("partition_ready"), "the second pricer has a partition")
         # `generate --wait` returns once the others have charged and stored all of it.
         sent, expected = generated(stack, seed, EVENTS)
@@ -39,7 +39,7 @@ def test_a_pricer_that_wakes_in_its_unit_is_fenced_and_nothing_is_doubled(stack,
 
 @pytest.mark.parametrize("point", ["insert", "inserted"])
 def test_a_sink_that_wakes_with_an_insert_in_hand_doubles_nothing(stack, seed, point):
-    with service(stack, STOPPING, "sink", point) as zombie:
+    with service(stack, STOPPING, "sink", point, **SHORT) as zombie:
         wait_until(lambda: zombie.said("topic=charges") or zombie.said('"charges"'), "the second sink has a partition")
         _, expected = generated(stack, seed, EVENTS)
         assert zombie.stopped()

@@ -15,8 +15,8 @@ from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.adapters.pipeline import last_unit
 from chargeline.runtime.stack import load_stack
 
-# A process that was killed or stopped is replaced after this time.
-SHORT = {"CHARGELINE_PRICER_SESSION_TIMEOUT_MS": "3000", "CHARGELINE_SINK_SESSION_TIMEOUT_MS": "3000"}
+# A process that was killed or stopped is replaced after this time; a busy machine may stand still for some of it.
+SHORT = {"CHARGELINE_PRICER_SESSION_TIMEOUT_MS": "4000", "CHARGELINE_SINK_SESSION_TIMEOUT_MS": "4000"}
 STOPPING = Path(__file__).parent / "stopping.py"
 
 
@@ -51,14 +51,15 @@ def kill(data, name):
     return pid
 
 
-def wait_until(condition, what, deadline_s=60):
-    """Wait for a condition, not for a time."""
+def wait_until(condition, what, deadline_s=120):
+    """Wait for a condition, not for a time; returns what it became."""
     end = time.monotonic() + deadline_s
-    while not condition():
+    while not (became := condition()):
         if time.monotonic() > end:
             message = f"{what} did not come true in {deadline_s} s"
             raise AssertionError(message)
         time.sleep(0.1)
+    return became
 
 
 @contextmanager
@@ -122,7 +123,7 @@ class Service:
         with self.log.open("wb") as sink:
             self._process = subprocess.Popen(
                 [sys.executable, *map(str, command)], stdout=sink, stderr=sink, stdin=subprocess.DEVNULL,
-                env=os.environ | where.environment() | SHORT | environment,
+                env=os.environ | where.environment() | environment,
             )  # fmt: skip
 
     def stopped(self):
