@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from decimal import Decimal
+from typing import Any
 
 import psutil
 import pytest
@@ -43,7 +44,7 @@ class Load:
         self.done = []
         self.saved = {}
         self.expected = []
-        self.sending = None
+        self.sending: Any = None
 
     def run(self):
         faults = [*[self.kill_a_pricer] * 5, *[self.kill_the_sink] * 5, self.kill_kafka, self.kill_redis,
@@ -57,17 +58,18 @@ class Load:
             wait_until(lambda n=start + some: self.charged() >= n or self.sending.poll() is not None, "progress")
             self.done.append((fault.__name__, self.sending.poll() is None))
             fault()
-            assert self.sending.wait(200) == 0
+            assert self.sending.wait(200) == 0, (self.done, self.errors.read_text()[-2000:])
         wait_until(lambda: committed(self.data) == ends(self.data), "everything is charged")
         self.expected = [json.loads(path.read_text()) for path in sorted(self.data.parent.glob("expected-*.json"))]
 
     def send(self, number):
+        self.errors = self.data.parent / f"errors-{number}.txt"
         self.sending = subprocess.Popen(
             [sys.executable, "-m", "chargeline.cli.main", "generate", "--data-dir", str(self.data),
              "--seed", str(self.seed * 100 + number), "--events", str(EVENTS // PARTS), "--rate", "2500",
              "--duplicates", "0.05", "--malformed", "0.01", "--disorder", "0.1", "--rates", CARD,
              "--expect", str(self.data.parent / f"expected-{number}.json")],
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=self.errors.open("wb"),
         )  # fmt: skip
 
     def charged(self):

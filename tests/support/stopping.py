@@ -6,6 +6,7 @@ The process stands still in the middle of a unit, as after a long pause of its m
 import os
 import signal
 import sys
+from typing import Any
 
 import chargeline.pricer.app as pricer_app
 import chargeline.pricer.processor as processor
@@ -44,15 +45,19 @@ class Warehouse(ClickHouse):
             stop_at("inserted")
 
 
-def compute(*arguments, **named):
+def book(*arguments, **named):
     stop_at("compute")
-    return _compute(*arguments, **named)
+    return _book(*arguments, **named)
 
 
-_compute = processor.compute
-processor.compute = compute
-pricer_app.KafkaTransactionalProducer = Producer  # type: ignore[misc]
-sink_app.ClickHouse = Warehouse  # type: ignore[misc]
+def patch(module: Any, name: str, value: Any) -> None:
+    setattr(module, name, value)
+
+
+_book = getattr(processor, "book")  # noqa: B009 - the name as that module uses it
+patch(processor, "book", book)
+patch(pricer_app, "KafkaTransactionalProducer", Producer)
+patch(sink_app, "ClickHouse", Warehouse)
 
 if __name__ == "__main__":
     raise SystemExit({"pricer": pricer, "sink": sink}[sys.argv[1]]([]))
