@@ -4,6 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -128,7 +129,7 @@ class Sender:
             if end == self._starts[partition]:
                 continue
             while True:
-                found = _patiently(lambda p=partition: units(reader, p, self._starts[p]))
+                found = _patiently(partial(units, reader, partition, self._starts[partition]))
                 if found and found[-1].end >= end:
                     break
                 if time.monotonic() > deadline:
@@ -146,10 +147,10 @@ class Sender:
         reader = KafkaLogReader(self._stack.kafka)
         deadline = time.monotonic() + _WAIT_S
         for partition, end in ends.items():
-            found = _patiently(lambda p=partition: units(reader, p))
+            found = _patiently(partial(units, reader, partition))
             expected = sum(unit.outcomes["CHARGED"] + unit.outcomes["UNRATED"] for unit in found if unit.end <= end)
             while True:
-                rows = _patiently(lambda p=partition, e=end: warehouse.query(_STORED, {"p": p, "e": e})).to_pylist()
+                rows = _patiently(partial(warehouse.query, _STORED, {"p": partition, "e": end})).to_pylist()
                 if rows[0]["n"] >= expected:
                     break
                 if time.monotonic() > deadline:
@@ -159,7 +160,7 @@ class Sender:
 
     def _ends(self) -> dict[int, int]:
         reader = KafkaLogReader(self._stack.kafka)
-        ends = {p: _patiently(lambda p=p: reader.bounds(INPUT, p)[1]) for p in range(self.partitions)}
+        ends = {p: _patiently(partial(reader.bounds, INPUT, p))[1] for p in range(self.partitions)}
         reader.close()
         return ends
 
