@@ -8,11 +8,13 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.adapters.pipeline import last_unit
+from chargeline.domain.errors import TransientError
 from chargeline.runtime.stack import load_stack
 
 # A process that was killed or stopped is replaced after this time; a busy machine may stand still for some of it.
@@ -79,22 +81,32 @@ def verified(data):
     return report
 
 
+def asked(data, question):
+    """The answer of a reader of the stack's log; asked again while Kafka is away."""
+    answers: list[Any] = []
+
+    def answered():
+        reader = KafkaLogReader(load_stack(str(data)).kafka)
+        try:
+            answers.append(question(reader))
+        except TransientError:
+            return False
+        finally:
+            reader.close()
+        return True
+
+    wait_until(answered, "Kafka answers")
+    return answers[-1]
+
+
 def ends(data, topic="usage-events"):
     """Log ends by partition."""
-    reader = KafkaLogReader(load_stack(str(data)).kafka)
-    try:
-        return {partition: reader.bounds(topic, partition)[1] for partition in range(reader.partitions(topic))}
-    finally:
-        reader.close()
+    return asked(data, lambda reader: {p: reader.bounds(topic, p)[1] for p in range(reader.partitions(topic))})
 
 
 def committed(data):
     """Input offsets up to which units are committed, by partition."""
-    reader = KafkaLogReader(load_stack(str(data)).kafka)
-    try:
-        units = {partition: last_unit(reader, partition) for partition in range(reader.partitions("charges"))}
-    finally:
-        reader.close()
+    units = asked(data, lambda reader: {p: last_unit(reader, p) for p in range(reader.partitions("charges"))})
     return {partition: 0 if unit is None else unit.end for partition, unit in units.items()}
 
 
