@@ -1,5 +1,6 @@
 """What the whole suite shares: one stack for all tests that need servers, and the counting of what is left out."""
 
+import logging
 import os
 from collections import Counter
 from functools import cache
@@ -11,6 +12,8 @@ from tests.support.containers import docker_missing
 from tests.support.stack import chargeline, running_stack
 
 DATA = Path(os.environ.get("CHARGELINE_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+logging.getLogger("librdkafka").propagate = False  # the tests take servers away on purpose
 
 
 def leave_out(reason):

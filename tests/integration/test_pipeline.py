@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -11,19 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chargeline.adapters.kafka import KafkaLogReader
-from chargeline.adapters.pipeline import last_unit
 from chargeline.runtime.stack import load_stack
-from tests.support.stack import chargeline, kill, pid_of, rows, running_stack, wait_until
+from tests.support.stack import chargeline, rows, running_stack, verified, wait_until
 
 pytestmark = pytest.mark.stack
 CARD = "examples/rates/openai.yaml"
-
-
-def verified(data):
-    report = json.loads(chargeline(data, "verify", "--json", timeout=280))
-    assert report["difference"] is None, report["difference"]
-    return report
 
 
 def test_generated_traffic_is_billed_to_the_last_picodollar(stack, tmp_path):
@@ -108,49 +99,6 @@ def test_an_identical_card_is_a_no_op_and_a_changed_price_in_the_past_is_refused
     refused = chargeline(stack, "rates", "publish", changed, check=False)
     assert refused.returncode == 2
     assert "OVERLAP" in refused.stderr
-
-
-def test_kill_9_of_pricer_and_sink_changes_no_bill(stack, tmp_path):
-    """SIGKILL at random moments while 100,000 events go through."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    expect = tmp_path / "expected.json"
-    before = {each.name for each in load_stack(str(stack)).processes}
-    sending = subprocess.Popen(
-        [sys.executable, "-m", "chargeline.cli.main", "generate", "--data-dir", str(stack), "--seed", str(1000 + seed),
-         "--events", "100000", "--duplicates", "0.05", "--malformed", "0.01", "--disorder", "0.1", "--rates", CARD,
-         "--expect", str(expect), "--wait", "--json"],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    chance = random.Random(seed)
-    for name in ("pricer-0", "sink", "pricer-0", "sink"):
-        start = committed(stack)
-        wait_until(lambda start=start: committed(stack) >= start + chance.randrange(2000, 12_000) or sending.poll()
-                   is not None, "progress", 120)  # fmt: skip
-        old = kill(stack, name)
-        wait_until(lambda name=name, old=old: pid_of(stack, name) != old, f"{name} is started again")
-    out, _ = sending.communicate(timeout=240)
-    assert sending.returncode == 0
-    expected = json.loads(expect.read_text())
-    sent = json.loads(out.splitlines()[-1])
-    assert (sent["charged"], sent["duplicates"], sent["dead_letters"]) == (
-        expected["unique"], expected["duplicates"], expected["malformed"],
-    )  # fmt: skip
-    prefix = f"g{1000 + seed:x}-"
-    found = rows(stack, f"SELECT sum(billed_cost) AS b, count() AS n, uniqExact(source_partition, source_offset) AS u "
-                        f"FROM charges WHERE startsWith(event_id, '{prefix}')")  # fmt: skip
-    assert found == [{"b": expected["billed_cost"]["USD"], "n": expected["unique"], "u": expected["unique"]}]
-    assert {each.name for each in load_stack(str(stack)).processes} == before
-    verified(stack)
-
-
-def committed(data):
-    reader = KafkaLogReader(load_stack(str(data)).kafka)
-    try:
-        ends = [last_unit(reader, partition) for partition in range(2)]
-    finally:
-        reader.close()
-    return sum(unit.end for unit in ends if unit is not None)
 
 
 def test_data_survives_kill_9_of_everything_and_down_leaves_no_process(tmp_path):

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ from chargeline.ports import Headers, LogBatch, Record
 REQUEST_TIMEOUT_S = 10.0
 # A transactional client has at most five requests under way, and spins on a whole core while more wait behind them.
 _UNDELIVERED_BYTES_MAX = 2_500_000
+RETRIABLE_S = 30.0  # beyond the time limit of a transaction: the broker has ended it by then
 _APPEND_TIME = itemgetter(1)  # of (type, milliseconds)
 _QUIET = logging.getLogger("librdkafka")
 _SILENT = {KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED}
@@ -262,12 +264,17 @@ class KafkaTransactionalProducer:
             self._written[at] = max(self._written.get(at, 0), int(message.offset() or 0) + 1)
 
     def _guard(self, doing: str, call: Callable[[], Any]) -> None:
-        """Make the call again while the client says that it is retriable: the outcome is then still open."""
+        """Make the call again while the client says that it is retriable: the outcome is then still open.
+
+        Not for ever: after a restart of the broker the client may stay in that answer until its process ends, and the
+        open transaction holds up all readers. A fresh process ends the transaction and finds out what became of it.
+        """
+        deadline = time.monotonic() + RETRIABLE_S
         while True:
             try:
                 call()
             except KafkaException as error:
-                if error.args[0].retriable():
+                if error.args[0].retriable() and time.monotonic() < deadline:
                     continue
                 problem = translated(error, doing)
                 # Waiting is no answer here: the client has retried what can be, and the outcome is not known.

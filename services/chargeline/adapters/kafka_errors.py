@@ -18,11 +18,11 @@ _NOT_A_MEMBER = {
     KafkaError._ASSIGNMENT_LOST,
 }
 _OUT_OF_RANGE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
-# Waiting does not mend these: a person must look.
+# Waiting does not mend these: a person must look. An unknown partition is none of them: a broker that has just started
+# may not know its partitions yet.
 _FINAL = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,
-    KafkaError._UNKNOWN_PARTITION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,

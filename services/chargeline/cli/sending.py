@@ -3,8 +3,9 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +17,17 @@ from chargeline.adapters.kafka import COMMON, KafkaLogReader
 from chargeline.adapters.pipeline import INPUT, units
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.cli.common import print_json, progress
-from chargeline.domain.errors import Fault, Refused
+from chargeline.domain.errors import Fault, Refused, TransientError
 from chargeline.domain.murmur import PADDING, murmur2
 from chargeline.runtime.stack import Stack
 from chargeline.wire.usage_encoder import Framed
 
 _WAIT_S = 120.0
 _PACE_S = 0.02  # at a given rate: as many as are due, so often
+
+
+_STORED = "SELECT count() AS n FROM charges WHERE source_partition = {p:Int32} AND source_offset < {e:Int64}"
+T = TypeVar("T")
 
 
 class Sender:
@@ -124,7 +129,7 @@ class Sender:
             if end == self._starts[partition]:
                 continue
             while True:
-                found = units(reader, partition, self._starts[partition])
+                found = _patiently(partial(units, reader, partition, self._starts[partition]))
                 if found and found[-1].end >= end:
                     break
                 if time.monotonic() > deadline:
@@ -142,16 +147,10 @@ class Sender:
         reader = KafkaLogReader(self._stack.kafka)
         deadline = time.monotonic() + _WAIT_S
         for partition, end in ends.items():
-            expected = sum(
-                unit.outcomes["CHARGED"] + unit.outcomes["UNRATED"]
-                for unit in units(reader, partition)
-                if unit.end <= end
-            )
+            found = _patiently(partial(units, reader, partition))
+            expected = sum(unit.outcomes["CHARGED"] + unit.outcomes["UNRATED"] for unit in found if unit.end <= end)
             while True:
-                rows = warehouse.query(
-                    "SELECT count() AS n FROM charges WHERE source_partition = {p:Int32} AND source_offset < {e:Int64}",
-                    {"p": partition, "e": end},
-                ).to_pylist()
+                rows = _patiently(partial(warehouse.query, _STORED, {"p": partition, "e": end})).to_pylist()
                 if rows[0]["n"] >= expected:
                     break
                 if time.monotonic() > deadline:
@@ -161,13 +160,25 @@ class Sender:
 
     def _ends(self) -> dict[int, int]:
         reader = KafkaLogReader(self._stack.kafka)
-        ends = {partition: reader.bounds(INPUT, partition)[1] for partition in range(self.partitions)}
+        ends = {p: _patiently(partial(reader.bounds, INPUT, p))[1] for p in range(self.partitions)}
         reader.close()
         return ends
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             self._failed.append(error)
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """Call again while a server is away: what was sent is not lost by its restart."""
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            return call()
+        except TransientError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def placed(accounts: pa.DictionaryArray, partitions: int) -> tuple[list[bytes], list[int]]:

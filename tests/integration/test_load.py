@@ -1,0 +1,180 @@
+"""One load of 200,000 events in which everything dies: afterwards the bill is the generator's and `verify` passes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+import psutil
+import pytest
+import redis
+
+from chargeline.runtime.stack import load_stack
+from tests.support.stack import (
+    chargeline,
+    committed,
+    ends,
+    kill,
+    pid_of,
+    rows,
+    running_stack,
+    verified,
+    wait_until,
+)
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+CARD = "examples/rates/openai.yaml"
+EVENTS, PARTS = 200_000, 20
+
+
+class Load:
+    """Twenty parts of 10,000 events; while each is sent, one fault happens at a random moment."""
+
+    def __init__(self, data):
+        self.data = data
+        self.seed = random.randrange(10**6)
+        print(f"seed {self.seed}")
+        self.chance = random.Random(self.seed)
+        self.done = []
+        self.saved = {}
+        self.expected = []
+        self.sending: Any = None
+
+    def run(self):
+        faults = [*[self.kill_a_pricer] * 5, *[self.kill_the_sink] * 5, self.kill_kafka, self.kill_redis,
+                  self.kill_clickhouse, self.flush_redis, self.pause_a_pricer, *[self.nothing] * 3]  # fmt: skip
+        self.chance.shuffle(faults)
+        # The older copy is put back after the others, so that it is far behind.
+        for number, fault in enumerate([self.save_redis, *faults, self.put_redis_back]):
+            start = self.charged()
+            self.send(number)
+            some = self.chance.randrange(200, 4000)
+            wait_until(lambda n=start + some: self.charged() >= n or self.sending.poll() is not None, "progress")
+            self.done.append((fault.__name__, self.sending.poll() is None))
+            fault()
+            assert self.sending.wait(200) == 0, (self.done, self.errors.read_text()[-2000:])
+        wait_until(lambda: committed(self.data) == ends(self.data), "everything is charged")
+        self.expected = [json.loads(path.read_text()) for path in sorted(self.data.parent.glob("expected-*.json"))]
+
+    def send(self, number):
+        self.errors = self.data.parent / f"errors-{number}.txt"
+        self.sending = subprocess.Popen(
+            [sys.executable, "-m", "chargeline.cli.main", "generate", "--data-dir", str(self.data),
+             "--seed", str(self.seed * 100 + number), "--events", str(EVENTS // PARTS), "--rate", "2500",
+             "--duplicates", "0.05", "--malformed", "0.01", "--disorder", "0.1", "--rates", CARD,
+             "--expect", str(self.data.parent / f"expected-{number}.json")],
+            stdout=subprocess.DEVNULL, stderr=self.errors.open("wb"),
+        )  # fmt: skip
+
+    def charged(self):
+        return sum(committed(self.data).values())
+
+    def nothing(self):
+        """So that no fault follows at once on another."""
+
+    def kill_a_pricer(self):
+        self.kill(f"pricer-{self.chance.randrange(2)}")
+
+    def kill_the_sink(self):
+        self.kill("sink")
+
+    def kill_kafka(self):
+        self.kill("kafka")
+
+    def kill_redis(self):
+        self.kill("redis")
+
+    def kill_clickhouse(self):
+        self.kill("clickhouse")
+
+    def kill(self, name):
+        old = kill(self.data, name)
+        wait_until(lambda: pid_of(self.data, name) != old, f"{name} is started again", 120)
+
+    def pause_a_pricer(self):
+        """Past its session time-out: the other one charges all that is there, then the first wakes."""
+        pid = pid_of(self.data, f"pricer-{self.chance.randrange(2)}")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert self.sending.wait(200) == 0
+            wait_until(lambda: committed(self.data) == ends(self.data), "the other has taken over")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def flush_redis(self):
+        with self.redis() as store:
+            store.flushall()
+
+    def save_redis(self):
+        with self.redis() as store:
+            self.saved = {key: store.dump(key) for key in store.keys("{usage-events:*")}
+
+    def put_redis_back(self):
+        """In one step, as the restart of a server with an older file would."""
+        with self.redis() as store, store.pipeline(transaction=True) as together:
+            together.flushall()
+            for key, value in self.saved.items():
+                together.restore(key, 0, value)
+            together.execute()
+
+    def redis(self):
+        where = load_stack(str(self.data))
+        return redis.Redis.from_url(where.redis_url, username=where.redis_user, password=where.redis_password)
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory):
+    with running_stack(tmp_path_factory.mktemp("load") / "data", "--pricers", "2") as data:
+        chargeline(data, "rates", "publish", CARD)
+        running = Load(data)
+        try:
+            running.run()
+        finally:
+            print(running.done)
+            if running.sending is not None and running.sending.poll() is None:
+                running.sending.kill()
+                running.sending.wait()
+        yield running
+
+
+def test_the_faults_happened_while_events_went_through(load):
+    assert len(load.done) == PARTS
+    assert [name for name, under_load in load.done if not under_load] == []
+
+
+def test_the_bill_is_the_generators_to_the_last_picodollar(load):
+    billed = sum((Decimal(each["billed_cost"]["USD"]) for each in load.expected), Decimal(0))
+    unique = sum(each["unique"] for each in load.expected)
+    tokens = sum(each["quantities"]["input_tokens"] for each in load.expected)
+    assert sum(each["events"] for each in load.expected) == EVENTS
+    sql = ("SELECT sum(billed_cost) AS b, count() AS n, uniqExact(source_partition, source_offset) AS u, "
+           "sum(input_tokens) AS i FROM charges")  # fmt: skip
+    wait_until(lambda: rows(load.data, sql)[0]["n"] >= unique, "everything is stored")
+    (found,) = rows(load.data, sql)
+    assert found | {"b": Decimal(found["b"])} == {"b": billed, "n": unique, "u": unique, "i": tokens}
+
+
+def test_verify_finds_no_difference(load):
+    report = verified(load.data)
+    assert report["ends"] == report["stored"]
+    outcomes = sum((Counter(counts) for counts in report["outcomes"].values()), Counter())
+    assert outcomes == {
+        "CHARGED": sum(each["unique"] for each in load.expected),
+        "DUPLICATE": sum(each["duplicates"] for each in load.expected),
+        "DEAD_LETTER": sum(each["malformed"] for each in load.expected),
+    }
+
+
+def test_everything_is_running_again(load):
+    processes = load_stack(str(load.data)).processes
+    assert {each.name for each in processes} == {
+        "supervisor", "kafka", "registry", "redis", "clickhouse", "pricer-0", "pricer-1", "sink",
+    }  # fmt: skip
+    wait_until(
+        lambda: all(psutil.pid_exists(pid_of(load.data, each.name)) for each in processes), "every process is there"
+    )

@@ -1,0 +1,52 @@
+"""A process that stands still past its session time-out, is replaced, and wakes in the middle of its unit."""
+
+import random
+
+import pytest
+
+from tests.support.stack import SHORT, STOPPING, assert_billed, committed, ends, generated, rows, service, wait_until
+
+pytestmark = pytest.mark.stack
+EVENTS = 3000
+
+
+@pytest.fixture
+def seed():
+    number = random.randrange(10**6) + 10**7
+    print(f"seed {number}")
+    return number
+
+
+@pytest.mark.parametrize("point", ["compute", "send_offsets", "committed"])
+def test_a_pricer_that_wakes_in_its_unit_is_fenced_and_nothing_is_doubled(stack, seed, point):
+    """Stopped in compute, between the offsets and the end of the transaction, or after it, before its state is kept."""
+    with service(stack, STOPPING, "pricer", point, CHARGELINE_PRICER_SLOT="7", **SHORT) as zombie:
+        wait_until(lambda: zombie.said("partition_ready"), "the second pricer has a partition")
+        # `generate --wait` returns once the others have charged and stored all of it.
+        sent, expected = generated(stack, seed, EVENTS)
+        assert zombie.stopped()
+        assert committed(stack) == ends(stack)
+        zombie.go_on()
+        if point == "committed":  # its unit stands; it learns at the next poll that the partition has moved
+            _, more = generated(stack, seed + 1, EVENTS)
+            assert_billed(stack, seed + 1, more)
+        else:
+            wait_until(zombie.ended, "the zombie has found out")
+            assert zombie.said("Fenced")
+    assert sent["charged"] == expected["unique"]
+    assert_billed(stack, seed, expected)
+
+
+@pytest.mark.parametrize("point", ["insert", "inserted"])
+def test_a_sink_that_wakes_with_an_insert_in_hand_doubles_nothing(stack, seed, point):
+    with service(stack, STOPPING, "sink", point, **SHORT) as zombie:
+        wait_until(lambda: zombie.said("topic=charges") or zombie.said('"charges"'), "the second sink has a partition")
+        _, expected = generated(stack, seed, EVENTS)
+        assert zombie.stopped()
+        assert_billed(stack, seed, expected)
+        zombie.go_on()
+        wait_until(zombie.ended, "the zombie has found out")
+        assert zombie.said("Fenced")
+    assert_billed(stack, seed, expected)
+    found = rows(stack, "SELECT count() = uniqExact(source_partition, source_offset) AS once FROM charges")
+    assert found == [{"once": 1}]
