@@ -6,7 +6,7 @@ import pyarrow as pa
 
 # The broker's default limit is 1 MiB; 10 % stay free for headers and framing.
 MESSAGE_BYTES_MAX = 900_000
-_WANTED = 600_000
+_WANTED = 800_000
 _ROW_BYTES = 100  # first guess; each slice corrects it for the next one
 _LARGE_DICTIONARY = 1_000
 # Measured (docs/performance.md): a pool of threads costs three times what it compresses in buffers this small, and
