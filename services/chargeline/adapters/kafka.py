@@ -356,6 +356,10 @@ def _bounds(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
             TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S, cached=False
         )
     except KafkaException as error:
+        if error.args[0].code() == KafkaError._UNKNOWN_PARTITION:
+            # Seen while the broker had no leader for it; by itself the client looks again after five minutes only.
+            with suppress(KafkaException):
+                consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
         raise translated(error, f"asking for the bounds of {topic}/{partition}") from error
     if answer is None:
         raise TransientError(f"the bounds of {topic}/{partition} could not be asked for")
