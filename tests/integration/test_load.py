@@ -56,7 +56,6 @@ class Load:
             fault()
             self.done.append(fault.__name__)
             self.sent()
-        wait_until(lambda: committed(self.data) == ends(self.data), "everything is charged")
         self.expected = [json.loads(path.read_text()) for path in sorted(self.data.parent.glob("expected-*.json"))]
 
     def under_load(self):
@@ -72,7 +71,9 @@ class Load:
         pytest.fail("five parts were over before a fault could happen")
 
     def sent(self):
+        """The part is sent and charged: whatever died is at work again."""
         assert self.sending.wait(200) == 0, (self.done, self.errors.read_text()[-2000:])
+        wait_until(lambda: committed(self.data) == ends(self.data), f"charging goes on after {self.done}")
 
     def send(self):
         number = self.parts = self.parts + 1

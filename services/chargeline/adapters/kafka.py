@@ -28,7 +28,7 @@ from chargeline.ports import Headers, LogBatch, Record
 REQUEST_TIMEOUT_S = 10.0
 # A transactional client has at most five requests under way, and spins on a whole core while more wait behind them.
 _UNDELIVERED_BYTES_MAX = 2_500_000
-RETRIABLE_S = 30.0  # beyond the time limit of a transaction: the broker has ended it by then
+RETRIABLE_S = 15.0  # beyond the time limit of a transaction: the broker has ended it by then
 _APPEND_TIME = itemgetter(1)  # of (type, milliseconds)
 _QUIET = logging.getLogger("librdkafka")
 _SILENT = {KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED}
