@@ -48,7 +48,7 @@ def test_a_call_that_never_returns_ends_the_process(producer, monkeypatch):
         codes.append(code)
         ended.set()
 
-    monkeypatch.setattr(adapter.os, "_exit", end)
+    monkeypatch.setattr("os._exit", end)
     monkeypatch.setattr(adapter, "GRACE_S", 0.05)
     producer._guard("committing", lambda: ended.wait(60), 0.0)
     assert codes == [1]
