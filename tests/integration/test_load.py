@@ -29,11 +29,11 @@ from tests.support.stack import (
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 CARD = "examples/rates/openai.yaml"
-EVENTS, PARTS = 200_000, 20
+EVENTS, PART = 200_000, 10_000
 
 
 class Load:
-    """Twenty parts of 10,000 events; while each is sent, one fault happens at a random moment."""
+    """Parts of 10,000 events, twenty or more; while one is sent, a fault happens at a random moment."""
 
     def __init__(self, data):
         self.data = data
@@ -42,6 +42,7 @@ class Load:
         self.chance = random.Random(self.seed)
         self.done = []
         self.saved = {}
+        self.parts = 0
         self.expected = []
         self.sending: Any = None
 
@@ -50,22 +51,36 @@ class Load:
                   self.kill_clickhouse, self.flush_redis, self.pause_a_pricer, *[self.nothing] * 3]  # fmt: skip
         self.chance.shuffle(faults)
         # The older copy is put back after the others, so that it is far behind.
-        for number, fault in enumerate([self.save_redis, *faults, self.put_redis_back]):
-            start = self.charged()
-            self.send(number)
-            some = self.chance.randrange(200, 4000)
-            wait_until(lambda n=start + some: self.charged() >= n or self.sending.poll() is not None, "progress")
-            self.done.append((fault.__name__, self.sending.poll() is None))
+        for fault in [self.save_redis, *faults, self.put_redis_back]:
+            self.under_load()
             fault()
-            assert self.sending.wait(200) == 0, (self.done, self.errors.read_text()[-2000:])
-        wait_until(lambda: committed(self.data) == ends(self.data), "everything is charged")
+            self.done.append(fault.__name__)
+            self.sent()
         self.expected = [json.loads(path.read_text()) for path in sorted(self.data.parent.glob("expected-*.json"))]
 
-    def send(self, number):
+    def under_load(self):
+        """Return at a random moment while a part is sent; on a busy machine a part may be over before it is seen."""
+        for _ in range(5):
+            start = self.charged()
+            self.send()
+            some = self.chance.randrange(200, 4000)
+            wait_until(lambda n=start + some: self.charged() >= n or self.sending.poll() is not None, "progress")
+            if self.sending.poll() is None:
+                return
+            self.sent()
+        pytest.fail("five parts were over before a fault could happen")
+
+    def sent(self):
+        """The part is sent and charged: whatever died is at work again."""
+        assert self.sending.wait(200) == 0, (self.done, self.errors.read_text()[-2000:])
+        wait_until(lambda: committed(self.data) == ends(self.data), f"charging goes on after {self.done}")
+
+    def send(self):
+        number = self.parts = self.parts + 1
         self.errors = self.data.parent / f"errors-{number}.txt"
         self.sending = subprocess.Popen(
             [sys.executable, "-m", "chargeline.cli.main", "generate", "--data-dir", str(self.data),
-             "--seed", str(self.seed * 100 + number), "--events", str(EVENTS // PARTS), "--rate", "2500",
+             "--seed", str(self.seed * 100 + number), "--events", str(PART), "--rate", "2500",
              "--duplicates", "0.05", "--malformed", "0.01", "--disorder", "0.1", "--rates", CARD,
              "--expect", str(self.data.parent / f"expected-{number}.json")],
             stdout=subprocess.DEVNULL, stderr=self.errors.open("wb"),
@@ -142,16 +157,11 @@ def load(tmp_path_factory):
         yield running
 
 
-def test_the_faults_happened_while_events_went_through(load):
-    assert len(load.done) == PARTS
-    assert [name for name, under_load in load.done if not under_load] == []
-
-
 def test_the_bill_is_the_generators_to_the_last_picodollar(load):
     billed = sum((Decimal(each["billed_cost"]["USD"]) for each in load.expected), Decimal(0))
     unique = sum(each["unique"] for each in load.expected)
     tokens = sum(each["quantities"]["input_tokens"] for each in load.expected)
-    assert sum(each["events"] for each in load.expected) == EVENTS
+    assert sum(each["events"] for each in load.expected) >= EVENTS
     sql = ("SELECT sum(billed_cost) AS b, count() AS n, uniqExact(source_partition, source_offset) AS u, "
            "sum(input_tokens) AS i FROM charges")  # fmt: skip
     wait_until(lambda: rows(load.data, sql)[0]["n"] >= unique, "everything is stored")

@@ -1,5 +1,7 @@
 """What the adapter makes of the Kafka client's answers."""
 
+import threading
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
@@ -36,6 +38,20 @@ def test_a_retriable_answer_that_never_ends_stops_the_process(producer, monkeypa
     monkeypatch.setattr(adapter, "RETRIABLE_S", 0.05)
     with pytest.raises(Fault, match="committing"):
         producer._guard("committing", answering(RETRIABLE))
+
+
+def test_a_call_that_never_returns_ends_the_process(producer, monkeypatch):
+    ended = threading.Event()
+    codes = []
+
+    def end(code):
+        codes.append(code)
+        ended.set()
+
+    monkeypatch.setattr("os._exit", end)
+    monkeypatch.setattr(adapter, "GRACE_S", 0.05)
+    producer._guard("committing", lambda: ended.wait(60), 0.0)
+    assert codes == [1]
 
 
 def test_a_partition_that_a_starting_broker_does_not_know_yet_is_waited_for():

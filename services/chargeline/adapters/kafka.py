@@ -2,6 +2,8 @@
 
 import gc
 import logging
+import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +13,7 @@ from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
+import structlog
 from confluent_kafka import (
     OFFSET_INVALID,
     Consumer,
@@ -28,8 +31,10 @@ from chargeline.ports import Headers, LogBatch, Record
 REQUEST_TIMEOUT_S = 10.0
 # A transactional client has at most five requests under way, and spins on a whole core while more wait behind them.
 _UNDELIVERED_BYTES_MAX = 2_500_000
-RETRIABLE_S = 30.0  # beyond the time limit of a transaction: the broker has ended it by then
+GRACE_S = 10.0  # what a call may take beyond the time limit that it was given
+RETRIABLE_S = 15.0  # beyond the time limit of a transaction: the broker has ended it by then
 _APPEND_TIME = itemgetter(1)  # of (type, milliseconds)
+log = structlog.get_logger()
 _QUIET = logging.getLogger("librdkafka")
 _SILENT = {KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED}
 # Shared by every client: names resolve to IPv4 on hosts whose localhost is IPv6 first, and reconnects stay quick.
@@ -213,7 +218,7 @@ class KafkaTransactionalProducer:
         )
         self._written: dict[tuple[str, int], int] = {}
         self._undelivered = 0  # bytes
-        self._guard("opening the transactional producer", lambda: self._producer.init_transactions(30.0))
+        self._guard("opening the transactional producer", lambda: self._producer.init_transactions(30.0), 30.0)
 
     def begin(self) -> None:
         self._written = {}
@@ -263,7 +268,7 @@ class KafkaTransactionalProducer:
             at = (str(message.topic()), int(message.partition() or 0))
             self._written[at] = max(self._written.get(at, 0), int(message.offset() or 0) + 1)
 
-    def _guard(self, doing: str, call: Callable[[], Any]) -> None:
+    def _guard(self, doing: str, call: Callable[[], Any], limit_s: float = REQUEST_TIMEOUT_S) -> None:
         """Make the call again while the client says that it is retriable: the outcome is then still open.
 
         Not for ever: after a restart of the broker the client may stay in that answer until its process ends, and the
@@ -272,7 +277,8 @@ class KafkaTransactionalProducer:
         deadline = time.monotonic() + RETRIABLE_S
         while True:
             try:
-                call()
+                with _ending(doing, limit_s + GRACE_S):
+                    call()
             except KafkaException as error:
                 if error.args[0].retriable() and time.monotonic() < deadline:
                     continue
@@ -281,6 +287,27 @@ class KafkaTransactionalProducer:
                 raise Fault(str(problem)) if isinstance(problem, TransientError) else problem from error
             else:
                 return
+
+
+@contextmanager
+def _ending(doing: str, limit_s: float) -> Iterator[None]:
+    """End the process if the block does not return in time: the client may stay in a call for ever.
+
+    Seen with send_offsets_to_transaction when the broker restarts: its time limit is not kept (librdkafka issues 5456 and
+    5511). The thread cannot be taken back, so the process goes as from kill -9, and recovery finds out what happened.
+    """
+
+    def end() -> None:
+        log.critical("kafka_call_never_returned", doing=doing, limit_s=limit_s)
+        os._exit(1)
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class KafkaLogReader:
@@ -356,6 +383,10 @@ def _bounds(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
             TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S, cached=False
         )
     except KafkaException as error:
+        if error.args[0].code() == KafkaError._UNKNOWN_PARTITION:
+            # Seen while the broker had no leader for it; by itself the client looks again after five minutes only.
+            with suppress(KafkaException):
+                consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
         raise translated(error, f"asking for the bounds of {topic}/{partition}") from error
     if answer is None:
         raise TransientError(f"the bounds of {topic}/{partition} could not be asked for")
