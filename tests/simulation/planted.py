@@ -165,6 +165,13 @@ class ForgetsWhatWasAcknowledged(TopicSink):
             consumer.committed = committed
 
 
+class InsertsPartOfAUnit(TopicSink):
+    """What a poll brought is a block."""
+
+    def _next(self, partition, waiting):
+        return list(waiting)
+
+
 class InsertsWithoutToken(TopicSink):
     def _block(self, records):
         self.attempts = getattr(self, "attempts", 0) + 1
@@ -213,6 +220,7 @@ BUGS = (
     Bug("committed offsets read while a transaction is open", 30, {"consumer": TakesUnstableOffsets}),
     Bug("sink starting at maximum + 1", 30, {"sink": StartsAfterTheMaximum}),
     Bug("sink reading uncommitted", 30, {"sink_consumer": ReadsUncommitted}),
+    Bug("part of a unit inserted", 30, {"sink": InsertsPartOfAUnit}),
     Bug("insert without token", 30, {"sink": InsertsWithoutToken}),
     Bug("ownership not checked before an insert is repeated", 30, {"sink": DoesNotAskForOwnership}),
     Bug("acknowledged block sent again", 60, {"sink": ForgetsWhatWasAcknowledged}),
