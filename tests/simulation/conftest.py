@@ -17,5 +17,5 @@ def quiet():
 @pytest.fixture(autouse=True)
 def small_messages(monkeypatch):
     """A few rows a message, so that many units have several slices."""
-    monkeypatch.setattr(arrow_messages, "_WANTED", 10_000)
+    monkeypatch.setattr(arrow_messages, "_WANTED", 20_000)
     monkeypatch.setattr(arrow_messages, "_ROW_BYTES", 2_500)

@@ -9,6 +9,7 @@ from chargeline.adapters.memory import MemoryLogConsumer, MemoryLogReader, Memor
 from chargeline.domain.errors import AbortRequired, TransientError
 from chargeline.pricer.processor import Pricer
 from chargeline.sink.processor import TopicSink, _Done
+from chargeline.wire.units import UnitHeader
 from tests.simulation.processes import OutcomeUnknown
 from tests.simulation.simulation import Simulation
 
@@ -166,10 +167,11 @@ class ForgetsWhatWasAcknowledged(TopicSink):
 
 
 class InsertsPartOfAUnit(TopicSink):
-    """What a poll brought is a block."""
+    """What a poll brought of a unit is a block."""
 
     def _next(self, partition, waiting):
-        return list(waiting)
+        header = UnitHeader.decode(waiting[0].headers)
+        return list(waiting)[: header.slice_count - header.slice_index]
 
 
 class InsertsWithoutToken(TopicSink):
