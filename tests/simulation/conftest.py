@@ -3,6 +3,8 @@ import logging
 import pytest
 import structlog
 
+from chargeline.wire import arrow_messages
+
 
 @pytest.fixture(autouse=True)
 def quiet():
@@ -10,3 +12,10 @@ def quiet():
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def small_messages(monkeypatch):
+    """A few rows a message, so that many units have several slices."""
+    monkeypatch.setattr(arrow_messages, "_WANTED", 20_000)
+    monkeypatch.setattr(arrow_messages, "_ROW_BYTES", 2_500)

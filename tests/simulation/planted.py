@@ -9,6 +9,7 @@ from chargeline.adapters.memory import MemoryLogConsumer, MemoryLogReader, Memor
 from chargeline.domain.errors import AbortRequired, TransientError
 from chargeline.pricer.processor import Pricer
 from chargeline.sink.processor import TopicSink, _Done
+from chargeline.wire.units import UnitHeader
 from tests.simulation.processes import OutcomeUnknown
 from tests.simulation.simulation import Simulation
 
@@ -165,6 +166,14 @@ class ForgetsWhatWasAcknowledged(TopicSink):
             consumer.committed = committed
 
 
+class InsertsPartOfAUnit(TopicSink):
+    """What a poll brought of a unit is a block."""
+
+    def _next(self, partition, waiting):
+        header = UnitHeader.decode(waiting[0].headers)
+        return list(waiting)[: header.slice_count - header.slice_index]
+
+
 class InsertsWithoutToken(TopicSink):
     def _block(self, records):
         self.attempts = getattr(self, "attempts", 0) + 1
@@ -213,6 +222,7 @@ BUGS = (
     Bug("committed offsets read while a transaction is open", 30, {"consumer": TakesUnstableOffsets}),
     Bug("sink starting at maximum + 1", 30, {"sink": StartsAfterTheMaximum}),
     Bug("sink reading uncommitted", 30, {"sink_consumer": ReadsUncommitted}),
+    Bug("part of a unit inserted", 30, {"sink": InsertsPartOfAUnit}),
     Bug("insert without token", 30, {"sink": InsertsWithoutToken}),
     Bug("ownership not checked before an insert is repeated", 30, {"sink": DoesNotAskForOwnership}),
     Bug("acknowledged block sent again", 60, {"sink": ForgetsWhatWasAcknowledged}),

@@ -22,7 +22,7 @@ Rows = Counter[tuple[Any, ...]]
 
 
 def wrongly_stored(log: MemoryLog, warehouse: MemoryWarehouse, *, whole: bool = True) -> str | None:
-    """What is wrong with the tables; `whole`: they must be complete, else complete before the newest message."""
+    """What is wrong with the tables; `whole`: they must be complete, else complete before the newest unit."""
     for topic in KEYS:
         found, wanted = _stored(warehouse, topic), _committed(log, topic)
         newest = {
@@ -51,12 +51,16 @@ def _column(block: pa.Table, name: str) -> list[Any]:
 
 
 def _committed(log: MemoryLog, topic: str) -> dict[Place, Rows]:
-    found: dict[Place, Rows] = {}
+    """The rows of every unit, at the place of its first slice."""
+    found: dict[Place, Rows] = defaultdict(Counter)
+    place = (-1, -1)
     for record in _records(log, topic):
+        if dict(record.headers)["slice"].startswith(b"0/"):
+            place = (record.partition, record.offset)
         table = pa.ipc.open_stream(record.value or b"", options=_READING).read_all()
         if table.num_rows:
             columns = (table[name].to_pylist() for name in KEYS[topic])
-            found[record.partition, record.offset] = Counter(zip(*columns, strict=True))
+            found[place].update(zip(*columns, strict=True))
     return found
 
 

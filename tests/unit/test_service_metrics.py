@@ -142,7 +142,7 @@ def test_a_redis_that_is_away_is_counted_and_the_units_that_wait_for_it_too():
 
 
 def test_the_sink_counts_the_rows_that_the_table_holds():
-    log, warehouse = world(messages=3, rows=4)
+    log, warehouse = world(units=3, rows=4)
     telemetry = Telemetry(60.0)
     topic_sink = sink(log, warehouse)
     topic_sink.observer = SinkMetrics(telemetry, log.clock)

@@ -1,14 +1,18 @@
-"""From one topic of the log into its table, each message once. The place is kept in the table, with the rows.
+"""From one topic of the log into its table, each row once. The place is kept in the table, with the rows.
 
     1. at assignment: start at the larger of the stored maximum (inclusive) and the committed next_offset
     2. poll: this also tells of a rebalance, so it comes before every attempt
-    3. one message is one block under the token topic/partition/offset; one insert in flight for each partition, in a
-       thread and on a connection of its own
+    3. one unit of a partition is one block: its slices are consecutive and become visible together; a poll may end
+       between them, and then the first ones wait for the rest. The token is topic/partition/offset of the first
+       slice, and this offset stands in every row; one insert in flight for each partition, in a thread and on a
+       connection of its own
     4. commit next_offset of what was acknowledged: a broker that knows another owner refuses it, and nothing of what
        is in hand is sent any more
 
-A crash between 3 and 4: the message is sent again under its token, which adds what a crash left out and nothing that
-is there. A stored maximum that were started behind (+ 1) would lose the rest of a block that was written in part.
+A crash between 3 and 4: the unit is sent again under its token, which adds what a crash left out and nothing that is
+there. The log alone says what a block is, and the stored maximum is where one begins, so it is the same block. A
+stored maximum that were started behind (+ 1) would lose the rest of a block that was written in part, and begin
+inside a unit.
 """
 
 from collections import deque
@@ -23,7 +27,7 @@ import structlog
 from chargeline.domain.errors import Fault, Fenced, TransientError
 from chargeline.ports import Clock, LogConsumer, Record, Warehouse
 from chargeline.sink.observer import Observer
-from chargeline.sink.rows import columnar_rows, dead_letter_rows
+from chargeline.sink.rows import columnar_rows, dead_letter_rows, whole_unit
 
 _POLL_S = 0.2
 _LOOK_S = 0.05  # how long a new message of another partition may wait for an insert in flight
@@ -61,7 +65,7 @@ class TopicSink:
 
     Attributes:
         connect: makes a connection, which one thread at a time uses.
-        messages: most messages that wait for their insert.
+        messages: most messages that wait for their insert, but for the rest of a unit that has more.
         inserts: most inserts in flight.
         threads: where they run; None: threads of its own.
     """
@@ -70,7 +74,7 @@ class TopicSink:
     consumer: LogConsumer
     connect: Callable[[], Warehouse]
     clock: Clock
-    messages: int = 64
+    messages: int = 128
     observer: Observer = field(default_factory=Observer)
     inserts: int = 4
     threads: Executor | None = None
@@ -79,6 +83,7 @@ class TopicSink:
         self.table = TABLES[self.topic]
         self._assigned: list[int] | None = None
         self._waiting: dict[int, deque[Record]] = {}  # by partition that is ours: read, and not acknowledged
+        self._log_starts: dict[int, int] = {}  # by partition that is ours: its oldest offset at the assignment
         self._flying: dict[int, _Insert] = {}
         self._idle: list[Warehouse] = []
         self._threads = self.threads or ThreadPoolExecutor(self.inserts, f"insert-{self.topic}")
@@ -87,7 +92,7 @@ class TopicSink:
         self.consumer.subscribe(self.topic, self._on_assign, self._on_revoke)
 
     def step(self) -> bool:
-        """Move what is there; False if nothing is under way.
+        """Move what is there; False if nothing was there to move.
 
         Raises:
             TransientError: Kafka or ClickHouse is away: call again.
@@ -98,7 +103,7 @@ class TopicSink:
             self._begin()
         self._poll()
         self._insert()
-        if not self._flying:
+        if not any(self._waiting.values()):
             self.observer.idle(self.topic)
             return False
         try:
@@ -116,8 +121,9 @@ class TopicSink:
 
     def _poll(self) -> None:
         room = self.messages - sum(map(len, self._waiting.values()))
-        # A full queue still takes one: the client tells of a rebalance inside a poll only.
-        records = self.consumer.poll_records(1, 0.0 if any(self._waiting.values()) else _POLL_S)
+        # A full queue still takes one: the client tells of a rebalance inside a poll only, and the rest of a unit
+        # that fills the queue has to come.
+        records = self.consumer.poll_records(1, 0.0 if self._flying or self._ready() else _POLL_S)
         if records and room > 1:
             # Asked for many at once, the client would wait for all of them.
             records += self.consumer.poll_records(room - 1, 0.0)
@@ -153,12 +159,23 @@ class TopicSink:
             self.clock.sleep(min(_RETRY_S * self._failures, _RETRY_MAX_S))
 
     def _insert(self) -> None:
-        for partition, waiting in self._waiting.items():
-            if not waiting or partition in self._flying or len(self._flying) == self.inserts:
-                continue
-            # A dead letter is a message of its own: all that wait make one block.
-            records = list(waiting) if self.topic == "usage-events-dlq" else [waiting[0]]
+        for partition, records in self._ready().items():
+            if len(self._flying) == self.inserts:
+                break
             self._flying[partition] = _Insert(records, self._threads.submit(self._send, records))
+
+    def _ready(self) -> dict[int, list[Record]]:
+        """The next block of every partition that has a whole one and no insert in flight."""
+        blocks = {p: self._next(p, w) for p, w in self._waiting.items() if w and p not in self._flying}
+        return {partition: block for partition, block in blocks.items() if block}
+
+    def _next(self, partition: int, waiting: deque[Record]) -> list[Record]:
+        if self.topic == "usage-events-dlq":
+            return list(waiting)  # a dead letter is a message of its own: all that wait make one block
+        try:
+            return whole_unit(waiting, self._log_starts[partition])
+        except (KeyError, ValueError) as error:
+            raise self._not_ours(waiting[0], error) from error
 
     def _send(self, records: list[Record]) -> _Done:
         """Insert one block; in a thread of its own."""
@@ -182,13 +199,16 @@ class TopicSink:
 
     def _block(self, records: list[Record]) -> tuple[pa.Table, str]:
         first, last = records[0], records[-1]
-        place = f"{self.topic}/{first.partition}/{first.offset}"
+        token = f"{self.topic}/{first.partition}/{first.offset}"
         try:
             if self.topic == "usage-events-dlq":
-                return dead_letter_rows(records), f"{place}-{last.offset}"
-            return columnar_rows(first), place
+                return dead_letter_rows(records), f"{token}-{last.offset}"
+            return columnar_rows(records), token
         except (KeyError, ValueError) as error:
-            raise Fault(f"{place} is no message of ours: {error}") from error
+            raise self._not_ours(first, error) from error
+
+    def _not_ours(self, record: Record, error: Exception) -> Fault:
+        return Fault(f"{self.topic}/{record.partition}/{record.offset} is no message of ours: {error}")
 
     def _on_assign(self, partitions: list[int]) -> None:
         self._assigned = partitions
@@ -211,6 +231,7 @@ class TopicSink:
         starts = {}
         for partition in partitions:
             low, end = self.consumer.bounds(partition)
+            self._log_starts[partition] = low
             maximum = stored.get(partition, -1)
             if maximum >= end:
                 raise Fault(

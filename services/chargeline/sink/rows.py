@@ -1,5 +1,7 @@
 """From messages to the rows of a table, with their place in the log beside them."""
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -9,10 +11,38 @@ from chargeline.wire.arrow_messages import decode
 from chargeline.wire.units import UnitHeader
 
 
-def columnar_rows(record: Record) -> pa.Table:
-    """The rows of one columnar message. Raises KeyError, ValueError or pa.ArrowInvalid if it is none of ours."""
+def whole_unit(waiting: Sequence[Record], log_start: int) -> list[Record]:
+    """The slices of the unit at the head of a partition's columnar messages; none until all of them are there.
+
+    Args:
+        log_start: offset of the oldest record; only here may a unit lack its first slices, which retention deleted.
+
+    Raises:
+        KeyError, ValueError: the messages are none of ours, or not the next slices of one unit.
+    """
+    first = UnitHeader.decode(waiting[0].headers)
+    if first.slice_index and waiting[0].offset != log_start:
+        raise ValueError(f"slice {first.slice_index} of the unit that ends at {first.end}, where a unit must begin")
+    unit = list(islice(waiting, first.slice_count - first.slice_index))
+    for index, record in enumerate(unit, first.slice_index):
+        header = UnitHeader.decode(record.headers)
+        if (header.end, header.slice_index, header.slice_count) != (first.end, index, first.slice_count):
+            raise ValueError(
+                f"slice {index} of {first.slice_count} of the unit that ends at {first.end} is missing: offset "
+                f"{record.offset} is slice {header.slice_index} of {header.slice_count} of the one that ends at "
+                f"{header.end}"
+            )
+    return unit if first.slice_index + len(unit) == first.slice_count else []
+
+
+def columnar_rows(unit: Sequence[Record]) -> pa.Table:
+    """The rows of a unit's slices, all in one batch, at the place of the first.
+
+    Raises KeyError, ValueError or pa.ArrowInvalid if they are none of ours.
+    """
+    record = unit[0]
     header = UnitHeader.decode(record.headers)
-    rows = decode(record.value or b"")
+    rows = pa.concat_tables(decode(each.value or b"") for each in unit).unify_dictionaries()
     columns = _flat(rows) | {
         name: pa.repeat(pa.scalar(value, kind), rows.num_rows)
         for name, value, kind in (
