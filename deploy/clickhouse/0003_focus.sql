@@ -1,7 +1,11 @@
 -- FOCUS 1.4, Cost and Usage, chargeback mode: one row for each hour, price point and owner. UNRATED charges are not
--- exported: their cost may not be null here, and 0 would be a placeholder. Dimensions of ours stand in Tags.
+-- exported: their cost may not be null here, and 0 would be a placeholder. Dimensions of ours stand in Tags; an empty
+-- text is null. Cost must be price times quantity within 1E-9 of the cost, or of 1 below it: an entry that its rounding
+-- puts further off than 1E-9 of its own cost is a row of its own, because a sum of many such entries would miss that.
 
 CREATE OR REPLACE VIEW focus_cost_and_usage AS
+WITH (cost, price, quantity) ->
+    abs(CAST(price, 'Decimal(76, 18)') * quantity - cost) > abs(cost) * CAST('0.000000001', 'Decimal(76, 9)') AS misses
 SELECT
     sum(entry_contracted_cost) AS BilledCost,
     billing_account_id AS BillingAccountId,
@@ -37,7 +41,7 @@ SELECT
     'Generative AI' AS ServiceSubcategory,
     sku_id AS SkuId,
     leaf AS SkuMeter,
-    toJSONString(map('x_ModelId', request_model)) AS SkuPriceDetails,
+    CAST(NULL, 'Nullable(String)') AS SkuPriceDetails,
     sku_price_id AS SkuPriceId,
     sub_account_id AS SubAccountId,
     sub_account_id AS SubAccountName,
@@ -48,11 +52,14 @@ SELECT
     provider_name AS x_ProviderName,
     rate_card_id AS x_RateCardId,
     rate_card_version AS x_RateCardVersion,
+    request_model AS x_RequestModel,
     service_tier AS x_ServiceTier
 FROM
 (
     SELECT
-        *,
+        * REPLACE (
+            nullIf(region, '') AS region, nullIf(resource_id, '') AS resource_id,
+            nullIf(service_tier, '') AS service_tier, nullIf(sub_account_id, '') AS sub_account_id),
         toJSONString(mapFilter((k, v) -> v != '', mapUpdate(CAST(labels, 'Map(String, String)'), map(
             'chargeline/team', ifNull(team, ''), 'chargeline/project', ifNull(project, ''),
             'chargeline/environment', ifNull(environment, ''), 'chargeline/cost_center', ifNull(cost_center, ''),
@@ -72,4 +79,7 @@ GROUP BY
     BillingAccountId, BillingCurrency, BillingPeriodEnd, BillingPeriodStart, ChargeClass, ChargePeriodEnd,
     ChargePeriodStart, consumed_unit, contracted_unit_price, list_unit_price, pricing_unit, region, resource_id,
     provider_name, sku_id, leaf, request_model, sku_price_id, sub_account_id, tags, match_kind, operation_name,
-    rate_card_id, rate_card_version, service_tier;
+    rate_card_id, rate_card_version, service_tier,
+    if(misses(entry_list_cost, list_unit_price, entry_pricing_quantity)
+        OR misses(entry_contracted_cost, contracted_unit_price, entry_pricing_quantity),
+        (source_partition, source_offset, source_index), (-1, -1, -1));

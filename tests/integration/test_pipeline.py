@@ -84,13 +84,6 @@ def test_the_bi_user_can_read_and_cannot_write(stack):
         assert "ACCESS_DENIED" in refused.stderr
 
 
-def test_the_focus_view_bills_what_the_charges_bill(stack):
-    chargeline(stack, "generate", "--seed", 5, "--events", 500, "--wait")
-    found = rows(stack, "SELECT (SELECT sum(BilledCost) FROM focus_cost_and_usage) = "
-                        "(SELECT sum(billed_cost) FROM charges) AS same")  # fmt: skip
-    assert found == [{"same": 1}]
-
-
 def test_an_identical_card_is_a_no_op_and_a_changed_price_in_the_past_is_refused(stack, tmp_path):
     again = chargeline(stack, "rates", "publish", CARD, check=False)
     assert again.returncode == 0
