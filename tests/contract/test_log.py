@@ -236,7 +236,7 @@ def test_records_come_in_columns_with_the_append_time(log):
     wait_until(polled, "a batch")
     (batch,) = batches
     assert (batch.topic, batch.partition, batch.next_offset) == (topic, 0, 3)
-    assert batch.values == [b"a", None, b""]
+    assert batch.values == [b"a", b"", b""]
     times = [record.append_time for record in log.reader().read(topic, 0, 0, 3)]
     assert batch.append_times.tolist() == times
 

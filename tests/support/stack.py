@@ -152,6 +152,9 @@ class Service:
     def said(self, text):
         return text in self.log.read_text()
 
+    def times(self, text):
+        return self.log.read_text().count(text)
+
     def end(self):
         if self._process.poll() is None:
             self.go_on()
