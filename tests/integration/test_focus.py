@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import urllib3
@@ -59,12 +60,17 @@ CUSTOM = re.compile(r"x_[A-Z][A-Za-z0-9]{0,47}")
 
 def own_events():
     """Every kind of price, every dimension filled, null and empty, an alias, and one event without a price."""
-    common = {"event_time": "2026-03-10T08:15:30.250001Z", "billing_account_id": "focus", "provider_name": "focus-test",
-              "request_model": "new", "operation_name": "chat"}  # fmt: skip
-    changes = [
+    common: dict[str, Any] = {
+        "event_time": "2026-03-10T08:15:30.250001Z",
+        "billing_account_id": "focus",
+        "provider_name": "focus-test",
+        "request_model": "new",
+        "operation_name": "chat",
+    }
+    changes: list[dict[str, Any]] = [
         {"input_tokens": 3},
-        {"input_tokens": 3} | dict.fromkeys(DIMENSIONS, ""),
-        {"input_tokens": 3} | dict.fromkeys(DIMENSIONS, "some") | {"labels": {"tier": 'say "gold", ünï'}},
+        {"input_tokens": 3, **dict.fromkeys(DIMENSIONS, "")},
+        {"input_tokens": 3, **dict.fromkeys(DIMENSIONS, "some"), "labels": {"tier": 'say "gold", ünï'}},
         {"input_tokens": 3, "request_model": "new-2026-02-01"},
         {"input_tokens": 7, "request_model": "fine"},
         {"input_tokens": 10**13 + 1, "request_model": "fine"},
