@@ -293,8 +293,8 @@ class KafkaTransactionalProducer:
 def _ending(doing: str, limit_s: float) -> Iterator[None]:
     """End the process if the block does not return in time: the client may stay in a call for ever.
 
-    Seen with send_offsets_to_transaction when the broker restarts: its time limit is not kept (librdkafka issues
-    5456, 5511). The thread cannot be taken back, so the process goes as from kill -9, and recovery finds out.
+    Seen with send_offsets_to_transaction when the broker restarts: its time limit is not kept (librdkafka issues 5456
+    and 5511). The thread cannot be taken back, so the process goes as from kill -9; recovery finds out what happened.
     """
 
     def end() -> None:
