@@ -122,7 +122,8 @@ class SinkProcess(Process):
         world = self.world
         consumer = world.sink_consumer(world.log, self.group, self.at)
         self.warehouse = world.warehouse.with_faults(self.at)
-        self.service = world.sink(self.topic, consumer, lambda: self.warehouse, self.clock, 4, threads=Inline())
+        messages = world.chance.choice([2, 8])  # a poll may end inside a unit
+        self.service = world.sink(self.topic, consumer, lambda: self.warehouse, self.clock, messages, threads=Inline())
 
 
 def crash() -> None:
