@@ -109,8 +109,7 @@ class Recovery:
             )
         state = self._stored(partition, head)
         if state is None or state.charges_next_offset < low:
-            state = PartitionState(partition, charges_next_offset=low)
-            state.next_offset = self._first_unit_start(partition, low, end)
+            state = PartitionState(partition, *self._first_unit(partition, low, end))
         if state.next_offset != committed:
             self._fold(state, committed)
         if head is None or head.next_offset != committed:
@@ -175,10 +174,15 @@ class Recovery:
                 state.apply(header, Keys.joined(keys), LiveTotals(), record.offset + 1)
                 keys = []
 
-    def _first_unit_start(self, partition: int, low: int, end: int) -> int:
+    def _first_unit(self, partition: int, low: int, end: int) -> tuple[int, int]:
+        """Where the first whole unit begins, in `usage-events` and in `charges`: retention may have cut one in two."""
+        place = (0, low)
         for record in self._reader.read(CHARGES, partition, low, end):
-            return UnitHeader.decode(record.headers).start
-        return 0
+            header = UnitHeader.decode(record.headers)
+            if header.slice_index == 0:
+                return header.start, record.offset
+            place = (header.end, record.offset + 1)
+        return place
 
     def _last_unit_end(self, partition: int, low: int, end: int) -> int:
         """Where to go on without a committed offset: after the last unit in `charges`, or at the very beginning."""

@@ -1,0 +1,39 @@
+"""Recovery from `charges` alone, where retention has deleted the front of the topic."""
+
+import pytest
+
+from chargeline.adapters.memory import MemoryLogReader
+from chargeline.pricer.observer import Observer
+from chargeline.pricer.recovery import Recovery
+from chargeline.runtime.telemetry import Telemetry
+from chargeline.wire import arrow_messages
+from chargeline.wire.units import UnitHeader
+from tests.unit.test_service_metrics import busy_pricer
+
+
+class Trimmed(MemoryLogReader):
+    low = 0
+
+    def bounds(self, topic, partition):
+        return self.low, super().bounds(topic, partition)[1]
+
+
+@pytest.mark.parametrize("into_a_unit", [False, True])
+def test_a_state_is_folded_from_the_first_whole_unit_that_is_left(monkeypatch, into_a_unit):
+    monkeypatch.setattr(arrow_messages, "_WANTED", 200)  # two rows a slice
+    simulation, process = busy_pricer(Telemetry(60.0))
+    whole = process.service.states[0]
+    reader = Trimmed(simulation.log)
+    records = [
+        (r.offset, UnitHeader.decode(r.headers)) for r in reader.read("charges", 0, 0, reader.bounds("charges", 0)[1])
+    ]
+    middle = len(records) // 2
+    reader.low = next(offset for offset, header in records[middle:] if (header.slice_index > 0) == into_a_unit)
+    first = next(header for offset, header in records if offset >= reader.low and header.slice_index == 0)
+    simulation.store.invalidate(0)
+    service = process.service
+    found = Recovery(service.consumer, reader, service.store, service.clock, Observer()).recover(0)
+    assert found.next_offset == whole.next_offset
+    expected = [offset for offset in whole.identities.keys().offset.tolist() if offset >= first.start]
+    assert found.identities.keys().offset.tolist() == expected
+    assert 0 < len(expected) < len(whole.identities)
