@@ -5,7 +5,8 @@ import uuid
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from chargeline.adapters.kafka import COMMON, KafkaLogConsumer, KafkaLogReader, KafkaTransactionalProducer
+from chargeline.adapters.kafka import COMMON, KafkaLogConsumer, KafkaLogReader
+from chargeline.adapters.kafka_producer import KafkaTransactionalProducer
 from chargeline.adapters.memory import (
     FakeClock,
     MemoryLog,

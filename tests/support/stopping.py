@@ -12,7 +12,7 @@ import chargeline.pricer.app as pricer_app
 import chargeline.pricer.processor as processor
 import chargeline.sink.app as sink_app
 from chargeline.adapters.clickhouse import ClickHouse
-from chargeline.adapters.kafka import KafkaTransactionalProducer
+from chargeline.adapters.kafka_producer import KafkaTransactionalProducer
 from chargeline.pricer.__main__ import main as pricer
 from chargeline.sink.__main__ import main as sink
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-import chargeline.adapters.kafka as adapter
+import chargeline.adapters.kafka_producer as adapter
 from chargeline.adapters.kafka_errors import translate
 from chargeline.domain.errors import Fault, TransientError
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.governance import GovernanceReader
-from chargeline.adapters.kafka import KafkaLogConsumer, KafkaLogReader, KafkaTransactionalProducer
+from chargeline.adapters.kafka import KafkaLogConsumer, KafkaLogReader
+from chargeline.adapters.kafka_producer import KafkaTransactionalProducer
 from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.pricer.compute import Rules
