@@ -3,7 +3,7 @@
     (sum of word[i] * KEY[i] for the 8-byte little-endian words, zeros behind the last byte, + length * KEY[-1]) >> 32
 
 all modulo 2**64, where KEY[i] is output i of splitmix64 with seed 0, made odd, and KEY[-1] is `_LENGTH_KEY`. One
-multiplication a word, so it costs a fifth of murmur3; a hash of identities it is not, as its inputs can be chosen.
+multiplication a word, so it costs an eighth of murmur3; a hash of identities it is not, as its inputs can be chosen.
 Its values may never change (golden values: tests/unit/test_hashes.py).
 """
 

@@ -99,7 +99,7 @@ class _Log:
             for column in self.columns():
                 # The allocator moves large blocks by their pages: nothing is copied, nothing is held twice.
                 column.resize(end + (end >> 6) + 1024, refcheck=False)
-        for column, added in zip(self.columns(), (keys.high, keys.low, keys.content, keys.offset), strict=True):
+        for column, added in zip(self.columns(), keys.columns(), strict=True):
             column[self.count : end] = added
         self.count = end
 

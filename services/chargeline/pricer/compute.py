@@ -2,7 +2,7 @@
 
 A pure function of the records, the facts visible to them and the state; nothing here is written anywhere.
 
-    prepare: decode -> refuse -> price          (may run ahead: knows no state)
+    prepare: decode -> refuse -> price          (knows no state)
     book:    drop duplicates -> aggregate
 """
 

@@ -10,6 +10,7 @@ import structlog
 
 from chargeline.ports import Clock
 from chargeline.pricer.compute import Computed
+from chargeline.pricer.intake import INPUT
 from chargeline.pricer.observer import Observer, Phase, Step
 from chargeline.pricer.recovery import PartitionState
 from chargeline.runtime.metrics import Metric
@@ -17,7 +18,6 @@ from chargeline.runtime.progress import Progress
 from chargeline.runtime.telemetry import Telemetry
 from chargeline.wire.units import UnitHeader
 
-INPUT = "usage-events"
 _STATE = (Metric.WATERMARK, Metric.IDENTITIES, Metric.IDENTITIES_BYTES, Metric.LIVE_WINDOWS, Metric.UNSAVED_UNITS)
 log = structlog.get_logger()
 
