@@ -14,7 +14,7 @@ Phase = Literal["loading from Redis", "folding charges"]
 
 
 class Observer:
-    """Does nothing. Methods are called by the pricer's thread and by its intake's; none blocks, raises or decides."""
+    """Does nothing. The pricer's thread calls it, and the one that commits; no method blocks, raises or decides."""
 
     def began(self) -> None:
         """A step of this thread's loop begins."""
