@@ -26,7 +26,7 @@ def members(stack, group):
     return len(admin.describe_consumer_groups([group])[group].result(10).members)
 
 
-@pytest.mark.parametrize("point", ["compute", "send_offsets", "committed"])
+@pytest.mark.parametrize("point", ["book", "send_offsets", "committed"])
 def test_a_pricer_that_wakes_in_its_unit_is_fenced_and_nothing_is_doubled(stack, seed, point):
     """Stopped in compute, between the offsets and the end of the transaction, or after it, before its state is kept."""
     with service(stack, STOPPING, "pricer", point, CHARGELINE_PRICER_SLOT="7", **SHORT) as zombie:

@@ -59,10 +59,10 @@ def run(values, cuts, partitions=1, partition=0):
             rules=Rules(partitions, 60_000_000, 60_000_000, BOUND),
             schema_of=schema_of,
         )
-        known.add(unit.keys)
-        watermark = unit.watermark
-        assert sum(unit.outcomes.values()) == stop - start
-        for name, count in unit.outcomes.items():
+        known.add(unit.booked.keys)
+        watermark = unit.booked.watermark
+        assert sum(unit.booked.outcomes.values()) == stop - start
+        for name, count in unit.booked.outcomes.items():
             outcomes[name] = outcomes.get(name, 0) + count
         booked = completed(unit.charges.to_pylist(maps_as_pydicts="strict"), "Charge")
         rows |= {row["source_offset"]: row for row in booked}

@@ -1,9 +1,8 @@
 """Bugs planted on purpose. Each is what somebody could write in good faith, and each must be found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import chargeline.pricer.compute as compute_module
 from chargeline.adapters.governance import TOPIC, GovernanceReader, decode
 from chargeline.adapters.memory import MemoryLogConsumer, MemoryLogReader, MemoryTransactionalProducer
 from chargeline.domain.errors import AbortRequired, TransientError
@@ -24,18 +23,19 @@ class Bug:
 
 
 class AppliesBeforeTheCommit(Pricer):
-    def _compute(self, part):
-        computed = super()._compute(part)
-        self.states[part.batch.partition].identities.add(computed.keys)
-        return computed
+    def _judge(self, part):
+        booked = super()._judge(part)
+        self.states[part.batch.partition].identities.add(booked.keys)
+        return booked
 
     def _apply(self, header, computed, charges_next_offset):
-        empty = computed.keys.take(computed.keys.offset < 0)
-        super()._apply(header, compute_module.Computed(**{**vars(computed), "keys": empty}), charges_next_offset)
+        keys = computed.booked.keys
+        booked = replace(computed.booked, keys=keys.take(keys.offset < 0))
+        super()._apply(header, replace(computed, booked=booked), charges_next_offset)
 
 
 class ReadsMetadataAgain(Pricer):
-    def _commit(self, unit, messages):
+    def _commit(self, unit, booked):
         class Late:
             parts = unit.parts
 
@@ -44,27 +44,27 @@ class ReadsMetadataAgain(Pricer):
                 return self.consumer.group_metadata()
 
         late: Any = Late()
-        return super()._commit(late, messages)
+        return super()._commit(late, booked)
 
 
 class ForgetsTheUnitInFlight(Pricer):
     """What is being committed is not known yet, so a repeat in the next unit is charged again."""
 
-    def _compute(self, part):
+    def _judge(self, part):
         before, state = self._in_flight, self.states[part.batch.partition]
         shown, watermark = state.next_offset, state.watermark
-        if before is not None and part.batch.partition in before.computed:
+        if before is not None and part.batch.partition in before.booked:
             state.next_offset = int(part.batch.offsets[0])
-            state.watermark = before.computed[part.batch.partition].watermark
+            state.watermark = before.booked[part.batch.partition].watermark
         self._in_flight = None
         try:
-            return super()._compute(part)
+            return super()._judge(part)
         finally:
             self._in_flight, state.next_offset, state.watermark = before, shown, watermark
 
 
 class BooksAfterAnAbort(Pricer):
-    """The unit that was computed behind an aborted one is committed all the same."""
+    """The unit that was booked behind an aborted one is committed all the same."""
 
     def _settle(self):
         super()._settle()

@@ -46,7 +46,7 @@ class Warehouse(ClickHouse):
 
 
 def book(*arguments, **named):
-    stop_at("compute")
+    stop_at("book")
     return _book(*arguments, **named)
 
 

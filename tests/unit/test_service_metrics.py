@@ -83,7 +83,7 @@ def test_the_pricer_counts_what_the_log_holds():
     next_offsets = series(telemetry, "chargeline_next_offset", "partition")
     assert next_offsets == {str(p): state.next_offset for p, state in states.items()}
     steps = series(telemetry, "chargeline_unit_step_seconds_count", "step")
-    assert set(steps) == {"poll", "fresh", "prepare", "compute", "settle", "apply", "produce", "commit"}
+    assert set(steps) == {"poll", "fresh", "prepare", "book", "settle", "apply", "aggregate", "produce", "commit"}
     assert len(set(steps.values())) == 1
 
 

@@ -114,7 +114,7 @@ def _unit(lines: list[str], start: int, table: RateTable, known: Identities) -> 
             rules=_RULES,
             schema_of=lambda _: USAGE_EVENT_SCHEMA,
         )
-        known.add(computed.keys)
+        known.add(computed.booked.keys)
     booked = [] if computed is None else completed(computed.charges.to_pylist(), "Charge")
     rows = {row["source_offset"]: row for row in booked}
     dead = {} if computed is None else {good[each.row]: each.code for each in computed.dead_letters}

@@ -197,7 +197,11 @@ def _token_sum(usage: UsageColumns, leaves: dict[str, Int64Array], part: str) ->
 def _histogram(code: Int64Array, values: Int64Array, groups: int) -> pa.ListArray:
     """Counts by quarter powers of two, sparse: (bucket, count) for each group, buckets ascending."""
     bucket = np.ceil(4 * np.log2(np.maximum(values, 1).astype(np.float64)) - 1e-9).astype(np.int64)
-    keys, count = np.unique(code * 256 + bucket, return_counts=True)
+    order = stable_order(bucket, 256)
+    order = order[stable_order(code[order], groups)]
+    keys = (code * 256 + bucket)[order]
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    keys, count = keys[starts], np.diff(starts, append=len(keys))
     offsets = np.searchsorted(keys, np.arange(groups + 1) * 256)
     buckets = pa.StructArray.from_arrays(
         [pa.array((keys % 256).astype(np.int32)), pa.array(count)],

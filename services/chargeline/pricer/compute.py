@@ -2,8 +2,9 @@
 
 A pure function of the records, the facts visible to them and the state; nothing here is written anywhere.
 
-    prepare: decode -> refuse -> price          (knows no state)
-    book:    drop duplicates -> aggregate
+    prepare:   decode -> refuse -> price          (knows no state)
+    book:      drop duplicates
+    aggregate: panes, charges and dead letters    (knows no state; while the next unit is prepared and booked)
 """
 
 from collections.abc import Callable
@@ -46,27 +47,6 @@ class DeadLetter:
 
 
 @dataclass(frozen=True)
-class Computed:
-    """What a unit adds for one partition.
-
-    Attributes:
-        outcomes: count by outcome; they sum to the records consumed.
-        keys: identities that become known when the unit is committed.
-        live: totals by live window that the unit adds.
-        watermark: microseconds, after the unit.
-    """
-
-    charges: pa.Table
-    cost_rollups: pa.Table | None
-    performance_rollups: pa.Table | None
-    dead_letters: list[DeadLetter]
-    outcomes: dict[str, int]
-    keys: Keys
-    live: LiveTotals
-    watermark: int | None
-
-
-@dataclass(frozen=True)
 class Prepared:
     """The records of one partition, decoded and priced: what depends on the records and the visible facts alone.
 
@@ -82,6 +62,44 @@ class Prepared:
     keys: Keys
 
 
+@dataclass(frozen=True)
+class Booked:
+    """What became of the records of one partition: all that the units after it, and the state, have to know.
+
+    Attributes:
+        accepted: int64, rows of `prepared` that are charged or kept unrated.
+        conflicts: int64, records whose identity is known with other content.
+        outcomes: count by outcome; they sum to the records consumed.
+        keys: identities that become known when the unit is committed.
+        watermark_before, watermark: microseconds, before and after the unit.
+    """
+
+    batch: LogBatch
+    prepared: Prepared
+    accepted: Int64Array
+    conflicts: Int64Array
+    outcomes: dict[str, int]
+    keys: Keys
+    watermark_before: int | None
+    watermark: int | None
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a unit adds for one partition: the content of the transaction.
+
+    Attributes:
+        live: totals by live window that the unit adds.
+    """
+
+    booked: Booked
+    charges: pa.Table
+    cost_rollups: pa.Table | None
+    performance_rollups: pa.Table | None
+    dead_letters: list[DeadLetter]
+    live: LiveTotals
+
+
 def compute(
     batch: LogBatch,
     *,
@@ -92,9 +110,10 @@ def compute(
     rules: Rules,
     schema_of: Callable[[int], str | None],
 ) -> Computed:
-    """Price and aggregate the records of one partition: `prepare`, then `book`."""
+    """All three at once: `prepare`, `book`, `aggregate`."""
     prepared = prepare(batch, table, rules, schema_of)
-    return book(batch, prepared, known=known, watermark=watermark, governance_sequence=governance_sequence, rules=rules)
+    booked = book(batch, prepared, known=known, watermark=watermark, rules=rules)
+    return aggregate(booked, governance_sequence, rules)
 
 
 def prepare(batch: LogBatch, table: RateTable, rules: Rules, schema_of: Callable[[int], str | None]) -> Prepared:
@@ -123,56 +142,53 @@ def book(
     known: Identities,
     before: Keys | None = None,
     watermark: int | None,
-    governance_sequence: int,
     rules: Rules,
-) -> Computed:
-    """Drop what is known and aggregate the rest. The state is read, not changed.
+) -> Booked:
+    """Drop what is known. The state is read, not changed.
 
     Args:
         before: identities that a unit which is still being committed will make known.
         watermark: microseconds, after that unit.
     """
-    refusals, rows, usage, priced, keys = (
-        prepared.refusals,
-        prepared.rows,
-        prepared.usage,
-        prepared.priced,
-        prepared.keys,
-    )
+    priced, keys = prepared.priced, prepared.keys
     fresh, duplicate, conflict = _judge(keys, known, ~priced.overflow, before)
     accepted = np.flatnonzero(fresh)
-    usage, priced, keys = usage.take(accepted), _accepted(priced, accepted, usage.length), keys.take(accepted)
-    after = _watermark(usage, watermark, rules)
-    dead = _dead_letters(refusals, rows[conflict])
-    unrated = int((priced.reason != RATED).sum())
+    unrated = int((priced.reason[accepted] != RATED).sum())
     outcomes = {
-        "CHARGED": usage.length - unrated,
+        "CHARGED": len(accepted) - unrated,
         "UNRATED": unrated,
         "DUPLICATE": int(duplicate.sum()),
         "CONFLICT": int(conflict.sum()),
-        "DEAD_LETTER": int((refusals.codes != GOOD).sum()),
+        "DEAD_LETTER": int((prepared.refusals.codes != GOOD).sum()),
     }
+    after = _watermark(prepared.usage.long("event_time")[accepted], watermark, rules)
+    return Booked(batch, prepared, accepted, prepared.rows[conflict], outcomes, keys.take(accepted), watermark, after)
+
+
+def aggregate(booked: Booked, governance_sequence: int, rules: Rules) -> Computed:
+    """What the transaction will hold of the accepted events, and the letters about the refused ones."""
+    batch, prepared, keys = booked.batch, booked.prepared, booked.keys
+    usage = prepared.usage.take(booked.accepted)
+    priced = _accepted(prepared.priced, booked.accepted, prepared.usage.length)
     groups = group(usage, rules.window_us)
-    source = Source(batch.partition, keys.offset, batch.append_times[rows[accepted]])
+    source = Source(batch.partition, keys.offset, batch.append_times[prepared.rows[booked.accepted]])
     names = {
         "source_partition": batch.partition,
         "unit_end_offset": batch.next_offset,
-        "watermark_before": watermark,
-        "watermark": after,
+        "watermark_before": booked.watermark_before,
+        "watermark": booked.watermark,
     }
     cost, performance = None, None
     if usage.length:
         cost = cost_rollups(cost_panes(usage, priced, groups), usage, groups, names)
         performance = performance_rollups(performance_panes(usage, groups), usage, groups, names)
     return Computed(
+        booked=booked,
         charges=charges(usage, priced, keys, source, groups, governance_sequence),
         cost_rollups=cost,
         performance_rollups=performance,
-        dead_letters=dead,
-        outcomes=outcomes,
-        keys=keys,
+        dead_letters=_dead_letters(prepared.refusals, booked.conflicts),
         live=LiveTotals.of(cost),
-        watermark=after,
     )
 
 
@@ -214,10 +230,10 @@ def _accepted(priced: Priced, rows: Int64Array, length: int) -> Priced:
     )
 
 
-def _watermark(usage: UsageColumns, before: int | None, rules: Rules) -> int | None:
-    if not usage.length:
+def _watermark(event_time: Int64Array, before: int | None, rules: Rules) -> int | None:
+    if not len(event_time):
         return before
-    after = int(usage.long("event_time").max()) - rules.watermark_bound_us
+    after = int(event_time.max()) - rules.watermark_bound_us
     return after if before is None else max(before, after)
 
 

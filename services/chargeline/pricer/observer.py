@@ -8,8 +8,8 @@ from chargeline.wire.units import UnitHeader
 if TYPE_CHECKING:
     from chargeline.pricer.recovery import PartitionState  # which reports its progress here
 
-# Of one unit; its transaction, produce and commit, may have a thread of its own.
-Step = Literal["poll", "fresh", "prepare", "compute", "settle", "apply", "produce", "commit"]
+# Of one unit; from `aggregate` on it may have a thread of its own.
+Step = Literal["poll", "fresh", "prepare", "book", "settle", "apply", "aggregate", "produce", "commit"]
 Phase = Literal["loading from Redis", "folding charges"]
 
 

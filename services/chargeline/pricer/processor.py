@@ -2,17 +2,16 @@
 
     1. poll, and capture the group metadata now; it travels with the unit and is never read again for it
     2. wait until the governance view is fresh enough; cut the unit where a fact becomes visible (both: `intake`)
-    3.-5. decode, refuse, price, drop duplicates, aggregate (`compute`): the state is not touched
+    3.-5. decode, refuse, price (`intake`), drop duplicates, aggregate (`compute`): the state is not touched
     6. one transaction: charges, panes, dead letters, next_offsets; commit: **the commit point**
     7. apply to memory and to the state store
 
 A crash before 6 leaves nothing visible, and the unit is read again. A crash after 6 leaves state behind the log, and
 recovery folds it from `charges`. There is no third case.
 
-While a unit is committed, mostly by waiting for the broker, the next one is computed already: a function of the state
-and of what the unit in flight will add to it. Its transaction begins only when the one before is decided; if that was
-aborted, it is void. The state itself is never touched before the commit. Computing in a second thread was tried and
-gains nothing: the two fight for the interpreter lock (docs/performance.md).
+While a unit is aggregated, encoded and committed, the next one is booked already: a function of the state and of what
+the unit in flight will add to it. Its transaction begins only when the one before is decided; if that was aborted, it
+is void. The state itself is never touched before the commit.
 """
 
 import hashlib
@@ -35,7 +34,7 @@ from chargeline.ports import (
     StateStore,
     TransactionalProducer,
 )
-from chargeline.pricer.compute import Computed, Rules, book
+from chargeline.pricer.compute import Booked, Computed, Rules, aggregate, book
 from chargeline.pricer.intake import INPUT, Intake, Limits, Part, Unit
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.overlap import Coming, Done
@@ -54,12 +53,20 @@ _Message = tuple[str, int, bytes | None, bytes, Headers]  # topic, partition, ke
 
 
 @dataclass(frozen=True)
+class Committed:
+    """A unit that the log has; the state does not know it yet."""
+
+    computed: dict[int, Computed]
+    written: Written
+
+
+@dataclass(frozen=True)
 class _InFlight:
-    """A unit whose transaction is under way; the state does not know it yet."""
+    """A unit whose transaction is under way. `committed` None: it was aborted."""
 
     unit: Unit
-    computed: dict[int, Computed]
-    written: Coming[Written | None]
+    booked: dict[int, Booked]
+    committed: Coming[Committed | None]
 
 
 @dataclass
@@ -76,7 +83,7 @@ class Pricer:
     rules: Rules
     limits: Limits = field(default_factory=Limits)
     observer: Observer = field(default_factory=Observer)
-    run_commit: Callable[[Callable[[], Written | None]], Coming[Written | None]] = Done
+    run_commit: Callable[[Callable[[], Committed | None]], Coming[Committed | None]] = Done
 
     def __post_init__(self) -> None:
         self.states: dict[int, PartitionState] = {}
@@ -136,28 +143,27 @@ class Pricer:
 
     # 3. to 5.
     def _book(self, unit: Unit) -> bool:
-        """Compute a unit and start its transaction, once the one before is decided. False: that one was aborted."""
+        """Decide what becomes of each record, and start the unit's transaction once the one before is decided.
+
+        False: that one was aborted.
+        """
         try:
-            computed = {partition: self._compute(part) for partition, part in unit.parts.items()}
+            booked = {partition: self._judge(part) for partition, part in unit.parts.items()}
         except TransientError:
             self._held = unit  # the same records again, never past them
             raise
-        messages = [each for partition, part in unit.parts.items() for each in _messages(part, computed[partition])]
-        self.observer.did("compute")
+        self.observer.did("book")
         if not self._settle():
             return False
-        self._in_flight = _InFlight(unit, computed, self.run_commit(partial(self._commit, unit, messages)))
+        self._in_flight = _InFlight(unit, booked, self.run_commit(partial(self._commit, unit, booked)))
         return True
 
-    def _compute(self, part: Part) -> Computed:
+    def _judge(self, part: Part) -> Booked:
         """The state stays as it is; what the unit in flight will add to it counts as earlier rows of this unit."""
         batch = part.batch
         state = self.states[batch.partition]
-        in_flight = self._in_flight
-        before = None if in_flight is None else in_flight.computed.get(batch.partition)
-        next_offset = state.next_offset
-        if in_flight is not None and before is not None:
-            next_offset = in_flight.unit.parts[batch.partition].batch.next_offset
+        before = None if self._in_flight is None else self._in_flight.booked.get(batch.partition)
+        next_offset = state.next_offset if before is None else before.batch.next_offset
         if int(batch.offsets[0]) != next_offset:
             raise Fault(f"{INPUT}/{batch.partition}: read {batch.offsets[0]}, expected {next_offset}")
         self._forget(state, int(batch.append_times[0]))
@@ -167,18 +173,23 @@ class Pricer:
             known=state.identities,
             before=None if before is None else before.keys,
             watermark=state.watermark if before is None else before.watermark,
-            governance_sequence=part.governance_sequence,
             rules=self.rules,
         )
 
-    # 6.
-    def _commit(self, unit: Unit, messages: list[_Message]) -> Written | None:
-        """One transaction; what `producer.commit` says. None: it was aborted. Runs while the next unit is computed."""
+    # 5. and 6.
+    def _commit(self, unit: Unit, booked: dict[int, Booked]) -> Committed | None:
+        """One transaction with what the unit adds. None: it was aborted. Runs while the next unit is booked."""
         self.observer.began()
+        computed = {
+            partition: aggregate(each, unit.parts[partition].governance_sequence, self.rules)
+            for partition, each in booked.items()
+        }
+        self.observer.did("aggregate")
         try:
             self.producer.begin()
-            for message in messages:
-                self.producer.produce(*message)
+            for partition, part in unit.parts.items():
+                for message in _messages(part, computed[partition]):
+                    self.producer.produce(*message)
             next_offsets = {partition: part.batch.next_offset for partition, part in unit.parts.items()}
             # Offsets go into the transaction, not after it: a crash between the two would bill the unit twice.
             self.producer.send_offsets(INPUT, next_offsets, unit.group_metadata)
@@ -189,7 +200,7 @@ class Pricer:
             self.producer.abort()
             return None
         self.observer.did("commit")
-        return written
+        return Committed(computed, written)
 
     # 7.
     def _settle(self) -> bool:
@@ -197,13 +208,14 @@ class Pricer:
         in_flight, self._in_flight = self._in_flight, None
         if in_flight is None:
             return True
-        written = in_flight.written.result()
+        committed = in_flight.committed.result()
         self.observer.did("settle")
-        if written is None:
+        if committed is None:
             self.observer.aborted()
             return False
-        for partition, each in in_flight.computed.items():
-            self._apply(_header(in_flight.unit.parts[partition], each), each, written[CHARGES, partition])
+        for partition, each in committed.computed.items():
+            header = _header(in_flight.unit.parts[partition], each.booked)
+            self._apply(header, each, committed.written[CHARGES, partition])
         self.observer.did("apply")
         self.units += 1
         self.consumed += sum(len(part.batch.values) for part in in_flight.unit.parts.values())
@@ -211,12 +223,13 @@ class Pricer:
 
     def _apply(self, header: UnitHeader, computed: Computed, charges_next_offset: int) -> None:
         state = self.states[header.partition]
-        state.apply(header, computed.keys, computed.live, charges_next_offset)
+        keys = computed.booked.keys
+        state.apply(header, keys, computed.live, charges_next_offset)
         delta = StateDelta(
             header.start,
             header.end,
             charges_next_offset,
-            computed.keys.stored(),
+            keys.stored(),
             header.last_append_time,
             state.live.blobs(computed.live),
             self.limits.live_ttl_s,
@@ -292,7 +305,7 @@ class Pricer:
         self.observer.revoked(partitions)
         if in_flight is not None:
             # Decided before the partitions go: whoever gets them reads the outcome from the log.
-            in_flight.written.result()
+            in_flight.committed.result()
 
     def _recover(self) -> None:
         assigned = self._assigned or []
@@ -306,7 +319,7 @@ class Pricer:
 
 def _messages(part: Part, computed: Computed) -> list[_Message]:
     """Everything that the transaction will hold of one partition."""
-    header, batch = _header(part, computed), part.batch
+    header, batch = _header(part, computed.booked), part.batch
     partition = batch.partition
     key = str(partition).encode()
     found: list[_Message] = []
@@ -326,7 +339,7 @@ def _messages(part: Part, computed: Computed) -> list[_Message]:
     return found
 
 
-def _header(part: Part, computed: Computed) -> UnitHeader:
+def _header(part: Part, booked: Booked) -> UnitHeader:
     batch = part.batch
     return UnitHeader(
         batch.partition,
@@ -334,8 +347,8 @@ def _header(part: Part, computed: Computed) -> UnitHeader:
         batch.next_offset,
         0,
         1,
-        computed.outcomes,
-        computed.watermark,
+        booked.outcomes,
+        booked.watermark,
         int(batch.append_times[-1]),
         part.governance_sequence,
     )

@@ -129,7 +129,10 @@ def _map(column: MapEntries, length: int) -> pa.Array:
 
 def _entries(priced: Priced, length: int) -> pa.ListArray:
     entries = priced.entries
-    used, point = np.unique(entries.point, return_inverse=True)
+    used = np.flatnonzero(np.bincount(entries.point, minlength=len(entries.points)))
+    place = np.zeros(len(entries.points), np.int64)
+    place[used] = np.arange(len(used))
+    point = place[entries.point]
     points = [entries.points[number] for number in used.tolist()]
     leaf_names = pa.array(entries.leaves, pa.string())
     consumed = consumed_quantity(priced)
