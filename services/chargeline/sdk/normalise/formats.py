@@ -54,12 +54,12 @@ Node = dict[str, "Counted | Quiet | Items | Node"]
 class Stop:
     """Where an answer says that it has ended: a path in the answer, `name[].key` for each item of a list.
 
-    Cut off if the value there is null, or not one of `good` where that is given; absent tells something only
-    if `required`.
+    Cut off if the value there is one of `words`, or null where no words are given. An absent key tells something
+    only if `required`.
     """
 
     path: str
-    good: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     required: bool = False
 
 
@@ -72,7 +72,7 @@ class Format:
         counts: the table; see the module.
         known: informational fields, never reported; a path stands for everything below it.
         uncounted: fields reported only if not zero, because here they are no leaf of their own.
-        signs: names of which one at the top of a block tells this format from others.
+        signs: names that tell this format from the others where nothing else does.
         roots: where the block may stand in a whole answer, first match wins.
         models: where the object that holds the block says which model answered.
         stops: where that object says that the answer has ended.
@@ -116,14 +116,14 @@ class Format:
 
     @cached_property
     def wholes(self) -> frozenset[str]:
-        """Top names of the fields that are a whole: one of them makes a block of this format."""
-        lines = (line for line, effect in zip(self.counts, self.effects, strict=True) if sum(n for _, n in effect) == 1)
-        return frozenset(
-            path.strip().split(".")[0].split("[")[0]
-            for line in lines
-            for alternative in line.split("|")
-            for path in alternative.split("+")
-        )
+        """Top names of the fields that fill one leaf, or would: with none of them a block is not of this format."""
+        lines = [
+            line
+            for line, effect in zip(self.counts, self.effects, strict=True)
+            if len(effect) == 1 and effect[0][0] in LEAVES
+        ]
+        paths = [path.strip() for line in (*lines, *self.uncounted) for path in line.replace("+", "|").split("|")]
+        return frozenset(path.split(".")[0].split("[")[0] for path in paths)
 
 
 def names(text: str) -> frozenset[str]:

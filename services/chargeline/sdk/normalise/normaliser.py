@@ -1,15 +1,15 @@
 """From a provider's answer, or the usage block in it, to disjoint quantities of a UsageEvent. Pure."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from chargeline.sdk.normalise.formats import Format, Stop
 from chargeline.sdk.normalise.providers import candidates, provider_formats
 from chargeline.sdk.normalise.reading import Unreadable, read
 
-# Stable, in order of precedence; the last three are spec/rating.md 14's.
-CODES = ("NO_USAGE", "UNKNOWN_PROVIDER", "MALFORMED", "BAD_NUMBER", "NEGATIVE_QUANTITY")
+# Stable, in order of precedence; where spec/rating.md 14 has the same fault it has the same word.
+CODES = ("MALFORMED", "NO_USAGE", "UNKNOWN_PROVIDER", "BAD_NUMBER", "NEGATIVE_QUANTITY")
 
 
 class UsageNotUnderstood(ValueError):
@@ -41,7 +41,7 @@ class Normalised:
     unknown_fields: list[str] = field(default_factory=list)
     error: str | None = None
     message: str | None = None
-    token_convention: str = "DISJOINT"
+    token_convention: str = "DISJOINT"  # noqa: S105 - no password
 
 
 @dataclass(frozen=True)
@@ -69,24 +69,22 @@ def normalise(
 
     Source: spec/rating.md 6; spec/formats.md 7.
     """
-    shapes = candidates(provider, api_flavor)
+    meant, shapes = candidates(provider, api_flavor)
     named = model if isinstance(model, str) else None
     try:
         if usage is None:
             raise Unreadable("NO_USAGE", "there is no usage")
         if not isinstance(usage, Mapping):
             raise Unreadable("MALFORMED", "usage is no object")
-        block = _block(usage, shapes)
+        block = _block(usage, meant, shapes)
         if block is None:
-            return _without_block(usage, shapes, named, provider)
+            return _without_block(usage, (*meant, *shapes), named, provider)
         named = _model(block) or named
         found = read(block.usage, block.shape)
     except Unreadable as error:
         return Normalised("ERROR", named, error=error.code, message=str(error))
     cut = not found.complete or _is_cut(block.holder, block.shape.stops)
-    return Normalised(
-        "PARTIAL" if cut else "OK", named, found.quantities, found.extra_quantities, found.unknown_fields
-    )
+    return Normalised("PARTIAL" if cut else "OK", named, found.quantities, found.extra_quantities, found.unknown_fields)
 
 
 def usage_fields(
@@ -120,22 +118,39 @@ def normalise_row(row: Any) -> dict[str, Any]:
 
 
 def _row(name: Any, found: Normalised) -> dict[str, Any]:
-    values = asdict(found)
-    order = ("status", "token_convention", "response_model", "quantities", "extra_quantities", "unknown_fields", "error")
-    return {"id": name} | {key: values[key] for key in order}
+    return {
+        "id": name,
+        "status": found.status,
+        "token_convention": found.token_convention,
+        "response_model": found.response_model,
+        "quantities": found.quantities,
+        "extra_quantities": found.extra_quantities,
+        "unknown_fields": found.unknown_fields,
+        "error": found.error,
+    }
 
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _block(answer: Mapping[Any, Any], shapes: list[Format]) -> _Block | None:
-    """The usage block: where a format says that it stands, or the answer itself; read by the first that knows it."""
-    places = [(shape, usage, holder) for shape in shapes for usage, holder in _places(answer, shape)]
-    for shape, usage, holder in places:
-        if not shape.wholes.isdisjoint(key for key in usage if usage[key] is not None):
-            return _Block(usage, shape, holder)
-    return None
+def _block(answer: Mapping[Any, Any], meant: tuple[Format, ...], shapes: tuple[Format, ...]) -> _Block | None:
+    """The usage block, where a format says that it stands or the answer itself, and the format that reads it."""
+    return (
+        next(_fitting(answer, meant, lambda shape: shape.wholes), None)
+        or next(_fitting(answer, shapes, lambda shape: shape.signs), None)
+        or next(_fitting(answer, shapes, lambda shape: shape.wholes), None)
+    )
+
+
+def _fitting(
+    answer: Mapping[Any, Any], shapes: tuple[Format, ...], names: Callable[[Format], Iterable[str]]
+) -> Iterator[_Block]:
+    """Blocks that have one of a format's names with a value."""
+    for shape in shapes:
+        for usage, holder in _places(answer, shape):
+            if any(usage.get(name) is not None for name in names(shape)):
+                yield _Block(usage, shape, holder)
 
 
 def _places(answer: Mapping[Any, Any], shape: Format) -> Iterator[tuple[Mapping[Any, Any], Mapping[Any, Any]]]:
@@ -151,7 +166,7 @@ def _places(answer: Mapping[Any, Any], shape: Format) -> Iterator[tuple[Mapping[
 
 
 def _without_block(
-    answer: Mapping[Any, Any], shapes: list[Format], model: str | None, provider: str | None
+    answer: Mapping[Any, Any], shapes: tuple[Format, ...], model: str | None, provider: str | None
 ) -> Normalised:
     """No format finds its counts: a stream cut off before they came, or nothing that we know."""
     for shape in shapes:
@@ -185,6 +200,6 @@ def _is_cut_at(holder: Mapping[Any, Any], stop: Stop) -> bool:
         if not isinstance(each, Mapping) or (key not in each and not stop.required):
             continue
         reason = each.get(key)
-        if reason is None or (stop.good and reason not in stop.good):
+        if reason in stop.words if stop.words else reason is None:
             return True
     return False

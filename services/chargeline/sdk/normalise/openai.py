@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from chargeline.sdk.normalise.formats import Format, Stop, names, prefixed
 
-_STATES = ("completed",)
+_CUT = ("in_progress", "queued", "incomplete", "cancelled")
 _TIMES = names("queue_time prompt_time completion_time total_time")  # seconds, groq and its kind
 
 CHAT = Format(
@@ -60,7 +60,7 @@ RESPONSES = Format(
     known=names("total_tokens service_tier input_tokens_details.text_tokens output_tokens_details.text_tokens"),
     signs=("input_tokens_details", "output_tokens_details"),
     roots=("usage", "response.body.usage", "response.usage"),
-    stops=(Stop("status", good=_STATES), Stop("choices[].finish_reason")),
+    stops=(Stop("status", words=_CUT), Stop("choices[].finish_reason")),
     total="total_tokens",
 )
 
@@ -86,6 +86,8 @@ EMBEDDINGS = Format(
 
 IMAGES = replace(RESPONSES, name="openai.images")
 
+_CACHED = "input_token_details.cached_tokens_details"
+
 # Realtime and transcription; cached audio and images are inside both the cached and the audio or image count.
 REALTIME = Format(
     name="openai.realtime",
@@ -94,8 +96,8 @@ REALTIME = Format(
         "input_token_details.cached_tokens": "cache_read_input -input",
         "input_token_details.audio_tokens": "input_audio -input",
         "input_token_details.image_tokens": "input_image -input",
-        "input_token_details.cached_tokens_details.audio_tokens": "cache_read_audio -cache_read_input -input_audio input",
-        "input_token_details.cached_tokens_details.image_tokens": "-input_image input",
+        f"{_CACHED}.audio_tokens": "cache_read_audio -cache_read_input -input_audio input",
+        f"{_CACHED}.image_tokens": "-input_image input",
         "output_tokens": "output",
         "output_token_details.audio_tokens": "output_audio -output",
         "output_token_details.reasoning_tokens": "reasoning_output -output",
@@ -107,7 +109,7 @@ REALTIME = Format(
     ),
     signs=("input_token_details", "output_token_details"),
     roots=("response.usage", "usage"),
-    stops=(Stop("status", good=_STATES),),
+    stops=(Stop("status", words=_CUT),),
     needs=(),
 )
 
@@ -149,7 +151,7 @@ PERPLEXITY = replace(
     name="perplexity",
     counts=_with(
         {
-            "reasoning_tokens | completion_tokens_details.reasoning_tokens": "reasoning_output",
+            "reasoning_tokens": "reasoning_output",
             "citation_tokens": "output",
             "num_search_queries": "web_searches",
         }

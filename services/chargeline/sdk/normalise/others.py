@@ -9,11 +9,11 @@ from chargeline.sdk.normalise.formats import Format, Stop, names
 BEDROCK = Format(
     name="aws.bedrock",
     counts={
-        "inputTokens | inputTokenCount | inputTextTokenCount | prompt_token_count": "input",
+        "inputTokens | inputTokenCount": "input",
         "cacheReadInputTokens | cacheReadInputTokenCount": "cache_read_input",
         "cacheWriteInputTokens | cacheWriteInputTokenCount": "cache_write_input",
         "cacheDetails[1h].inputTokens": "cache_write_1h_input -cache_write_input",
-        "outputTokens | outputTokenCount | generation_token_count": "output",
+        "outputTokens | outputTokenCount": "output",
         "serverToolUsage.webSearchRequests": "web_searches",
     },
     known=names(

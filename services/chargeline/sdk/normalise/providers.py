@@ -1,5 +1,8 @@
 """Which provider answers in which format: the table that a new provider is added to."""
 
+from collections.abc import Iterable
+from functools import lru_cache
+
 from chargeline.sdk.normalise.anthropic import MESSAGES
 from chargeline.sdk.normalise.formats import Format
 from chargeline.sdk.normalise.google import GEMINI
@@ -28,25 +31,27 @@ FLAVORS: dict[str, Format] = {
     "anthropic": MESSAGES,
 }
 
+_LIKE_OPENAI = {"default": CHAT, "responses": RESPONSES}
+
 # "default" is the provider's own API: meant by `default`, by a flavor that is not named, and by none.
 PROVIDERS: dict[str, dict[str, Format]] = {
     "anthropic": {"default": MESSAGES},
     "aws": {"default": BEDROCK},
     "azure": {"default": CHAT_WITHOUT_WRITES, "chat": CHAT_WITHOUT_WRITES, "responses": RESPONSES_WITHOUT_WRITES},
     "cohere": {"default": COHERE, "embeddings": COHERE, "tokens": COHERE_TOKENS},
-    "deepseek": {"default": CHAT},
+    "deepseek": _LIKE_OPENAI,
     "google": {"default": GEMINI, "chat": CHAT_WITHOUT_WRITES},
     "groq": {"default": CHAT_WITHOUT_WRITES, "chat": CHAT_WITHOUT_WRITES},
-    "huggingface": {"default": CHAT},
+    "huggingface": _LIKE_OPENAI,
     "litellm": {"default": LITELLM, "chat": LITELLM},
     "minimax": {"default": MESSAGES},
     "mistral": {"default": MISTRAL, "chat": MISTRAL},
-    "openai": {"default": CHAT},
-    "openrouter": {"default": CHAT},
+    "openai": _LIKE_OPENAI,
+    "openrouter": _LIKE_OPENAI,
     "perplexity": {"default": PERPLEXITY, "chat": PERPLEXITY},
     "xai": {"default": XAI, "chat": XAI},
 } | {
-    name: {"default": CHAT}
+    name: _LIKE_OPENAI
     for name in (
         "cerebras", "doubleword", "fireworks", "modal", "moonshotai", "nebius", "novita", "ovhcloud", "sambanova",
         "together", "voyageai", "zai", "zhipuai",
@@ -64,8 +69,8 @@ WORDS = (
     ("cerebras", "cerebras"), ("voyage", "voyageai"), ("minimax", "minimax"), ("openai", "openai"),
 )  # fmt: skip
 
-# In this order a block's own names are asked when nothing else says what it is: the tellest first.
-BY_SHAPE = (GEMINI, BEDROCK, COHERE, MESSAGES, REALTIME, CHAT, RESPONSES)
+# A block whose own names have to tell what it is: asked in this order.
+SHAPES = (GEMINI, BEDROCK, COHERE, MESSAGES, REALTIME, CHAT, RESPONSES)
 
 
 def provider_formats(provider: str | None) -> dict[str, Format] | None:
@@ -76,14 +81,18 @@ def provider_formats(provider: str | None) -> dict[str, Format] | None:
     return PROVIDERS.get(name)
 
 
-def candidates(provider: str | None, api_flavor: str | None) -> list[Format]:
-    """The formats to try, most likely first; each at most once.
+@lru_cache(maxsize=1024)
+def candidates(provider: str | None, api_flavor: str | None) -> tuple[tuple[Format, ...], tuple[Format, ...]]:
+    """The formats to try, most likely first, each at most once: those that are meant, then those by shape.
 
-    A flavor that was named is asked first, then the provider's own API, its other APIs, and the shapes of all.
-    An unknown provider has the flavor's format, and the shapes.
+    Meant are the flavor's format and the provider's own API; a block that is neither of them is what its names say.
     """
     own = provider_formats(provider) or {}
     flavor = (api_flavor or "").strip().lower()
-    first = [own[flavor]] if flavor in own else [FLAVORS[flavor]] if flavor in FLAVORS else []
-    default = [own["default"]] if "default" in own else []
-    return list({id(each): each for each in (*first, *default, *own.values(), *BY_SHAPE)}.values())
+    named = own.get(flavor) or FLAVORS.get(flavor)
+    meant = _once(each for each in (named, own.get("default")) if each is not None)
+    return meant, _once((*own.values(), *SHAPES))
+
+
+def _once(formats: Iterable[Format]) -> tuple[Format, ...]:
+    return tuple({each.name: each for each in formats}.values())

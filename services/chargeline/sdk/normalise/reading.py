@@ -1,4 +1,4 @@
-"""Reading one usage block by its format's table: numbers, unknown fields, leaves. Pure, and never raises but Unreadable."""
+"""Reading one usage block by its format's table: numbers, unknown fields, leaves. Pure; raises Unreadable alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from chargeline.sdk.normalise.formats import INPUT_LEAVES, LEAVES, OUTPUT_LEAVES
 
 LONG_MAX = (1 << 63) - 1  # quantities of a UsageEvent are Avro longs
 _MILLION = 1_000_000
+_SIDES = {"input": INPUT_LEAVES, "output": OUTPUT_LEAVES}
 _DIGITS_MAX = 40  # more digits than any count has; a longer text is refused before it is parsed
 
 
@@ -33,8 +34,9 @@ class Reading:
 @dataclass
 class _Found:
     counts: dict[int, dict[int, Decimal | int]] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
+    unknown: dict[str, None] = field(default_factory=dict)  # in order, each once
     bad: list[str] = field(default_factory=list)
+    negative: list[str] = field(default_factory=list)
 
 
 def read(block: Mapping[Any, Any], shape: Format) -> Reading:
@@ -52,17 +54,19 @@ def read(block: Mapping[Any, Any], shape: Format) -> Reading:
     sides: set[str] = set()
     for group, ranks in found.counts.items():
         number = ranks[min(ranks)]
-        if number < 0:
-            raise Unreadable("NEGATIVE_QUANTITY", f"{list(shape.counts)[group]} is {number}")
         effect = shape.effects[group]
+        if effect[0][0] in LEAVES and number != int(number):
+            raise Unreadable("BAD_NUMBER", f"{list(shape.counts)[group]} is {number}, no whole number of tokens")
         for name, sign in effect:
             sums[name] = sums.get(name, 0) + sign * number
         if len(effect) == 1:
-            sides.add("input" if effect[0][0] in INPUT_LEAVES else "output")
+            sides.update(side for side, leaves in _SIDES.items() if effect[0][0] in leaves)
+    if found.negative:
+        raise Unreadable("NEGATIVE_QUANTITY", f"below zero: {', '.join(found.negative)}")
     return Reading(
         _leaves(sums),
         {name: _long(name, _millionths(sums[name])) for name in sums if name not in LEAVES and sums[name]},
-        found.unknown,
+        list(found.unknown),
         _is_complete(block, shape, sides, sums),
     )
 
@@ -81,8 +85,13 @@ def _walk(block: Mapping[Any, Any], node: Node, prefix: str, selector: str, foun
             _walk(value, below, f"{prefix}{key}.", selector, found)
         elif isinstance(below, Items):
             _walk_items(value, below, f"{prefix}{key}", selector, found)
-        elif below is None or value:  # UNCOUNTED is reported where it says something
-            found.unknown.append(f"{prefix}{key}")
+        elif below is None or _says_something(value):
+            found.unknown[f"{prefix}{key}"] = None
+
+
+def _says_something(value: Any) -> bool:
+    """An UNCOUNTED field is reported unless it, or all that is in it, is zero."""
+    return any(value.values()) if isinstance(value, Mapping) else bool(value)
 
 
 def _walk_items(value: Any, items: Items, path: str, selector: str, found: _Found) -> None:
@@ -95,21 +104,18 @@ def _walk_items(value: Any, items: Items, path: str, selector: str, found: _Foun
         word = chosen if isinstance(chosen, str) and chosen in items.by_selector else ""
         below = items.by_selector.get(word)
         if below is None:
-            where = f"{path}[{chosen if isinstance(chosen, str) else ''}]"
-            if where not in found.unknown:
-                found.unknown.append(where)
+            found.unknown[f"{path}[{chosen if isinstance(chosen, str) else ''}]"] = None
         else:
-            first = len(found.unknown)
             _walk(item, below, f"{path}[{word}].", selector, found)
-            # Items repeat: each unknown path is named once.
-            found.unknown[first:] = [name for name in found.unknown[first:] if name not in found.unknown[:first]]
 
 
 def _count(prefix: str, key: str, value: Any, counted: Counted, found: _Found) -> None:
-    number = value if type(value) is int else _number(value)
+    number = _number(value)
     if number is None:
         found.bad.append(f"{prefix}{key}")
         return
+    if number < 0:
+        found.negative.append(f"{prefix}{key}")
     for group, rank in counted.places:
         ranks = found.counts.setdefault(group, {})
         ranks[rank] = ranks.get(rank, 0) + number
@@ -118,7 +124,7 @@ def _count(prefix: str, key: str, value: Any, counted: Counted, found: _Found) -
 def _number(value: Any) -> Decimal | int | None:
     """A count as sent: a whole or decimal number, or its text, as 64-bit numbers come in some JSON; else None."""
     if type(value) is int:
-        return value
+        return value if abs(value) <= LONG_MAX else None
     if not isinstance(value, float | Decimal | str) or (isinstance(value, str) and len(value) > _DIGITS_MAX):
         return None
     text = str(value)
@@ -142,9 +148,6 @@ def _leaves(sums: Mapping[str, Decimal | int]) -> dict[str, int]:
         leaves["input"] += overlap
         leaves["input_image"] -= overlap
     for name, number in leaves.items():
-        if number != int(number):
-            raise Unreadable("BAD_NUMBER", f"{name} is {number}, no whole number of tokens")
-    for name, number in leaves.items():
         if number < 0:
             raise Unreadable("NEGATIVE_QUANTITY", f"{name} is {number}: a part is larger than its whole")
     return {f"{name}_tokens": _long(name, int(number)) for name, number in leaves.items() if number}
@@ -160,9 +163,7 @@ def _long(name: str, number: int) -> int:
     return number
 
 
-def _is_complete(
-    block: Mapping[Any, Any], shape: Format, sides: set[str], sums: Mapping[str, Decimal | int]
-) -> bool:
+def _is_complete(block: Mapping[Any, Any], shape: Format, sides: set[str], sums: Mapping[str, Decimal | int]) -> bool:
     if sides.issuperset(shape.needs):
         return True
     if shape.total is None or type(total := block.get(shape.total)) is not int:
