@@ -14,8 +14,12 @@ NAMES = sorted({path.split("[")[0].split(".")[0] for shape in FORMATS for line i
                | {"usage", "usageMetadata", "response", "message", "model", "choices", "candidates", "status", "stop_reason"})  # fmt: skip
 SCALARS = (st.none() | st.booleans() | st.integers() | st.integers(0, 99) | st.floats() | st.text(max_size=5) | st.decimals()
            | st.sampled_from(["12", "-0", "1e9", "1" * 60, "٣", "TEXT", "AUDIO", "1h"]))  # fmt: skip
-KEYS = st.sampled_from([*NAMES, "cached_tokens", "audio_tokens", "reasoning_tokens", "modality", "tokenCount", "ttl", "finish_reason"]) | st.text(max_size=4)
-ANY = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6), max_leaves=25)
+KEYS = st.sampled_from(
+    [*NAMES, "cached_tokens", "audio_tokens", "reasoning_tokens", "modality", "tokenCount", "ttl", "finish_reason"]
+) | st.text(max_size=4)
+ANY = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6), max_leaves=25
+)
 WHO = st.sampled_from([*PROVIDERS, "azure.ai.openai", "nobody", "", None])
 FLAVOR = st.sampled_from([*FLAVORS, "default", "tokens", "moon", None])
 
@@ -70,7 +74,11 @@ def test_counts_that_stand_beside_each_other_add_up(counts, provider):
 KINDS = ("TEXT", "AUDIO", "IMAGE", "DOCUMENT", "VIDEO")
 
 
-@given(st.lists(st.integers(0, 900), min_size=5, max_size=5), st.lists(st.integers(0, 100), min_size=5, max_size=5), st.integers(0, 50))
+@given(
+    st.lists(st.integers(0, 900), min_size=5, max_size=5),
+    st.lists(st.integers(0, 100), min_size=5, max_size=5),
+    st.integers(0, 50),
+)
 def test_gemini_counts_each_modality_once_cached_or_not(fresh, shares, tool):
     """`fresh` tokens of each kind, of which a share of percents is cached."""
     cached = [number * share // 100 for number, share in zip(fresh, shares, strict=True)]
@@ -91,7 +99,9 @@ BLOCKS = [("openai", {"prompt_tokens": 50, "completion_tokens": 5, "prompt_token
           ("aws", {"inputTokens": 50, "outputTokens": 5}), ("nobody", {"prompt_tokens": 50, "completion_tokens": 5})]  # fmt: skip
 
 
-@given(st.sampled_from(BLOCKS), st.text(max_size=8).map("new_".__add__), ANY.filter(lambda value: value != {"usage": 0}))
+@given(
+    st.sampled_from(BLOCKS), st.text(max_size=8).map("new_".__add__), ANY.filter(lambda value: value != {"usage": 0})
+)
 def test_an_unknown_field_changes_unknown_fields_alone(case, name, value):
     provider, block = case
     plain, more = (normalise_row({"provider": provider, "usage": usage}) for usage in (block, block | {name: value}))
@@ -101,5 +111,7 @@ def test_an_unknown_field_changes_unknown_fields_alone(case, name, value):
 @given(st.integers(0, 10**15))
 def test_a_number_counts_the_same_in_each_of_its_spellings(number):
     spellings = [number, str(number), Decimal(number), Decimal(f"{number}.0"), float(number)]
-    found = [normalise({"prompt_tokens": each, "completion_tokens": 1}, provider="openai").quantities for each in spellings]
+    found = [
+        normalise({"prompt_tokens": each, "completion_tokens": 1}, provider="openai").quantities for each in spellings
+    ]
     assert all(each == found[0] for each in found)

@@ -1,11 +1,13 @@
 """Usage blocks become disjoint leaves: one row a rule, the expected leaves worked out by hand; the command whole."""
 
 import json
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from chargeline.cli.main import build
+from chargeline.sdk.client import Call
 from chargeline.sdk.normalise import CODES, UsageNotUnderstood, normalise, normalise_row, usage_fields
 from chargeline.sdk.normalise.formats import LEAVES
 from chargeline.sdk.normalise.providers import FLAVORS, PROVIDERS, SHAPES, candidates
@@ -24,7 +26,11 @@ DETAILS = "prompt_tokens_details"
 AFTER = "completion_tokens_details"
 MODALITY = [{"modality": "TEXT", "tokenCount": 10}, {"modality": "AUDIO", "tokenCount": 30}, {"modality": "IMAGE", "tokenCount": 40},
             {"modality": "DOCUMENT", "tokenCount": 5}, {"modality": "VIDEO", "tokenCount": 15}]  # fmt: skip
-CACHED = [{"modality": "AUDIO", "tokenCount": 20}, {"modality": "IMAGE", "tokenCount": 25}, {"modality": "TEXT", "tokenCount": 3}]
+CACHED = [
+    {"modality": "AUDIO", "tokenCount": 20},
+    {"modality": "IMAGE", "tokenCount": 25},
+    {"modality": "TEXT", "tokenCount": 3},
+]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +192,9 @@ def test_what_no_rule_counts_is_reported_by_its_path(provider, flavor, block, ex
     assert normalise(block, provider=provider, api_flavor=flavor).unknown_fields == expected
 
 
-TABLES = {each.name: each for each in (*FLAVORS.values(), *SHAPES, *(f for own in PROVIDERS.values() for f in own.values()))}
+TABLES = {
+    each.name: each for each in (*FLAVORS.values(), *SHAPES, *(f for own in PROVIDERS.values() for f in own.values()))
+}
 
 
 @pytest.mark.parametrize("shape", TABLES.values(), ids=TABLES)
@@ -221,6 +229,13 @@ def test_event_fields_are_what_an_event_takes():
         usage_fields({}, provider="openai")
 
 
+def test_a_measured_call_takes_what_its_answer_says():
+    call = Call({"provider_name": "anthropic", "request_model": "cl"})
+    call.answered({"model": "cl-1", "usage": {"input_tokens": 3, "cache_read_input_tokens": 8, "output_tokens": 2}})
+    expected = {"input_tokens": 3, "cache_read_input_tokens": 8, "output_tokens": 2, "response_model": "cl-1"}
+    assert {name: call.fields.get(name) for name in expected} == expected
+
+
 ROW = {"id": "r1", "provider": "openai", "api_flavor": None, "model": "m",
        "usage": {"prompt_tokens": 1000, "completion_tokens": 200, DETAILS: {"cached_tokens": 400}}}  # fmt: skip
 
@@ -230,7 +245,8 @@ def test_a_row_has_all_keys_whatever_happens():
     assert good == {"id": "r1", "status": "OK", "token_convention": "DISJOINT", "response_model": "m",
                     "quantities": {"input_tokens": 600, "cache_read_input_tokens": 400, "output_tokens": 200},
                     "extra_quantities": {}, "unknown_fields": [], "error": None}  # fmt: skip
-    for row in (None, 7, [], {}, {"id": {"a": 1}, "usage": 3}, {"id": 1, "provider": 3, "usage": {}}):
+    rows: list[Any] = [None, 7, [], {}, {"id": {"a": 1}, "usage": 3}, {"id": 1, "provider": 3, "usage": {}}]
+    for row in rows:
         bad = normalise_row(row)
         assert list(bad) == list(good)
         assert bad["error"] in CODES
@@ -261,7 +277,11 @@ def test_one_answer_on_standard_input_is_one_object():
 
 def test_an_unusable_file_is_exit_code_2_and_nothing_is_written(tmp_path):
     output = tmp_path / "out.jsonl"
-    for arguments, text in ((["--input", str(tmp_path / "absent")], None), (["--input", str(tmp_path)], None), ([], "no json")):
+    for arguments, text in (
+        (["--input", str(tmp_path / "absent")], None),
+        (["--input", str(tmp_path)], None),
+        ([], "no json"),
+    ):
         done = run(*arguments, "--output", str(output), "--json", text=text)
         assert done.exit_code == 2
         assert json.loads(done.stderr)[0]["code"] == "UNUSABLE_FILE"

@@ -23,7 +23,7 @@ PAYS = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def rows(shared_data):
     with (shared_data / "usage" / "provider_usage_priced.jsonl").open() as lines:
         return [json.loads(line) for line in lines]
@@ -60,7 +60,9 @@ def test_every_recorded_answer_costs_what_the_reference_says(rows):
 def test_every_recorded_answer_has_the_references_totals_and_model(rows):
     for row in rows:
         found, usage = answer(row), row["usage"]
-        sides = [sum(n for name, n in found["quantities"].items() if ("output" in name) == side) for side in (False, True)]
+        sides = [
+            sum(n for name, n in found["quantities"].items() if ("output" in name) == side) for side in (False, True)
+        ]
         assert sides == [usage.get("input_tokens", 0), usage.get("output_tokens", 0)], row["id"]
         assert found["response_model"] == row["model_ref"], row["id"]
 

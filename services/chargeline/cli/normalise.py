@@ -14,7 +14,6 @@ from chargeline.cli.common import AsJson
 from chargeline.sdk.normalise import normalise_row
 
 
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON; of a key that is there twice nobody knows which one is meant."""
     found = dict(pairs)

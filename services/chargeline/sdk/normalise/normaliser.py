@@ -191,9 +191,8 @@ def _is_cut(holder: Mapping[Any, Any], stops: tuple[Stop, ...]) -> bool:
 
 def _is_cut_at(holder: Mapping[Any, Any], stop: Stop) -> bool:
     above, _, key = stop.path.rpartition(".")
-    if not above:
-        objects = [holder]
-    else:
+    objects: list[Any] = [holder]
+    if above:
         below = holder.get(above.removesuffix("[]"))
         objects = below if isinstance(below, list) else [below]
     for each in objects:

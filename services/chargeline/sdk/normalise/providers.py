@@ -38,25 +38,32 @@ PROVIDERS: dict[str, dict[str, Format]] = {
     "anthropic": {"default": MESSAGES},
     "aws": {"default": BEDROCK},
     "azure": {"default": CHAT_WITHOUT_WRITES, "chat": CHAT_WITHOUT_WRITES, "responses": RESPONSES_WITHOUT_WRITES},
+    "cerebras": _LIKE_OPENAI,
     "cohere": {"default": COHERE, "embeddings": COHERE, "tokens": COHERE_TOKENS},
     "deepseek": _LIKE_OPENAI,
+    "doubleword": _LIKE_OPENAI,
+    "fireworks": _LIKE_OPENAI,
     "google": {"default": GEMINI, "chat": CHAT_WITHOUT_WRITES},
     "groq": {"default": CHAT_WITHOUT_WRITES, "chat": CHAT_WITHOUT_WRITES},
     "huggingface": _LIKE_OPENAI,
     "litellm": {"default": LITELLM, "chat": LITELLM},
     "minimax": {"default": MESSAGES},
     "mistral": {"default": MISTRAL, "chat": MISTRAL},
+    "modal": _LIKE_OPENAI,
+    "moonshotai": _LIKE_OPENAI,
+    "nebius": _LIKE_OPENAI,
+    "novita": _LIKE_OPENAI,
     "openai": _LIKE_OPENAI,
     "openrouter": _LIKE_OPENAI,
+    "ovhcloud": _LIKE_OPENAI,
     "perplexity": {"default": PERPLEXITY, "chat": PERPLEXITY},
+    "sambanova": _LIKE_OPENAI,
+    "together": _LIKE_OPENAI,
+    "voyageai": _LIKE_OPENAI,
     "xai": {"default": XAI, "chat": XAI},
-} | {
-    name: _LIKE_OPENAI
-    for name in (
-        "cerebras", "doubleword", "fireworks", "modal", "moonshotai", "nebius", "novita", "ovhcloud", "sambanova",
-        "together", "voyageai", "zai", "zhipuai",
-    )
-}  # fmt: skip
+    "zai": _LIKE_OPENAI,
+    "zhipuai": _LIKE_OPENAI,
+}
 
 # Other words for a provider: OpenTelemetry's gen_ai.provider.name, and those of proxies. A name that is not in
 # PROVIDERS is the first of these that it contains: `azure.ai.openai`, `huggingface_groq`, `vertex_ai-anthropic`.
