@@ -129,8 +129,8 @@ def test_an_unreadable_card_keeps_its_place_and_prices_nothing():
 
 
 def test_a_card_that_a_later_version_wrote_stops_the_reader():
-    text = card().text.replace("per_unit", "cost_plus").replace('"unit_price":', '"multiplier":')
-    with pytest.raises(Fault, match="NOT_SUPPORTED_YET"):
+    text = card().text.replace('"leaf":', '"free_units":"1","leaf":')
+    with pytest.raises(Fault, match="needs a newer version"):
         reader(framed(FIRST), framed(published(text, 1, digest(FIRST))))
 
 

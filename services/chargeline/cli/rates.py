@@ -19,7 +19,8 @@ from chargeline.domain.documents import BadDocument, Problem
 from chargeline.domain.errors import Refused
 from chargeline.domain.governance import Fact, GovernanceChain
 from chargeline.domain.rate_book import live_cards
-from chargeline.domain.rate_card import RateCard, instant, read_rate_card
+from chargeline.domain.rate_card import RateCard, instant
+from chargeline.domain.rate_card_reader import read_rate_card
 from chargeline.domain.rate_checks import check_card, check_publication
 from chargeline.runtime.stack import Stack, load_stack
 
@@ -108,7 +109,7 @@ def list_cards(data: DataDir = None, as_json: AsJson = False) -> None:
         {
             "rate_card_id": each.card.rate_card_id,
             "version": each.card.version,
-            "scope": "default" if each.card.account is None else f"account {each.card.account}",
+            "scope": " ".join(filter(None, (each.card.scope.kind, each.card.scope.name))),
             "currency": each.card.currency,
             "effective_from": instant(each.card.effective_from),
             "effective_to": None if each.card.effective_to is None else instant(each.card.effective_to),

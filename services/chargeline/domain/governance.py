@@ -16,7 +16,9 @@ import numpy.typing as npt
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import Fault
 from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card import RateCard, from_json
+from chargeline.domain.rate_card import RateCard
+from chargeline.domain.rate_card_reader import from_json
+from chargeline.domain.rate_support import unsupported
 
 GENESIS = "0" * 64
 
@@ -110,9 +112,11 @@ def _body(fact: Mapping[str, Any]) -> Body:
     if "card" not in fact:
         return InputTopic(fact["topic"], fact["partitions"], fact["partitioner"])
     try:
-        return from_json(fact["card"])
-    except BadDocument as error:
-        if any(problem.code == "NOT_SUPPORTED_YET" for problem in error.problems):
-            # Left out, its events would be priced without it for good: rather stop until the software is newer.
-            raise Fault(f"governance-log holds a rate card that needs a newer version: {error}") from error
+        card = from_json(fact["card"])
+    except BadDocument:
         return UnreadableCard(fact["rate_card_id"], fact["rate_card_version"], fact["card"])
+    missing = next((what for sku in card.skus if (what := unsupported(sku, card)) is not None), None)
+    if missing is not None:
+        # Left out, its events would be priced without it for good: rather stop until the software is newer.
+        raise Fault(f"governance-log holds a rate card that needs a newer version: {card.rate_card_id}, {missing}")
+    return card

@@ -20,7 +20,8 @@ from chargeline.domain.rate_book import (
     live_cards,
     overlap,
 )
-from chargeline.domain.rate_card import Alias, Match, RateCard, Sku, instant
+from chargeline.domain.rate_card import DEFAULT, Alias, Match, RateCard, Sku, instant
+from chargeline.domain.rate_support import unsupported
 from chargeline.domain.rate_units import base_units
 
 _TEXT_BYTES_MAX = 15_000_000  # governance-log takes records of 16 MiB
@@ -32,7 +33,7 @@ def check_card(card: RateCard) -> list[Problem]:
     return [
         *_sku_twice(card),
         *_ties(rates, ()),
-        *([] if card.account else _without_parent(card, ())),
+        *(_without_parent(card, ()) if card.scope == DEFAULT else []),
         *_join_price_missing(card, ()),
         *_alias_faults(card, ()),
         *_warnings(card),
@@ -57,18 +58,23 @@ def check_publication(
     candidate = PublishedCard(card, recorded_time, len(published))
     after = accept(candidate, live, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
     earliest = earliest_replacement(recorded_time, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
-    problems = [*_sku_twice(card), *_versions(card, published)]
+    problems = [*_not_supported(card), *_sku_twice(card), *_versions(card, published)]
     if not card.correction and not problems:
         problems += _replacements(card, live, earliest)
     fresh = [Rate(sku, card, card.effective_from, card.effective_to) for sku in card.skus]
     others = [rate for rate in (after or live).rates if rate.card is not card]
     problems += _ties(fresh, () if after is None or card.correction else others)
     problems += _gaps(fresh, others)
-    reachable = [rate for rate in others if rate.card.account in (None, card.account)]
+    reachable = [rate for rate in others if rate.card.scope in (DEFAULT, card.scope)]
     problems += _without_parent(card, reachable)
     problems += _join_price_missing(card, reachable)
     problems += _alias_faults(card, [each for each in (after or live).aliases if each.card is not card])
     return [*problems, *_warnings(card), *_jumps(fresh, live)]
+
+
+def _not_supported(card: RateCard) -> list[Problem]:
+    found = [(sku, unsupported(sku, card)) for sku in card.skus]
+    return [_problem(sku, "NOT_SUPPORTED_YET", what) for sku, what in found if what is not None]
 
 
 def _sku_twice(card: RateCard) -> list[Problem]:
@@ -85,10 +91,10 @@ def _ties(fresh: Sequence[Rate], others: Sequence[Rate]) -> list[Problem]:
     rivals: dict[object, list[Rate]] = {}
     for rate in others:
         for name in rate.sku.match.names:
-            rivals.setdefault((rate.card.account, rate.sku.measures, name), []).append(rate)
+            rivals.setdefault((rate.card.scope, rate.sku.measures, name), []).append(rate)
     problems = []
     for rate in fresh:
-        keys = [(rate.card.account, rate.sku.measures, name) for name in rate.sku.match.names]
+        keys = [(rate.card.scope, rate.sku.measures, name) for name in rate.sku.match.names]
         found = next((each for key in keys for each in rivals.get(key, ()) if _tied(rate, each)), None)
         if found is not None:
             text = f"{_name(rate.sku)} and {_name(found.sku)} of {found.card.rate_card_id} version {found.card.version}"
