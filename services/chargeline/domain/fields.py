@@ -83,29 +83,34 @@ class Fields:
             self.fault(place, key, "BAD_VALUE", f"{key} is true or false")
         return value is True
 
-    def number(self, place: Place, key: str) -> Decimal | None:
+    def number(self, place: Place, key: str, *, signed: bool = False) -> Decimal | None:
         value = place.get(key)
         try:
             number = parse_decimal(value if isinstance(value, str) else "")
         except NotANumber:
             self.fault(place, key, "BAD_NUMBER", f"{key} must be a plain decimal number")
             return None
-        if number < 0:
+        if number < 0 and not signed:
             self.fault(place, key, "NEGATIVE", f"{key} must not be negative")
             return None
         return number
 
-    def exact(self, place: Place, key: str, size: tuple[int, int], *, required: bool = False) -> Decimal | None:
-        """A number >= 0 of at most so many decimals and whole digits; absent: None, and a fault if required."""
+    def exact(
+        self, place: Place, key: str, size: tuple[int, int], *, required: bool = False, signed: bool = False
+    ) -> Decimal | None:
+        """A number of at most so many decimals and whole digits; absent: None, and a fault if required.
+
+        It is >= 0 unless it may be `signed`.
+        """
         if place.get(key) is None:
             if required:
                 self.fault(place, key, "MISSING_KEY", f"{key} is required")
             return None
-        number = self.number(place, key)
+        number = self.number(place, key, signed=signed)
         if number is None:
             return None
         decimals, digits = size
-        if -int(number.as_tuple().exponent) > decimals or number >= Decimal(10**digits):
+        if -int(number.as_tuple().exponent) > decimals or abs(number) >= Decimal(10**digits):
             self.fault(place, key, "BAD_NUMBER", f"{key} has over {decimals} decimals or {digits} whole digits")
             return None
         return number
@@ -113,9 +118,11 @@ class Fields:
     def price(self, place: Place, key: str) -> Decimal | None:
         return self.exact(place, key, PRICE, required=True)
 
-    def positive(self, place: Place, key: str, *, required: bool = False) -> Decimal | None:
-        """A quantity above 0."""
-        number = self.exact(place, key, AMOUNT, required=required)
+    def positive(
+        self, place: Place, key: str, size: tuple[int, int] = AMOUNT, *, required: bool = False
+    ) -> Decimal | None:
+        """A number above 0."""
+        number = self.exact(place, key, size, required=required)
         if number == 0:
             self.fault(place, key, "NOT_POSITIVE", f"{key} must be above 0")
             return None

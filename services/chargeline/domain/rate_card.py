@@ -15,6 +15,7 @@ from chargeline.domain.documents import Problem
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Texts = tuple[tuple[str, str], ...]
 Level = Literal["default", "group", "account", "contract"]
+LEVELS: tuple[Level, ...] = ("default", "group", "account", "contract")  # from the farthest to the nearest
 Window = Literal["billing_period", "day", "hour", "event"]
 
 

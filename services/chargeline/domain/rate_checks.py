@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from chargeline.domain.documents import Problem
 from chargeline.domain.money import fits_columns, picos_per_base_unit, plain
+from chargeline.domain.periods import billing_period
 from chargeline.domain.rate_book import (
     PARENTS,
     Live,
@@ -20,7 +21,8 @@ from chargeline.domain.rate_book import (
     live_cards,
     overlap,
 )
-from chargeline.domain.rate_card import DEFAULT, Alias, Match, RateCard, Sku, instant
+from chargeline.domain.rate_card import DEFAULT, LEVELS, Alias, Match, RateCard, Scope, Sku, instant
+from chargeline.domain.rate_prices import is_free, jump
 from chargeline.domain.rate_support import unsupported
 from chargeline.domain.rate_units import base_units
 
@@ -65,11 +67,19 @@ def check_publication(
     others = [rate for rate in (after or live).rates if rate.card is not card]
     problems += _ties(fresh, () if after is None or card.correction else others)
     problems += _gaps(fresh, others)
-    reachable = [rate for rate in others if rate.card.scope in (DEFAULT, card.scope)]
+    reachable = [rate for rate in others if _may_see(card.scope, rate.card.scope)]
     problems += _without_parent(card, reachable)
     problems += _join_price_missing(card, reachable)
     problems += _alias_faults(card, [each for each in (after or live).aliases if each.card is not card])
     return [*problems, *_warnings(card), *_jumps(fresh, live)]
+
+
+def _may_see(scope: Scope, other: Scope) -> bool:
+    """Whether an event that a card of `scope` is for may also find prices of a card of the other one.
+
+    Groups nest, and which account lies in which group is not known here: every group may be the one.
+    """
+    return other in (DEFAULT, scope) or other.kind == "group" or LEVELS.index(other.kind) < LEVELS.index(scope.kind)
 
 
 def _not_supported(card: RateCard) -> list[Problem]:
@@ -230,24 +240,33 @@ def _jumps(fresh: Sequence[Rate], live: Live) -> list[Problem]:
     problems = []
     for rate in fresh:
         old = before.get(rate.place)
-        if old is None or old.card.currency != rate.card.currency or old.sku.divide_by != rate.sku.divide_by:
+        if old is None or old.card.currency != rate.card.currency:
             continue
-        was, now = old.sku.prices[0].price, rate.sku.prices[0].price
-        if 2 * abs(now - was) > was:
-            jump = f"{_name(rate.sku)} goes from {plain(was)} to {plain(now)}"
-            problems.append(_problem(rate.sku, "PRICE_JUMP", jump, True))
+        found = jump(old.sku, rate.sku)
+        if found is not None:
+            name, was, now = found
+            text = f"{name} of {_name(rate.sku)} goes from {plain(was)} to {plain(now)}"
+            problems.append(_problem(rate.sku, "PRICE_JUMP", text, True))
     return problems
 
 
 def _warnings(card: RateCard) -> list[Problem]:
-    problems = []
+    problems = [*card.remarks]
     for sku in card.skus:
-        if any(each.price == 0 for each in sku.prices):
-            problems.append(_problem(sku, "FREE", f"{_name(sku)} costs nothing", True))
+        if is_free(sku):
+            problems.append(_problem(sku, "FREE", f"{_name(sku)} has a price of 0", True))
+        if sku.accumulates and sku.window != "event" and not _starts_a_month(card.effective_from):
+            text = f"{_name(sku)} adds up over a period and starts inside one: where it follows another, it waits"
+            problems.append(_problem(sku, "STARTS_INSIDE_PERIOD", text, True))
         size = base_units(sku.divide_by, sku.measures)
         if not all(fits_columns(*picos_per_base_unit(each.price, size)) for each in sku.prices):
             problems.append(_problem(sku, "WIDE_PRICE", f"{_name(sku)} has a price of the exact, slow way", True))
     return problems
+
+
+def _starts_a_month(time: int) -> bool:
+    """Whether a billing period of most accounts begins then; a card cannot know the cycle day of each."""
+    return billing_period(time)[0] == time
 
 
 def _name(sku: Sku) -> str:
