@@ -6,6 +6,7 @@ Source: spec/formats.md, section 3; spec/rating.md, section 5.
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
@@ -17,6 +18,7 @@ from chargeline.domain.fx import FxRate, FxTable
 from chargeline.domain.money import plain
 
 FX_KEYS = ("date", "from_currency", "to_currency", "rate", "source")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def read_fx_csv(text: str) -> FxTable:
@@ -101,8 +103,8 @@ def _date(fields: Fields, row: Place) -> date | None:
     if value is None:
         return None
     try:
-        # The ISO formats without hyphens, and week dates, are none of ours.
-        if not isinstance(value, str) or len(value) != len("2026-06-01") or value[4] != "-":
+        # The other ISO formats (no hyphens, weeks) are none of ours.
+        if not isinstance(value, str) or not _DATE.fullmatch(value):
             raise ValueError(value)
         return date.fromisoformat(value)
     except ValueError:
