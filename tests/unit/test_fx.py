@@ -115,6 +115,6 @@ def test_a_header_of_something_else_is_refused():
 
 
 def test_a_published_rate_never_changes():
-    assert changed_rates(TABLE, [TABLE]) == []
+    assert changed_rates(TABLE, TABLE) == []
     other = FxTable((FxRate(date(2026, 6, 1), "USD", "EUR", D("0.91"), "ECB"),))
-    assert [each.code for each in changed_rates(other, [TABLE])] == ["RATE_CHANGED"]
+    assert [each.code for each in changed_rates(other, TABLE)] == ["RATE_CHANGED"]

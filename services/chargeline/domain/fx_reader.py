@@ -52,9 +52,9 @@ def fx_to_json(table: FxTable) -> str:
     return json.dumps({"rates": rates}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def changed_rates(table: FxTable, published: Sequence[FxTable]) -> list[Problem]:
+def changed_rates(table: FxTable, published: FxTable) -> list[Problem]:
     """Rates that say otherwise what is published already: a rate of a pair, date and source never changes."""
-    known = {each.fx_rate_id: each for old in published for each in old.rates}
+    known = {each.fx_rate_id: each for each in published.rates}
     return [
         Problem("RATE_CHANGED", f"{each.fx_rate_id} is published as {plain(known[each.fx_rate_id].rate)}")
         for each in table.rates
