@@ -11,7 +11,6 @@ from typing import Any
 from chargeline.domain.catalogues.entries import Band
 
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-_NOON, _MIDNIGHT = "12:00", "00:00"
 _FACTOR_DECIMALS = 9  # Decimal(18, 9), spec/rating.md 2
 _HOURS = re.compile(r"([0-2][0-9]:[0-5][0-9])-([0-2][0-9]:[0-5][0-9])")
 _CLOCK = re.compile(r"([0-2][0-9]:[0-5][0-9]):00(?:Z|\+00:00)?")
@@ -40,7 +39,7 @@ def factor_between(base: Decimal, price: Decimal) -> Decimal:
 
 
 def from_windows(windows: Iterable[Mapping[str, Any]], factor: Decimal) -> tuple[Band, ...]:
-    """litellm's windows: `hours_utc`, one range or a list, and `weekdays`, 1 being Monday; every day if not given."""
+    """Windows of litellm: `hours_utc`, one range or a list, and `weekdays`, 1 being Monday; every day if not given."""
     bands: list[Band] = []
     for window in windows:
         days = tuple(WEEKDAYS[int(day) - 1] for day in window.get("weekdays", range(1, 8)))
@@ -49,22 +48,22 @@ def from_windows(windows: Iterable[Mapping[str, Any]], factor: Decimal) -> tuple
             found = _HOURS.fullmatch(each)
             if found is None:
                 raise NotExpressible(f"hours {each}")
-            bands += _of_day(days, found[1], found[2], factor)
+            bands.append(_of_day(days, found[1], found[2], factor))
     return tuple(bands)
 
 
 def from_times(start: str, end: str, factor: Decimal) -> tuple[Band, ...]:
-    """genai-prices' `start_time` and `end_time`, every day."""
+    """The `start_time` and `end_time` of genai-prices, every day."""
     found = _CLOCK.fullmatch(start), _CLOCK.fullmatch(end)
     if found[0] is None or found[1] is None:
         raise NotExpressible(f"hours from {start} to {end}")
-    return tuple(_of_day(WEEKDAYS, found[0][1], found[1][1], factor))
+    return (_of_day(WEEKDAYS, found[0][1], found[1][1], factor),)
 
 
-def _of_day(days: tuple[str, ...], start: str, end: str, factor: Decimal) -> list[Band]:
-    """A whole day is two halves: a band that ends where it begins could as well be empty."""
-    if start == end:
-        return [*_of_day(days, start, _NOON, factor), *_of_day(days, _NOON, end, factor)] if start != _NOON else [
-            Band(days, _NOON, _MIDNIGHT, factor), Band(days, _MIDNIGHT, _NOON, factor)
-        ]  # fmt: skip
-    return [Band(days, start, end, factor)]
+def _of_day(days: tuple[str, ...], start: str, end: str, factor: Decimal) -> Band:
+    """A band that ends where it begins is a whole day here, and empty in a card."""
+    if start != end:
+        return Band(days, start, end, factor)
+    if start != "00:00":
+        raise NotExpressible(f"a day from {start} to {end}")
+    return Band(days, start, "24:00", factor)

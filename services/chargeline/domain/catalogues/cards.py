@@ -1,8 +1,10 @@
-"""Candidate rate cards out of the entries of a catalogue: one card for each provider, a version for each time that
-prices of the provider change."""
+"""Candidate rate cards out of the entries of a catalogue.
+
+One card for each provider, and a version of it for each time at which prices of the provider change.
+"""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +12,8 @@ from chargeline.domain.catalogues.entries import Band, Catalogue, Entry, Finding
 from chargeline.domain.documents import BadDocument, Problem
 from chargeline.domain.money import plain
 from chargeline.domain.rate_book import PARENTS
-from chargeline.domain.rate_card import RateCard, from_json, instant
+from chargeline.domain.rate_card import RateCard, instant
+from chargeline.domain.rate_card_reader import from_json
 from chargeline.domain.rate_checks import check_card
 from chargeline.domain.usage import LEAVES
 
@@ -44,12 +47,15 @@ class Candidate:
     remarks: tuple[tuple[int, str], ...]
 
 
-def candidates(catalogue: Catalogue, origin: Origin, effective_from: int) -> tuple[list[Candidate], list[Finding]]:
+def candidates(
+    catalogue: Catalogue, origin: Origin, effective_from: int, done: Callable[[], object] = lambda: None
+) -> tuple[list[Candidate], list[Finding]]:
     """The cards, each of them accepted by the rules of publication, and everything that a person must look at.
 
     Args:
         effective_from: microseconds since 1970 UTC: from when on the first versions hold. A change before it makes
             no version of its own.
+        done: called after each entry.
 
     Returns:
         The cards by provider and version; the findings of the catalogue and those that the cards add.
@@ -63,6 +69,7 @@ def candidates(catalogue: Catalogue, origin: Origin, effective_from: int) -> tup
             by_provider.setdefault(entry.provider, []).append(complete)
         else:
             findings.append(Finding(entry.name, "card", f"REFUSED_{refused.code}", refused.message))
+        done()
     cards = [
         card
         for provider in sorted(by_provider)
@@ -88,7 +95,9 @@ def _candidate(provider: str, entries: Sequence[Entry], origin: Origin, time: in
                     remarks.append((len(skus), f"copy of the price of {price.copy_of}: the catalogue has none"))
                 skus.append(sku)
     aliases = [
-        {"provider_name": provider, "alias": alias, "model": entry.model} for entry in entries for alias in entry.aliases
+        {"provider_name": provider, "alias": alias, "model": entry.model}
+        for entry in entries
+        for alias in entry.aliases
     ]
     document: Document = {
         "id": f"{origin.name}-{provider}",
@@ -121,7 +130,7 @@ def _refusal(entry: Entry, origin: Origin, effective_from: int) -> Problem | Non
         if not _in_force(entry, time):
             continue
         try:
-            _candidate(entry.provider, [replace(entry)], origin, time, 1)
+            _candidate(entry.provider, [entry], origin, time, 1)
         except BadDocument as error:
             return error.problems[0]
     return None

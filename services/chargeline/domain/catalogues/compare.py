@@ -97,7 +97,7 @@ def _by_model(cards: Iterable[RateCard]) -> dict[tuple[str, str], tuple[bool, Pr
     listed = list(cards)
     for card in listed:
         for sku in card.skus:
-            if sku.match is None or sku.charge_model not in ("per_unit", "threshold"):
+            if not sku.prices:
                 continue
             attributes = dict(sku.match.attributes)
             tiers = attributes.pop("service_tier", (_STANDARD,))

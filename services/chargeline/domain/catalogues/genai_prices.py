@@ -63,17 +63,20 @@ def read_genai_prices(document: Sequence[Mapping[str, Any]]) -> Catalogue:
         found.count += len(models)
         taken = {model["id"] for model in models}
         prefixes: set[str] = set()
+        starts = {str(value) for model in models for kind, value in _clauses(model["match"]) if kind == "starts_with"}
         for model in models:
             entry = _entry(name, provider["id"], model, found.findings)
             if entry is not None:
                 aliases, mine = _names(entry, model["match"], taken, prefixes, found.findings)
-                found.entries.append(replace(entry, aliases=aliases, prefixes=mine, source=urls[0]))
+                needed = tuple(prefix for prefix in mine if not _covered(prefix, mine, starts))
+                found.entries.append(replace(entry, aliases=aliases, prefixes=needed, source=urls[0]))
     return found
 
 
 def _entry(provider: str, provider_id: str, model: Mapping[str, Any], findings: list[Finding]) -> Entry | None:
     name = f"{provider_id}/{model['id']}"
-    versions = tuple(_versions(name, model["prices"], findings))
+    dated = _versions(name, model["prices"], findings)
+    versions = tuple(_with_variants(name, dated, model.get("price_variants") or (), findings))
     if not any(version.prices for version in versions):
         findings.append(Finding(name, "prices", "NO_PRICE", "the entry has no price that a card can hold"))
         return None
@@ -107,6 +110,12 @@ def _names(
     return tuple(aliases), tuple(starts)
 
 
+def _covered(prefix: str, mine: Sequence[str], starts: set[str]) -> bool:
+    """Whether a shorter prefix of the same model finds the same names: none of another model lies between."""
+    shorter = [each for each in starts if len(each) < len(prefix) and prefix.startswith(each)]
+    return bool(shorter) and max(shorter, key=len) in mine
+
+
 def _clauses(match: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for kind, value in match.items():
         if kind == "or":
@@ -116,25 +125,63 @@ def _clauses(match: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield kind, value
 
 
-def _versions(name: str, prices: Any, findings: list[Finding]) -> Iterator[PriceVersion]:
-    listed = prices if isinstance(prices, list) else [{"prices": prices}]
-    before: PriceVersion | None = None
-    for each in listed:
+def _versions(name: str, prices: Any, findings: list[Finding]) -> list[PriceVersion]:
+    """By start. Hours of the day take precedence over every price that stands before them in the list."""
+    versions: list[PriceVersion] = []
+    for each in prices if isinstance(prices, list) else [{"prices": prices}]:
         constraint = each.get("constraint") or {}
         fresh = tuple(_prices(name, each["prices"], findings))
         kinds = set(constraint)
-        if kinds == {"start_date"} or (not kinds and before is None):
-            if before is not None:
-                yield before
-            before = PriceVersion(_midnight(constraint["start_date"]) if kinds else None, fresh)
-        elif kinds == {"start_time", "end_time"} and before is not None:
-            banded = tuple(_with_hours(name, before.prices, fresh, constraint, findings))
-            before = replace(before, prices=banded)
+        if kinds == {"start_date"} or (not kinds and not versions):
+            versions.append(PriceVersion(_midnight(constraint["start_date"]) if kinds else None, fresh))
+        elif kinds == {"start_time", "end_time"} and versions:
+            versions = [
+                replace(version, prices=tuple(_with_hours(name, version.prices, fresh, constraint, findings)))
+                for version in versions
+            ]
         else:
             text = "a constraint that is neither a start date nor hours of the day"
             findings.append(Finding(name, "constraint", "NO_PLACE", text, str(dict(constraint))[:200]))
-    if before is not None:
-        yield before
+    return sorted(versions, key=_start)
+
+
+def _start(version: PriceVersion) -> int:
+    return -1 if version.start is None else version.start
+
+
+def _with_variants(
+    name: str, versions: list[PriceVersion], variants: Sequence[Mapping[str, Any]], findings: list[Finding]
+) -> list[PriceVersion]:
+    """With the prices of service tiers; of two variants that price the same thing the first one counts."""
+    for variant in variants:
+        if not variant["prices"]:
+            continue
+        when, constraint = dict(variant["when"]), variant.get("constraint") or {}
+        tier = when.get("service_tier") or ("batch" if when == {"processing": "batch"} else None)
+        if tier is None or len(when) > 1 or set(constraint) - {"start_date"}:
+            text = "prices for a way of calling that events do not name"
+            findings.append(Finding(name, "price_variants", "NO_PLACE", text, str({**when, **constraint})[:200]))
+            continue
+        prices = [replace(price, tier=tier) for price in _prices(name, variant["prices"], findings)]
+        start = _midnight(constraint["start_date"]) if constraint else None
+        versions = [_with_tier(version, prices, start) for version in _split(versions, start)]
+    return versions
+
+
+def _split(versions: list[PriceVersion], start: int | None) -> list[PriceVersion]:
+    """The same prices, with a version that begins at `start`."""
+    if start is None or any(version.start == start for version in versions):
+        return versions
+    before = [version for version in versions if version.start is None or version.start < start]
+    after = [version for version in versions if version.start is not None and version.start > start]
+    return [*before, *(PriceVersion(start, version.prices) for version in before[-1:]), *after]
+
+
+def _with_tier(version: PriceVersion, prices: Sequence[Price], start: int | None) -> PriceVersion:
+    if start is not None and _start(version) < start:
+        return version
+    taken = {price.place for price in version.prices}
+    return replace(version, prices=(*version.prices, *(price for price in prices if price.place not in taken)))
 
 
 def _midnight(date: str) -> int:
@@ -187,7 +234,8 @@ def _with_hours(
             if price.thresholds or other.thresholds:
                 raise NotExpressible("a price by hours that also depends on the prompt's length")
             factor = factor_between(price.base, other.base)
-            yield replace(price, bands=from_times(constraint["start_time"], constraint["end_time"], factor))
+            bands = from_times(constraint["start_time"], constraint["end_time"], factor)
+            yield replace(price, bands=(*price.bands, *bands))
         except NotExpressible as error:
             dearer, cheaper = (price, other) if price.base >= other.base else (other, price)
             text = f"{error}; the higher price stands in the card for all hours"

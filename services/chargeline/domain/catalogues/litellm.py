@@ -4,7 +4,7 @@ A key is a routing name: the provider's own prefix is taken off, the rest is the
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -23,6 +23,7 @@ from chargeline.domain.catalogues.entries import (
 from chargeline.domain.catalogues.litellm_fields import Meaning, is_price, meaning
 from chargeline.domain.catalogues.providers import provider_name
 from chargeline.domain.money import plain
+from chargeline.domain.rate_book import PARENTS
 
 _TIERED, _OFF_PEAK, _SEARCH = "tiered_pricing", "off_peak_pricing", "search_context_cost_per_query"
 _SIZES = ("low", "medium", "high")
@@ -54,15 +55,24 @@ def read_litellm(document: Mapping[str, Any]) -> Catalogue:
         entry = _entry(key, document[key], found.findings)
         if entry is None:
             continue
-        other = by_name.setdefault((entry.provider, entry.model), entry)
+        place = (entry.provider, entry.model)
+        other = by_name.setdefault(place, entry)
         if other is entry:
-            found.entries.append(entry)
             continue
-        found.merged[key] = other.name
+        if _free(other) and not _free(entry):  # the other one may only not know the price
+            by_name[place] = entry
+            found.merged = {name: key if kept == other.name else kept for name, kept in found.merged.items()}
+            entry, other = other, entry
+        found.merged[entry.name] = other.name
         if other.versions != entry.versions:
             text = f"{other.name} has other prices for the same model and stands in the card"
-            found.findings.append(Finding(key, "key", "SAME_MODEL", text))
+            found.findings.append(Finding(entry.name, "key", "SAME_MODEL", text))
+    found.entries += by_name.values()
     return found
+
+
+def _free(entry: Entry) -> bool:
+    return all(price.base == 0 for version in entry.versions for price in version.prices)
 
 
 def model_name(key: str, provider: str) -> str:
@@ -87,6 +97,8 @@ def _entry(key: str, fields: Mapping[str, Any], findings: list[Finding]) -> Entr
         mine.append(Finding(key, "key", "NO_PRICE", "the entry has no price that a card can hold"))
     elif all(price.base == 0 for price in prices):
         mine.append(Finding(key, "key", "ALL_ZERO", "every price is 0: free, or not known"))
+    else:
+        mine += _free_parts(key, prices)
     if _NAME_HOLDS_MORE.search(key):
         text = f"the name {model} holds a size, quality, region or term: an event must carry it as its model"
         mine.append(Finding(key, "key", "NAME_HOLDS_MORE", text))
@@ -103,6 +115,14 @@ def _entry(key: str, fields: Mapping[str, Any], findings: list[Finding]) -> Entr
     )
 
 
+def _free_parts(key: str, prices: Sequence[Price]) -> Iterator[Finding]:
+    """Parts of the input or output that cost nothing beside an input or output that does."""
+    base = {price.measures: price.base for price in prices if price.tier is None}
+    for leaf, parents in PARENTS.items():
+        if base.get(leaf) == 0 and any(base.get(parent) for parent in parents):
+            yield Finding(key, leaf, "ZERO_PART", f"0 beside a price for {parents[-1]}: free, or never counted", "0")
+
+
 def _prices(key: str, fields: Mapping[str, Any], findings: list[Finding]) -> tuple[Price, ...]:
     mode = fields.get("mode")
     reads: list[_Read] = []
@@ -111,12 +131,9 @@ def _prices(key: str, fields: Mapping[str, Any], findings: list[Finding]) -> tup
         if name in (_TIERED, _OFF_PEAK, _SEARCH) or value is None:
             continue
         if name == "provider_specific_entry":
-            reads_none = [each for each in value if isinstance(value[each], Decimal)]
-            findings += [
-                Finding(key, f"{name}.{each}", "FACTOR", "a factor for a way of calling that events do not name",
-                        str(value[each]))
-                for each in reads_none
-            ]  # fmt: skip
+            text = "a factor for a way of calling that events do not name"
+            factors = [each for each in value if isinstance(value[each], Decimal)]
+            findings += [Finding(key, f"{name}.{each}", "FACTOR", text, str(value[each])) for each in factors]
         elif is_price(name):
             reads += _read(key, name, value, meaning(name, mode), findings)
     reads = [*_tiered(key, fields, reads, findings), *_search(key, fields, findings)]
@@ -175,16 +192,17 @@ def _search(key: str, fields: Mapping[str, Any], findings: list[Finding]) -> Ite
     sizes = fields.get(_SEARCH)
     if sizes is None:
         return
+    per_search = Meaning("web_searches", "Searches", 1)
     read: dict[str, Decimal] = {}
     for size in _SIZES:
         name = f"search_context_size_{size}"
         if name in sizes:
-            plain = Meaning("web_searches", "Searches", 1)
-            read |= {size: each.price for each in _read(key, f"{_SEARCH}.{name}", sizes[name], plain, findings)}
+            for each in _read(key, f"{_SEARCH}.{name}", sizes[name], per_search, findings):
+                read[size] = each.price
     usual = read.get("medium", next(iter(read.values()), None))
     for size, price in read.items():
         labels: Texts = () if price == usual else (("search_context_size", size),)
-        yield _Read(f"{_SEARCH}.{size}", Meaning("web_searches", "Searches", 1, labels=labels), price)
+        yield _Read(f"{_SEARCH}.{size}", replace(per_search, labels=labels), price)
 
 
 def _one_side(reads: list[_Read]) -> list[_Read]:
@@ -213,7 +231,9 @@ def _grouped(key: str, reads: list[_Read], findings: list[Finding]) -> list[Pric
             continue
         other = group.setdefault(what.above, read)
         if other.price != read.price:
-            findings.append(Finding(key, read.field, "OTHER_PRICE", f"{other.field} has another price", plain(read.price)))
+            findings.append(
+                Finding(key, read.field, "OTHER_PRICE", f"{other.field} has another price", plain(read.price))
+            )
     for read in reads:
         if read.what.inside:
             _inside(key, read, groups, findings)
@@ -258,7 +278,7 @@ def _off_peak(key: str, fields: Mapping[str, Any], prices: list[Price], findings
         yield from prices
         return
     cheaper: dict[str, Decimal] = {}
-    for name in sorted(set(off_peak) - {"windows"}):
+    for name in sorted(set(off_peak) - {"windows", "weekday_timezone"}):
         what = meaning(name, fields.get("mode"))
         for read in _read(key, f"{_OFF_PEAK}.{name}", off_peak[name], what, findings):
             cheaper[read.what.measures] = read.price
@@ -269,6 +289,8 @@ def _off_peak(key: str, fields: Mapping[str, Any], prices: list[Price], findings
         try:
             if price.thresholds:
                 raise NotExpressible("a price by hours that also depends on the prompt's length")
+            if "weekday_timezone" in off_peak:
+                raise NotExpressible("weekdays of another time zone than the hours")
             factor = factor_between(price.base, cheaper[price.measures])
             yield replace(price, bands=from_windows(off_peak["windows"], factor))
         except NotExpressible as error:

@@ -7,7 +7,8 @@ from typing import Any
 
 from chargeline.domain.documents import Problem
 from chargeline.domain.errors import Refused
-from chargeline.domain.rate_card import RateCard, from_json, instant
+from chargeline.domain.rate_card import RateCard, instant
+from chargeline.domain.rate_card_reader import from_json
 from chargeline.domain.rate_checks import check_card
 
 
@@ -31,7 +32,10 @@ def select(
     currencies = sorted({card.currency for card in listed})
     if len(currencies) > 1:
         raise Refused("CURRENCIES", f"one card has one currency, these have {', '.join(currencies)}")
-    skus, aliases, chosen, used = [], [], set(), set()
+    skus: list[dict[str, Any]] = []
+    aliases: list[dict[str, str]] = []
+    chosen: set[str] = set()
+    used: set[str] = set()
     for card in listed:
         document = json.loads(card.text)
         for sku in document["skus"]:

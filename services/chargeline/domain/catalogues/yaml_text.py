@@ -8,6 +8,9 @@ from typing import Any
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _LISTS = ("aliases", "skus")
+# What a reader looks for first stands first; keys that are not here keep their order behind these.
+_FIRST = ("sku_id", "variant", "match", "leaf", "quantity", "charge_model", "unit_price", "base", "thresholds")
+_RANK = {key: at for at, key in enumerate(_FIRST)}
 
 
 def card_text(document: Mapping[str, Any], head: str = "", remarks: Mapping[int, str] | None = None) -> str:
@@ -35,7 +38,7 @@ def _lines(document: Mapping[str, Any], head: str, remarks: Mapping[int, str]) -
     yield "skus:"
     for at, sku in enumerate(document["skus"]):
         mark = "  - "
-        for key, value in sku.items():
+        for key, value in sorted(sku.items(), key=lambda each: _RANK.get(each[0], len(_RANK))):
             remark = f"  # {remarks[at]}" if mark == "  - " and at in remarks else ""
             yield f"{mark}{key}: {_flow(value)}{remark}"
             mark = "    "
@@ -43,6 +46,7 @@ def _lines(document: Mapping[str, Any], head: str, remarks: Mapping[int, str]) -
 
 def _flow(value: Any) -> str:
     if isinstance(value, Mapping):
+        value = dict(sorted(value.items(), key=lambda each: each[0] != "provider_name"))
         return "{" + ", ".join(f"{_flow(key)}: {_flow(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_flow(each) for each in value) + "]"
