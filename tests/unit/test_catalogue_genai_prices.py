@@ -181,7 +181,7 @@ def test_the_installed_package_reads_as_its_file(monkeypatch):
               Conditional(ModelPrice(input_mtok=Decimal("0.27")), Dated(date(2026, 3, 1)))]  # fmt: skip
     model = Model("m", AnyOf([Equals("m"), Equals("mm")]), listed)
     data = ModuleType("genai_prices.data")
-    data.providers = [Provider("anthropic", [model])]
+    vars(data)["providers"] = [Provider("anthropic", [model])]
     monkeypatch.setitem(sys.modules, "genai_prices", ModuleType("genai_prices"))
     monkeypatch.setitem(sys.modules, "genai_prices.data", data)
     monkeypatch.setattr(genai_prices, "version", lambda _: "9.9")

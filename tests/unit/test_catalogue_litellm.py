@@ -89,12 +89,17 @@ def test_a_search_costs_what_its_context_size_says_and_medium_without_one():
 
 def test_the_resolution_of_an_image_or_video_is_a_label():
     found, _ = one(mode="video_generation", output_cost_per_second_720p=0.3, output_cost_per_second_1080p=0.5)
-    assert found == {("openai/m-1/video_s", "resolution=720p"): "0.3", ("openai/m-1/video_s", "resolution=1080p"): "0.5"}
+    assert found == {
+        ("openai/m-1/video_s", "resolution=720p"): "0.3",
+        ("openai/m-1/video_s", "resolution=1080p"): "0.5",
+    }
 
 
 def test_hours_with_another_price_are_a_factor_of_the_price_of_all_hours():
     windows = [{"hours_utc": ["16:30-00:30"], "weekdays": [1, 5]}, {"hours_utc": "00:00-00:00", "weekdays": [7]}]
-    catalogue = read_litellm(litellm(**{"m-1": PLAIN | {"off_peak_pricing": {"input_cost_per_token": 1.25e-06, "windows": windows}}}))
+    catalogue = read_litellm(
+        litellm(**{"m-1": PLAIN | {"off_peak_pricing": {"input_cost_per_token": 1.25e-06, "windows": windows}}})
+    )
     price = {price.measures: price for price in catalogue.entries[0].versions[0].prices}
     bands = [(each.weekdays, each.start, each.end, str(each.factor)) for each in price["input"].bands]
     assert bands == [(("MON", "FRI"), "16:30", "00:30", "0.5"), (("SUN",), "00:00", "24:00", "0.5")]
@@ -172,7 +177,9 @@ def test_the_routing_prefix_of_a_key_is_no_part_of_the_model(key, provider, mode
 
 def test_two_keys_of_one_model_are_one_and_other_prices_are_for_review():
     same = {"litellm_provider": "xai"} | PLAIN
-    catalogue = read_litellm(exact({"xai/m": same, "m": same, "xai/n": same, "n": same | {"input_cost_per_token": 1e-6}}))
+    catalogue = read_litellm(
+        exact({"xai/m": same, "m": same, "xai/n": same, "n": same | {"input_cost_per_token": 1e-6}})
+    )
     assert [entry.name for entry in catalogue.entries] == ["m", "n"]
     assert catalogue.merged == {"xai/m": "m", "xai/n": "n"}
     assert [(each.entry, each.reason) for each in catalogue.findings] == [("xai/n", "SAME_MODEL")]
