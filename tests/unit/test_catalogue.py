@@ -191,7 +191,7 @@ def test_live_takes_the_path_of_rates_publish_with_the_very_card(tmp_path, monke
     imported(tmp_path, LONG)
     seen = []
     monkeypatch.setattr(
-        commands.rates, "publish", lambda files, **more: seen.append((read_rate_card(files[0].read_text()), more))
+        rates, "publish", lambda files, **more: seen.append((read_rate_card(files[0].read_text()), more))
     )
     done = run("publish", tmp_path / "litellm", "--select", "openai/*", "--id", "house", "--version", 2,
                "--effective-from", "2026-07-01T00:00:00Z", "--live", "--author", "me")  # fmt: skip

@@ -68,7 +68,7 @@ def test_hours_of_the_day_are_a_factor_where_one_is_exact():
     price = [{"prices": {"input_mtok": 0.135}}, {"constraint": HOURS, "prices": {"input_mtok": 0.27}}]
     version = read_genai_prices(genai({"id": "m", "prices": price})).entries[0].versions[0]
     band = version.prices[0].bands[0]
-    assert (len(band.weekdays), band.start, band.end, band.factor) == (7, "00:30", "16:30", 2)
+    assert (len(band.weekdays), band.start, band.end, band.factor) == (7, "00:30", "16:30", Decimal(2))
 
 
 def test_hours_of_the_day_without_an_exact_factor_leave_the_higher_price_and_a_finding():
