@@ -61,6 +61,12 @@ def test_a_card_that_begins_after_a_change_has_the_changed_price_only():
     assert [prices(each) for each in cards] == [{"anthropic/m/input": "2"}]
 
 
+def test_a_provider_whose_first_price_has_a_date_has_no_card_before_it():
+    price = [{"constraint": {"start_date": "2025-06-10"}, "prices": {"input_mtok": 2}}]
+    cards, _ = one(price)
+    assert [(each.version, instant(each.effective_from)) for each in cards] == [(1, "2025-06-10T00:00:00Z")]
+
+
 HOURS = {"start_time": "00:30:00Z", "end_time": "16:30:00Z"}
 
 

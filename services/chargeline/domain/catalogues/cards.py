@@ -81,7 +81,8 @@ def candidates(
 def _of_provider(provider: str, entries: list[Entry], origin: Origin, effective_from: int) -> Iterator[Candidate]:
     starts = {version.start for entry in entries for version in entry.versions if version.start is not None}
     times = [effective_from, *sorted(start for start in starts if start > effective_from)]
-    for number, time in enumerate(times, 1):
+    priced = [time for time in times if any(_in_force(entry, time) for entry in entries)]
+    for number, time in enumerate(priced, 1):
         yield _candidate(provider, entries, origin, time, number)
 
 
@@ -112,7 +113,7 @@ def _candidate(provider: str, entries: Sequence[Entry], origin: Origin, time: in
     if aliases:
         document["aliases"] = aliases
     document["skus"] = skus
-    names = tuple(entry.name for entry in entries)
+    names = tuple(entry.name for entry in entries if _in_force(entry, time))
     return Candidate(provider, document, _accepted(document), names, tuple(remarks))
 
 
