@@ -12,8 +12,9 @@ Source: spec/rating.md, section 3 (steps 11 and 12), 8, 9.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from chargeline.domain.closing.commitments import Commitment, CommitmentClose, Progress, close_commitments
-from chargeline.domain.closing.credits import Drawn, Grant, close_credits
+from chargeline.domain.accounts import Commitment, Credit
+from chargeline.domain.closing.commitments import CommitmentClose, Progress, close_commitments
+from chargeline.domain.closing.credits import Drawn, close_credits
 from chargeline.domain.closing.entries import Booked, Period, Span
 from chargeline.domain.closing.minimum import SettledMinimum, account_minimum, minimum_entries
 from chargeline.domain.closing.recurring import RecurringUnits, recurring_entries
@@ -23,13 +24,14 @@ from chargeline.domain.periods import billing_period
 
 
 @dataclass(frozen=True)
-class AccountFacts:
+class PeriodFacts:
     """What holds for an account in the period that closes; amounts in the billing currency but for rates.
 
     Attributes:
         cycle_day: 1 to 28, the day of the month on which its periods begin.
         fees, units: in the order in which their entries shall stand.
         minimums: (account minimum in picounits a period, when it is in force).
+        commitments, grants: those in the billing currency, any order.
     """
 
     cycle_day: int = 1
@@ -37,7 +39,7 @@ class AccountFacts:
     units: tuple[RecurringUnits, ...] = ()
     minimums: tuple[tuple[int, Span], ...] = ()
     commitments: tuple[Commitment, ...] = ()
-    grants: tuple[Grant, ...] = ()
+    grants: tuple[Credit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Carried:
 def close_period(
     booked: Sequence[Booked],
     scopes: Sequence[ScopeTotal],
-    facts: AccountFacts,
+    facts: PeriodFacts,
     period: Period,
     carried: Carried,
 ) -> tuple[list[Booked], Carried]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
+from chargeline.domain.accounts import Commitment
 from chargeline.domain.closing.entries import CORRECTION, Booked, Coordinate, Period, Scope, covers_sku, q12
 from chargeline.domain.closing.proration import days_between
 from chargeline.domain.money import PICOS
@@ -15,27 +16,14 @@ from chargeline.domain.money import PICOS
 PeriodOf = Callable[[int], Period]  # the account's billing period of an instant
 
 
-@dataclass(frozen=True)
-class Commitment:
-    """A promise to spend `amount` picounits (for whole billing periods) in [start, end)."""
+def commitment_order(commitment: Commitment) -> tuple[int, int, bytes]:
+    """In which order commitments take charges: lowest priority number, earliest end, id."""
+    return commitment.priority, commitment.end, commitment.commitment_id.encode()
 
-    commitment_id: str
-    amount: int
-    overage_factor: Fraction
-    start: int
-    end: int
-    sku_ids: frozenset[str]
-    priority: int
-    paid_up_front: bool = False
 
-    @property
-    def order(self) -> tuple[int, int, bytes]:
-        """In which order commitments take charges: lowest priority number, earliest end, id."""
-        return self.priority, self.end, self.commitment_id.encode()
-
-    def takes(self, entry: Booked) -> bool:
-        """Whether an entry may count for it."""
-        return self.start <= entry.event_time < self.end and covers_sku(self.sku_ids, entry.sku_id)
+def takes(commitment: Commitment, entry: Booked) -> bool:
+    """Whether an entry may count for a commitment."""
+    return commitment.start <= entry.event_time < commitment.end and covers_sku(commitment.sku_ids, entry.sku_id)
 
 
 @dataclass(frozen=True)
@@ -60,7 +48,7 @@ def committed(commitment: Commitment, period_of: PeriodOf) -> int:
     """
     whole = days_between(period_of(commitment.start).start, period_of(commitment.end - 1).end)
     days = days_between(commitment.start, commitment.end)
-    return q12(Fraction(commitment.amount, PICOS) * Fraction(days, whole))
+    return q12(Fraction(commitment.amount) * Fraction(days, whole))
 
 
 def overage(counted: int, amount: int, factor: Fraction) -> int:
@@ -166,7 +154,7 @@ def close_commitments(
             for each in commitments
             if each.start < period.end and (each.end > period.start or each.commitment_id in progress)
         ),
-        key=lambda each: each.order,
+        key=commitment_order,
     )
     amounts = {each.commitment_id: committed(each, period_of) for each in ordered}
     counts = _Counts({name: progress.get(name, Progress()).counted for name in amounts})
@@ -197,7 +185,7 @@ def _beside_charges(
     extra: dict[tuple[object, ...], tuple[int, Booked]] = {}  # OVERAGE by its charge, with the place it stands at
     beside: dict[int, list[Booked]] = {}
     for place, entry in enumerate(entries):
-        fitting = [each for each in ordered if each.takes(entry)]
+        fitting = [each for each in ordered if takes(each, entry)]
         if not fitting or entry.contracted_cost == 0:
             continue
         before = dict(counts.counted)
@@ -205,7 +193,7 @@ def _beside_charges(
         for each in (each for each in fitting if each.commitment_id in moved):
             name = each.commitment_id
             limit, old, new = amounts[name], before[name], counts.counted[name]
-            factor = each.overage_factor
+            factor = Fraction(each.overage_factor)
             _add_overage(extra, place, entry, name, overage(new, limit, factor) - overage(old, limit, factor))
             paid = covered(new, limit) - covered(old, limit)
             if each.paid_up_front and paid:

@@ -5,41 +5,22 @@ Source: spec/rating.md, section 9.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
-from chargeline.domain.closing.entries import Booked, Coordinate, Period, Scope, covers_sku
+from chargeline.domain.accounts import Credit
+from chargeline.domain.closing.entries import Booked, Coordinate, Period, Scope, covers_sku, q12
 
 
-@dataclass(frozen=True)
-class Grant:
-    """A credit of `amount` picounits of the billing currency, usable for charges of [effective_at, expires_at).
+def order_of_use(grant: Credit) -> tuple[int, bool, int, int, bytes]:
+    """In which order grants are used: priority number, expiry (never is last), start, id."""
+    expires_at = grant.expires_at or 0
+    return grant.priority, grant.expires_at is None, expires_at, grant.effective_at, grant.grant_id.encode()
 
-    Attributes:
-        expires_at: None: never.
-        is_prepaid: bought, so it covers a charge; else granted, so it lowers what is paid.
-        covers_minimum: it also pays the true-up of a rate's or the account's minimum.
-    """
 
-    grant_id: str
-    amount: int
-    priority: int
-    effective_at: int
-    expires_at: int | None
-    sku_ids: frozenset[str]
-    is_prepaid: bool = False
-    covers_minimum: bool = False
-
-    @property
-    def order(self) -> tuple[int, bool, int, int, bytes]:
-        """In which order grants are used: priority, expiry (never is last), start, id."""
-        expires_at = self.expires_at or 0
-        return self.priority, self.expires_at is None, expires_at, self.effective_at, self.grant_id.encode()
-
-    def pays(self, entry: Booked) -> bool:
-        """Whether it may pay an entry, whatever its balance."""
-        in_time = self.effective_at <= entry.event_time and (
-            self.expires_at is None or entry.event_time < self.expires_at
-        )
-        return in_time and covers_sku(self.sku_ids, entry.sku_id) and (self.covers_minimum or not _of_a_minimum(entry))
+def pays(grant: Credit, entry: Booked) -> bool:
+    """Whether a grant may pay an entry, whatever its balance."""
+    in_time = grant.effective_at <= entry.event_time and not _is_over(grant.expires_at, entry.event_time)
+    return in_time and covers_sku(grant.sku_ids, entry.sku_id) and (grant.covers_minimum or not _of_a_minimum(entry))
 
 
 @dataclass(frozen=True)
@@ -102,9 +83,9 @@ def _netted(amounts: Sequence[int]) -> list[int]:
 class _Draws:
     """Balances and draws while the entries of a period pass."""
 
-    def __init__(self, grants: Sequence[Grant], balances: Mapping[str, int], drawn: Iterable[Drawn]) -> None:
-        self.grants = sorted(grants, key=lambda each: each.order)
-        self.balances = {each.grant_id: balances.get(each.grant_id, each.amount) for each in grants}
+    def __init__(self, grants: Sequence[Credit], balances: Mapping[str, int], drawn: Iterable[Drawn]) -> None:
+        self.grants = sorted(grants, key=order_of_use)
+        self.balances = {each.grant_id: balances.get(each.grant_id, q12(Fraction(each.amount))) for each in grants}
         self.drawn = list(drawn)
         self._places: dict[tuple[object, ...], list[int]] = {}
         for place in range(len(self.drawn)):
@@ -117,12 +98,12 @@ class _Draws:
         if each.scope is not None:
             self._places.setdefault((each.scope, each.project), []).append(place)
 
-    def pay(self, entry: Booked, amount: int) -> list[tuple[Grant, int]]:
+    def pay(self, entry: Booked, amount: int) -> list[tuple[Credit, int]]:
         """(grant, what it pays) in order of use, until the amount or the grants are used up."""
-        paid: list[tuple[Grant, int]] = []
+        paid: list[tuple[Credit, int]] = []
         for grant in self.grants:
             part = min(amount, self.balances[grant.grant_id])
-            if part <= 0 or not grant.pays(entry):
+            if part <= 0 or not pays(grant, entry):
                 continue
             self.balances[grant.grant_id] -= part
             amount -= part
@@ -132,13 +113,13 @@ class _Draws:
             self._index(len(self.drawn) - 1)
         return paid
 
-    def give_back(self, entry: Booked, amount: int) -> list[tuple[Grant, int]]:
+    def give_back(self, entry: Booked, amount: int) -> list[tuple[Credit, int]]:
         """(grant, what it gets back), last drawn first, at most what the entry's charge has drawn."""
         key: tuple[object, ...] = (entry.scope, entry.project)
         if entry.event is not None:
             key = (entry.corrects or entry.event, entry.sku_id)
         known = {grant.grant_id: grant for grant in self.grants}
-        returned: list[tuple[Grant, int]] = []
+        returned: list[tuple[Credit, int]] = []
         for place in reversed(self._places.get(key, [])):
             each = self.drawn[place]
             part = min(amount, each.amount)
@@ -153,7 +134,7 @@ class _Draws:
 
 def close_credits(
     entries: Sequence[Booked],
-    grants: Sequence[Grant],
+    grants: Sequence[Credit],
     balances: Mapping[str, int],
     drawn: Sequence[Drawn],
     period: Period,
@@ -201,20 +182,21 @@ def _is_beside(entry: Booked) -> bool:
     return entry.entry_kind in {"COVER", "OVERAGE"}
 
 
-def _credit(entry: Booked, grant: Grant, amount: int) -> Booked:
+def _credit(entry: Booked, grant: Credit, amount: int) -> Booked:
     """What a prepaid grant covers stays in the effective cost of its charge; what is granted lowers it."""
+    is_prepaid = grant.kind == "prepaid"
     return Booked(
-        "COVER" if grant.is_prepaid else "CREDIT",
-        entry.charge_category if grant.is_prepaid else "CREDIT",
+        "COVER" if is_prepaid else "CREDIT",
+        entry.charge_category if is_prepaid else "CREDIT",
         entry.event_time,
         0,
         -amount,
-        0 if grant.is_prepaid else -amount,
+        0 if is_prepaid else -amount,
         event=entry.event,
         event_id=entry.event_id,
         corrects=entry.corrects,
         sku_id=entry.sku_id,
-        sku_price_id=entry.sku_price_id if grant.is_prepaid else None,
+        sku_price_id=entry.sku_price_id if is_prepaid else None,
         project=entry.project,
         charge_class=entry.charge_class,
         scope=Scope(grant_id=grant.grant_id),
@@ -222,16 +204,17 @@ def _credit(entry: Booked, grant: Grant, amount: int) -> Booked:
     )
 
 
-def _forfeit(grant: Grant, rest: int) -> Booked:
+def _forfeit(grant: Credit, rest: int) -> Booked:
     """Takes the rest of an expired grant; what was bought and not used becomes a cost, but nothing is billed."""
     assert grant.expires_at is not None
+    is_prepaid = grant.kind == "prepaid"
     return Booked(
         "FORFEIT",
-        "ADJUSTMENT" if grant.is_prepaid else "CREDIT",
+        "ADJUSTMENT" if is_prepaid else "CREDIT",
         grant.expires_at - 1,
         0,
         0,
-        rest if grant.is_prepaid else 0,
+        rest if is_prepaid else 0,
         scope=Scope(grant_id=grant.grant_id),
         credit_amount=rest,
     )

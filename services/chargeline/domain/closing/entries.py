@@ -4,7 +4,7 @@ Amounts are whole picounits (1e-12) of the billing currency; quantities are whol
 are microseconds since 1970 UTC. Source: spec/rating.md, sections 1 and 2; spec/formats.md, section 6.
 """
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -173,6 +173,6 @@ def of_rate(
     )
 
 
-def covers_sku(sku_ids: AbstractSet[str], sku_id: str | None) -> bool:
+def covers_sku(sku_ids: Collection[str], sku_id: str | None) -> bool:
     """Whether a filter of SKUs lets an entry through; one without a SKU passes only where every SKU does."""
     return EVERY_SKU in sku_ids or sku_id in sku_ids

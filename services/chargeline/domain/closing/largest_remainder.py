@@ -27,7 +27,7 @@ def split_steps(steps: int, weights: Mapping[str | None, int | Fraction]) -> dic
         return dict.fromkeys(weights, 0)
     if whole == 0:
         raise ValueError("an amount cannot be split by weights that sum to zero")
-    exact = {key: abs(steps) * weight / whole for key, weight in weights.items()}
+    exact = {key: Fraction(abs(steps) * weight) / whole for key, weight in weights.items()}
     parts = {key: share.numerator // share.denominator for key, share in exact.items()}
     left = abs(steps) - sum(parts.values())
     for key in sorted(weights, key=lambda each: (parts[each] - exact[each], _bytes(each)))[:left]:

@@ -22,10 +22,14 @@ def days_in_use(used: Span, period: Period) -> int:
     return days_between(*_clipped(used, period))
 
 
+def seconds_between(start: int, end: int) -> Fraction:
+    """The exact seconds of [start, end)."""
+    return Fraction(max(0, end - start), SECOND)
+
+
 def seconds_in_use(used: Span, period: Period) -> Fraction:
     """The exact seconds of a time in use that lie in the billing period; for comparisons, not for fees."""
-    start, end = _clipped(used, period)
-    return Fraction(max(0, end - start), SECOND)
+    return seconds_between(*_clipped(used, period))
 
 
 def _clipped(used: Span, period: Period) -> tuple[int, int]:
@@ -49,7 +53,7 @@ def second_share(used: Span, period: Period) -> Fraction:
     """Seconds in use / seconds of the period. Raises Refused (EMPTY_PERIOD) for a period without length."""
     if period.end <= period.start:
         raise Refused("EMPTY_PERIOD", "the billing period must end after its start")
-    return seconds_in_use(used, period) / Fraction(period.end - period.start, SECOND)
+    return seconds_in_use(used, period) / seconds_between(period.start, period.end)
 
 
 def prorate(amount: Fraction, used: Span, period: Period) -> Fraction:

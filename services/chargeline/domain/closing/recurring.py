@@ -6,21 +6,14 @@ spec/rating.md, section 4.5.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from fractions import Fraction
 
+from chargeline.domain.accounts import SubscriptionChange
 from chargeline.domain.closing.entries import Booked, Period, Rate, Scope, Span, in_billing_currency, of_rate, q12
 from chargeline.domain.closing.proration import day_share
-from chargeline.domain.closing.standing import Change, quantity_spans
-
-
-@dataclass(frozen=True)
-class UnitTier:
-    """One tier, in the pricing currency after percentage discounts; `up_to` is inclusive, None on the last."""
-
-    up_to: Fraction | None
-    unit_price: Fraction
-    flat_fee: Fraction = Fraction(0)
-    block_size: Fraction | None = None
+from chargeline.domain.closing.standing import quantity_spans
+from chargeline.domain.rate_card import Tier
 
 
 @dataclass(frozen=True)
@@ -28,16 +21,16 @@ class RecurringUnits:
     """A subscription to a SKU with `quantity: recurring_units`.
 
     Attributes:
-        tiers: ascending; a per_unit rate has one.
+        tiers: ascending, prices after percentage discounts; a per_unit rate has one.
         is_volume: all units pay the price of one tier; else each pays that of the tier it lies in.
         used: when the rate is in force for the account.
     """
 
     scope: Scope
     rate: Rate
-    tiers: tuple[UnitTier, ...]
+    tiers: tuple[Tier, ...]
     is_volume: bool
-    changes: tuple[Change, ...]
+    changes: tuple[SubscriptionChange, ...]
     used: Span
 
 
@@ -87,7 +80,7 @@ def _volume(
     if not steps:
         return
     most = max(after for _, after, _ in steps)
-    number = next(n for n, tier in enumerate(units.tiers, 1) if tier.up_to is None or most <= tier.up_to)
+    number = next(n for n, tier in enumerate(units.tiers, 1) if tier.up_to is None or most <= Fraction(tier.up_to))
     tier = units.tiers[number - 1]
     prorated = sum(((after - before) * share for before, after, share in steps), Fraction(0))
     count = _priced_units(replace(tier, up_to=None), Fraction(0), prorated)
@@ -97,29 +90,29 @@ def _volume(
         yield _unit(units, number, count, event_time)
 
 
-def _lower(tiers: Sequence[UnitTier], number: int) -> Fraction:
-    bound = Fraction(0) if number == 1 else tiers[number - 2].up_to
+def _lower(tiers: Sequence[Tier], number: int) -> Fraction:
+    bound = Decimal(0) if number == 1 else tiers[number - 2].up_to
     assert bound is not None, "only the last tier is open"
-    return bound
+    return Fraction(bound)
 
 
-def _priced_units(tier: UnitTier, lower: Fraction, total: Fraction) -> Fraction:
+def _priced_units(tier: Tier, lower: Fraction, total: Fraction) -> Fraction:
     """Units, or blocks begun, of the tier's part of so many full units."""
-    upper = total if tier.up_to is None else min(total, tier.up_to)
+    upper = total if tier.up_to is None else min(total, Fraction(tier.up_to))
     inside = max(Fraction(0), upper - lower)
     if tier.block_size is None:
         return inside
-    blocks = inside / tier.block_size
+    blocks = inside / Fraction(tier.block_size)
     return Fraction(-(-blocks.numerator // blocks.denominator))
 
 
 def _flat(units: RecurringUnits, number: int, event_time: int) -> Booked:
     fee = units.tiers[number - 1].flat_fee
-    return _entry(units, number, "TIER_FLAT", Fraction(1), fee, event_time)
+    return _entry(units, number, "TIER_FLAT", Fraction(1), Fraction(fee), event_time)
 
 
 def _unit(units: RecurringUnits, number: int, count: Fraction, event_time: int) -> Booked:
-    return _entry(units, number, "UNIT", count, units.tiers[number - 1].unit_price, event_time)
+    return _entry(units, number, "UNIT", count, Fraction(units.tiers[number - 1].unit_price), event_time)
 
 
 def _entry(

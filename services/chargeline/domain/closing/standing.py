@@ -5,18 +5,12 @@ Source: spec/rating.md, section 4.2; spec/allocation.md, section 1; spec/formats
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 
+from chargeline.domain.accounts import SubscriptionChange
 from chargeline.domain.closing.entries import Booked, Period, Rate, Scope, Span, of_rate, q12
 from chargeline.domain.closing.proration import DAY, days_between, days_in_use
-
-
-@dataclass(frozen=True)
-class Change:
-    """A quantity added (or taken off, if negative) from the day of `at` on; it stays in every later period."""
-
-    at: int
-    quantity: Fraction
 
 
 @dataclass(frozen=True)
@@ -39,21 +33,21 @@ class StandingFee:
     """One subscription, or a fee that is due without one.
 
     Attributes:
-        changes: any order; those of one day count together.
+        changes: those of one day count together; they stay in every later period.
         versions: without overlaps, ascending.
     """
 
     scope: Scope
-    changes: tuple[Change, ...]
+    changes: tuple[SubscriptionChange, ...]
     versions: tuple[FeeVersion, ...]
 
 
-def without_subscription(start: int) -> tuple[Change, ...]:
+def without_subscription(start: int) -> tuple[SubscriptionChange, ...]:
     """A fee of an account or contract card that no subscription names is due with quantity 1 (spec/formats.md 4)."""
-    return (Change(start, Fraction(1)),)
+    return (SubscriptionChange(start, Decimal(1)),)
 
 
-def quantity_spans(changes: Sequence[Change], period: Period) -> list[tuple[Span, Fraction]]:
+def quantity_spans(changes: Sequence[SubscriptionChange], period: Period) -> list[tuple[Span, Fraction]]:
     """The running quantity over the days of a period, in spans that join; the first begins with the period.
 
     A UTC day has the quantity that is in force just before it ends.
@@ -62,7 +56,7 @@ def quantity_spans(changes: Sequence[Change], period: Period) -> list[tuple[Span
     for change in changes:
         day = max(change.at // DAY * DAY, period.start)
         if day < period.end:
-            by_day[day] = by_day.get(day, Fraction(0)) + change.quantity
+            by_day[day] = by_day.get(day, Fraction(0)) + Fraction(change.quantity)
     starts = sorted({period.start, *by_day})
     spans: list[tuple[Span, Fraction]] = []
     running = Fraction(0)
@@ -85,7 +79,7 @@ def standing_entries(fee: StandingFee, period: Period) -> list[Booked]:
     return [*_in_advance(fee, period), *(entry for entry in arrears if entry.pricing_quantity != 0)]
 
 
-def _unit_periods(changes: Sequence[Change], used: Span, period: Period) -> Fraction:
+def _unit_periods(changes: Sequence[SubscriptionChange], used: Span, period: Period) -> Fraction:
     days = days_between(period.start, period.end)
     total = Fraction(0)
     for span, quantity in quantity_spans(changes, period):
