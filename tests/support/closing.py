@@ -55,6 +55,12 @@ def grant(name, amount, priority=1, expires=None, start="01-01", kind="granted",
     return Credit(name, "acme", kind, Decimal(amount), "EUR", at(start), expires_at, priority, **fields)
 
 
+def grant_id(entry):
+    """The grant that an entry draws on."""
+    assert entry.scope is not None
+    return entry.scope.grant_id
+
+
 def of_kind(entries, kind, **scope):
     """Billed amounts, as text, of the entries of a kind (and scope)."""
     found = [each for each in entries if each.entry_kind == kind and (not scope or each.scope == Scope(**scope))]

@@ -4,12 +4,14 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from typer.testing import CliRunner
 
+from chargeline.cli.main import build
 from chargeline.domain.accounts import SubscriptionChange
 from chargeline.domain.closing.entries import Rate, Scope
 from chargeline.domain.closing.proration import day_share, days_in_use, prorate, second_share, seconds_in_use
 from chargeline.domain.closing.recurring import RecurringUnits, recurring_entries
-from chargeline.domain.closing.settlement import ScopeTotal, true_up_entry
+from chargeline.domain.closing.settlement import ScopeTotal, scope_entries
 from chargeline.domain.closing.standing import FeeVersion, StandingFee, standing_entries, without_subscription
 from chargeline.domain.errors import Refused
 from chargeline.domain.money import rounded
@@ -140,4 +142,45 @@ def test_recurring_units_end_with_their_rate():
 def test_a_minimum_is_prorated_by_the_days_of_its_contract():
     april = period("04-01", "05-01")
     scope = ScopeTotal(Scope("calls"), Rate("calls"), span("01-01", "04-11"), 0, minimum=Fraction(75))
-    assert texts([true_up_entry(scope, april).billed_cost]) == ["25"]
+    assert texts(each.billed_cost for each in scope_entries([scope], april)) == ["25"]
+
+
+def run_prorate(*options):
+    arguments = ["prorate", "--period-from", "2026-07-01T00:00:00Z", "--period-to", "2026-08-01T00:00:00Z", *options]
+    return CliRunner().invoke(build(["prorate"]), arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--amount", "310", "--from", "2026-07-09T00:00:00Z", "--to", "2026-08-01T00:00:00Z"],
+         '{"used":23,"period":31,"unit":"day","amount":"230"}'),
+        (["--amount", "-310", "--from", "2026-07-09T15:20:00Z", "--to", "2026-07-20T00:10:00Z"],
+         '{"used":11,"period":31,"unit":"day","amount":"-110"}'),
+        (["--amount", "100", "--from", "2026-07-30T00:00:00Z", "--to", "2026-09-01T00:00:00Z"],
+         '{"used":2,"period":31,"unit":"day","amount":"6.451612903226"}'),
+        (["--amount", "31", "--from", "2026-07-09T00:00:00Z", "--to", "2026-07-09T12:00:00.5Z", "--unit", "second"],
+         '{"used":43200.5,"period":2678400,"unit":"second","amount":"0.500005787037"}'),
+    ],
+)  # fmt: skip
+def test_the_command_prorates(options, line):
+    done = run_prorate(*options)
+    assert (done.exit_code, done.stdout) == (0, line + "\n")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--amount", "1e3", "--from", "2026-07-09T00:00:00Z", "--to", "2026-08-01T00:00:00Z"],
+        ["--amount", "1", "--from", "2026-07-09T00:00:00", "--to", "2026-08-01T00:00:00Z"],
+        ["--amount", "1", "--from", "2026-07-09", "--to", "2026-08-01T00:00:00Z"],
+        ["--amount", "1", "--from", "2026-07-09T00:00:00Z", "--to", "soonZ"],
+        ["--amount", "1", "--from", "2026-07-09T00:00:00Z", "--to", "2026-07-01T00:00:00Z"],
+        ["--amount", "1", "--from", "2026-07-09T00:00:00Z", "--to", "2026-08-01T00:00:00Z", "--unit", "month"],
+        ["--amount", "1", "--from", "2026-07-09T00:00:00Z", "--to", "2026-08-01T00:00:00Z", "--period-to", "2026-07-01T09:00:00Z"],
+        ["--amount", "1"],
+    ],
+)  # fmt: skip
+def test_an_unusable_option_writes_nothing_and_exits_with_2(options):
+    done = run_prorate(*options)
+    assert (done.exit_code, done.stdout) == (2, "")

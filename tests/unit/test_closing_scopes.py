@@ -105,8 +105,13 @@ def test_openings_come_before_settlements_before_true_ups():
         scope("9", scope=Scope("c"), is_explicit=True, **FLAT, **NO_EVENT),
         scope("3", 4, scope=Scope("a"), is_volume=True, projects=(ProjectUsage("p", 1, 0),)),
     ]
-    kinds = [(each.entry_kind, each.scope.sku_id) for each in scope_entries(states, JUNE)]
-    assert kinds == [("TIER_FLAT", "c"), ("TIER_SETTLEMENT", "a"), ("TRUE_UP", "a"), ("TRUE_UP", "b")]
+    kinds = [(each.entry_kind, each.scope) for each in scope_entries(states, JUNE)]
+    assert kinds == [
+        ("TIER_FLAT", Scope("c")),
+        ("TIER_SETTLEMENT", Scope("a")),
+        ("TRUE_UP", Scope("a")),
+        ("TRUE_UP", Scope("b")),
+    ]
     assert scope_entries(states[::-1], JUNE) == scope_entries(states, JUNE)
 
 

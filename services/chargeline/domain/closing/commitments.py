@@ -58,7 +58,7 @@ def overage(counted: int, amount: int, factor: Fraction) -> int:
 
 def covered(counted: int, amount: int) -> int:
     """The part of R that the purchase of C has paid."""
-    return min(max(counted, 0), amount)
+    return min(counted, amount)
 
 
 def shortfall(counted: int, amount: int) -> int:
