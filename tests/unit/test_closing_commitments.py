@@ -174,3 +174,12 @@ def test_late_usage_changes_the_minimum_of_its_own_period(charged, late, change)
     made, _ = close(charges, minimums=least, whole=JULY, carried=carried)
     assert of_kind(made, "TRUE_UP") == change
     assert {each.charge_class for each in made} == {"CORRECTION"}
+
+
+def test_usage_that_was_paid_up_front_counts_for_the_minimum_of_the_period_it_is_used_in():
+    least = ((picos(500), Span(JUNE.start, None)),)
+    promise = commitment(end="08-01", paid_up_front=True)
+    june, carried = close([charge("300")], promise, minimums=least)
+    july, _ = close([charge("500", time="07-10")], promise, minimums=least, whole=JULY, carried=carried)
+    assert of_kind(june, "TRUE_UP", account_minimum=True) == ["200"]
+    assert of_kind(july, "TRUE_UP", account_minimum=True) == []

@@ -75,6 +75,8 @@ def reversal(amount, number, of, **fields):
         ([charge(3, 1), reversal(-3, 2, 9)], [("C", "3")], ["30", "20", "2"]),
         ([charge(21, 1), reversal(-21, 2, 1), charge("1.5", 2, corrects=(0, 1, 0), entry_kind="TIER_SHIFT")],
          [("C", "5"), ("B", "16"), ("B", "-16"), ("C", "-3.5")], ["30", "20", "3.5"]),
+        ([charge(12, 1), reversal(-12, 2, 1), charge(10, 2)],
+         [("C", "5"), ("B", "7"), ("B", "-7"), ("C", "-5"), ("C", "5"), ("B", "5")], ["30", "15", "0"]),
         ([charge(12, 1), charge(-8, 1, entry_kind="CAP")], [("C", "4")], ["30", "20", "1"]),
         ([charge(12, 1), charge(-8, 1, entry_kind="CAP", sku_id="other")], [("C", "5"), ("B", "7")], ["30", "13", "0"]),
     ],

@@ -85,6 +85,7 @@ FLAT = {"opening": picos(9)}
         (scope("0", is_explicit=True, **NO_EVENT), []),
         (scope("9", is_explicit=True, is_volume=True, **NO_EVENT), ["TIER_SETTLEMENT 9"]),
         (scope("9", is_volume=True, **NO_EVENT), []),
+        (scope("9", is_volume=True, is_explicit=True, **NO_EVENT, **BY_PROJECT), []),
         (scope("68", 75, period=MAY, true_up_booked=picos(19)), ["TRUE_UP -12"]),
         (scope("80", 75, period=MAY, true_up_booked=picos(19)), ["TRUE_UP -19"]),
     ],

@@ -21,9 +21,10 @@ class RecurringUnits:
     """A subscription to a SKU with `quantity: recurring_units`.
 
     Attributes:
-        tiers: ascending, prices after percentage discounts; a per_unit rate has one.
+        tiers: ascending; a per_unit rate has one.
         is_volume: all units pay the price of one tier; else each pays that of the tier it lies in.
         used: when the rate is in force for the account.
+        factor: what percentage discounts leave of every price and flat fee.
     """
 
     scope: Scope
@@ -32,6 +33,7 @@ class RecurringUnits:
     is_volume: bool
     changes: tuple[SubscriptionChange, ...]
     used: Span
+    factor: Fraction = Fraction(1)
 
 
 def recurring_entries(units: RecurringUnits, period: Period) -> list[Booked]:
@@ -108,11 +110,12 @@ def _priced_units(tier: Tier, lower: Fraction, total: Fraction) -> Fraction:
 
 def _flat(units: RecurringUnits, number: int, event_time: int) -> Booked:
     fee = units.tiers[number - 1].flat_fee
-    return _entry(units, number, "TIER_FLAT", Fraction(1), Fraction(fee), event_time)
+    return _entry(units, number, "TIER_FLAT", Fraction(1), Fraction(fee) * units.factor, event_time)
 
 
 def _unit(units: RecurringUnits, number: int, count: Fraction, event_time: int) -> Booked:
-    return _entry(units, number, "UNIT", count, Fraction(units.tiers[number - 1].unit_price), event_time)
+    unit_price = Fraction(units.tiers[number - 1].unit_price) * units.factor
+    return _entry(units, number, "UNIT", count, unit_price, event_time)
 
 
 def _entry(
