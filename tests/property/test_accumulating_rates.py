@@ -193,6 +193,14 @@ def test_each_unit_pays_the_price_of_its_tier(ends, prices, quantity):
     assert RateFunction(ChargeModel.GRADUATED, tiers).amount(quantity) == by_hand(tiers, quantity)
 
 
+def test_a_factor_too_small_to_be_booked_is_not_capped():
+    tiny = RateFunction(
+        ChargeModel.PER_UNIT, (RateTier(None, Fraction(1, 10**18)),), maximum=Fraction(0), modified=True
+    )
+    expected, _, usage = one_by_one([tiny], [(0, 1, 0, 5)])
+    assert in_columns([tiny], usage)[0] == expected == [(0, "UNIT", 1, 1, 10**12, 0)]
+
+
 def test_a_cancel_of_more_than_was_used_is_refused():
     table = RateFunctions.of([RateFunction(ChargeModel.PER_UNIT, (RateTier(None, Fraction(1)),))])
     usage = ScopedUsage.plain(np.zeros(2, np.int64), np.array([3, -5]))

@@ -53,7 +53,6 @@ class Additions:
         tier: of the charged part; 0: free units only.
         kind: index into KINDS of the charged part.
         known: False: the exact function must say.
-        costs: the exact amount of the charged part is above 0.
     """
 
     added: Int64Array
@@ -65,7 +64,6 @@ class Additions:
     tier: Int64Array
     kind: int
     known: BoolArray
-    costs: BoolArray
 
     def take(self, at: Int64Array) -> "Additions":
         return Additions(
@@ -78,7 +76,6 @@ class Additions:
             self.tier[at],
             self.kind,
             self.known[at],
-            self.costs[at],
         )
 
 
@@ -113,7 +110,6 @@ def modified_additions(
         tier,
         UNIT,
         known,
-        (counted > 0) & (prices.numerator[pair] > 0),
     )
 
 
@@ -133,7 +129,6 @@ class _Fee:
     most: tuple[int, int]
     free_events: int
     free_amount: int
-    costs: bool
 
     @classmethod
     def of(cls, function: RateFunction, factor: Fraction) -> "_Fee":
@@ -149,15 +144,13 @@ class _Fee:
         whole = all(each.denominator == 1 for each in numbers) and all(
             each < _FIXED_MAX for each in (*fixed, *lowest, free)
         )
-        positive = kept > 0 and (most is None or most > 0)
-        costs = positive and bool(rate or fixed[0] or least)
 
         def pair(values: list[Fraction]) -> tuple[int, int]:
             return (min(int(values[0]), _NO_LIMIT), min(int(values[1]), _NO_LIMIT)) if whole else (0, 0)
 
         return cls(
             whole, (rate, rate * kept), PICOS / function.divide_by, pair(fixed), pair(lowest), pair(highest),
-            rule.free_events or 0, int(free) if whole else 0, costs,
+            rule.free_events or 0, int(free) if whole else 0,
         )  # fmt: skip
 
 
@@ -202,7 +195,6 @@ def fee_additions(
         np.where(charged > 0, 1, 0),
         PER_EVENT_FEE,
         known,
-        (charged > 0) & np.array([fee.costs for fee in fees], bool)[pair],
     )
 
 
@@ -226,6 +218,7 @@ def sum_entries(
     done[list(additions.gross.large)] = False
     at = np.flatnonzero(done)
     zone = columns.column["zone"][segment[at]]
+    changes = (additions.added[at] > 0) & (columns.price.numerator[segment[at]] > 0)
     gross = Exact(np.where(zone == Zone.BETWEEN, 0, additions.gross.values[at]))
     amount = plus(gross, Exact(risen[at]))
     free, charged = additions.free[at], additions.charged[at]
@@ -239,6 +232,6 @@ def sum_entries(
             row[at[with_charge]], additions.kind, amount.take(with_charge), additions.tier[at[with_charge]],
             Exact(charged[with_charge]), additions.pricing.take(at[with_charge]),
         ),
-        *taken_off(row[at], zone, additions.costs[at], gross),
+        *taken_off(row[at], zone, changes, gross),
     ]  # fmt: skip
     return blocks, np.flatnonzero(~done)
