@@ -83,7 +83,7 @@ rows = st.lists(
 def one_by_one(functions, events):
     """The log through the exact function; a flag of 0 does not count, one of 1 cancels an earlier event."""
     states = [ScopeState() for _ in functions]
-    done = [[] for _ in functions]
+    done: list[list[tuple[int, int]]] = [[] for _ in functions]
     entries, usage = [], []
     for row, (scope, quantity, factor_of_row, flag) in enumerate(events):
         if flag == 1 and done[scope]:
@@ -121,7 +121,7 @@ def in_columns(functions, usage, cuts=()):
     return entries, [state.at(scope) for scope in range(len(functions))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(rate_functions(), min_size=SCOPES, max_size=SCOPES), rows, st.data())
 def test_columns_give_what_the_exact_function_gives_however_the_log_is_cut(functions, events, data):
     expected, states, usage = one_by_one(functions, events)
