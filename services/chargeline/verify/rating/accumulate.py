@@ -51,7 +51,6 @@ class Scope:
     quantities: Mapping[str | None, int] = field(default_factory=dict)
     booked: Mapping[str | None, int] = field(default_factory=dict)
     trued_up: int = 0
-    is_closed: bool = False
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,12 @@ class Cards:
         self.rates = [rate for rate in rates if rate.end is None or rate.end > rate.start] + fresh
         self.aliases = aliases + [Alias(card, names, start, end) for names in card.get("aliases") or []]
 
+    def edges(self) -> set[int]:
+        """The instants at which a version of a rate or an alias begins or ends."""
+        rates = [(each.start, each.end) for each in self.rates + self.corrections]
+        aliases = [(each.start, each.end) for each in self.aliases]
+        return {time for span in rates + aliases for time in span if time is not None}
+
     def naming(self, event: dict[str, Any], time: int) -> tuple[str, set[tuple[str, str]]]:
         """How the model was found, and the (kind, name) that rates must declare: before any level is looked at."""
         provider = event["provider_name"]

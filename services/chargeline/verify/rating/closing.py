@@ -25,12 +25,22 @@ from chargeline.verify.rating.times import Period, day_ends, instant
 
 
 def close(
-    account: str, period: Period, view: View, scopes: dict[ScopeKey, Scope], log: list[Row], ledger: Ledger
+    account: str,
+    period: Period,
+    view: View,
+    scopes: dict[ScopeKey, Scope],
+    log: list[Row],
+    ledger: Ledger,
+    closed: set[tuple[str, Period]],
 ) -> list[Row]:
-    """The objects that the close books, in their order. Scopes and ledger are moved on."""
+    """The objects that the close books, in their order. Scopes and ledger are moved on.
+
+    Args:
+        closed: all closed periods, this one included.
+    """
     rows = standing_fees(account, period, view)
     rows += _close_scopes(account, period, view, scopes)
-    rows += _late_minimums(account, period, view, scopes)
+    rows += _late_minimums(account, period, view, scopes, closed)
     charges = _charges(account, period, view, log, rows)
     for entry in _billable(account, period, view, log, rows):
         ledger.usage[view.accounts.period(account, entry.charge_time)] += entry.billed_cost
@@ -119,7 +129,7 @@ def _close_scope(key: ScopeKey, scope: Scope, view: View) -> tuple[Row | None, S
             scope = replace(scope, amount=scope.amount + q12(terms.cost(Fraction(0))))
         opening = standing(scope, terms)
         drafts += [("TIER_FLAT", None, opening)] if opening else []
-    scope = replace(scope, is_open=scope.is_open or scope.held, is_closed=True)
+    scope = replace(scope, is_open=scope.is_open or scope.held)
     change, scope = _true_up(key, scope, terms, view)
     drafts += [("TRUE_UP", None, change)] if change else []
     return _scope_row(key, scope, drafts, key.period, None, view), scope
@@ -129,7 +139,7 @@ def _settle(scope: Scope, terms: Terms) -> tuple[list[tuple[str, str | None, int
     """The final amount shared over projects by quantity, less what was booked (spec 4.5)."""
     final = standing(scope, terms)
     weights = {project: quantity for project, quantity in scope.quantities.items() if quantity > 0}
-    shares = split(final, weights) if weights else {None: final}
+    shares: dict[str | None, int] = split(final, weights) if weights else {None: final}
     projects = sorted(scope.booked.keys() | shares.keys(), key=lambda each: (each is not None, (each or "").encode()))
     changes = [(each, shares.get(each, 0) - scope.booked.get(each, 0)) for each in projects]
     settled = [("TIER_SETTLEMENT", each, change) for each, change in changes if change]
@@ -155,14 +165,16 @@ def in_force(rate: Rate, account: str, time: int, view: View) -> bool:
     return has_version and has_owner and view.accounts.is_in_force(account, time)
 
 
-def _late_minimums(account: str, period: Period, view: View, scopes: dict[ScopeKey, Scope]) -> list[Row]:
+def _late_minimums(
+    account: str, period: Period, view: View, scopes: dict[ScopeKey, Scope], closed: set[tuple[str, Period]]
+) -> list[Row]:
     """What late events changed of the TRUE_UP of closed periods."""
     rows = []
-    late = [key for key in scopes if key.account == account and key.period.start < period.start]
+    late = [
+        key for key in scopes if key.period != period and key.account == account and (account, key.period) in closed
+    ]
     for key in sorted(late, key=lambda key: (key.period, _order(key))):
         scope = scopes[key]
-        if not scope.is_closed:
-            continue
         terms = Terms(scope.rate.sku, scope.rate.base_units(key.period))
         change, scopes[key] = _true_up(key, scope, terms, view)
         if change:

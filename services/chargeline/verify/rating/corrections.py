@@ -32,7 +32,7 @@ def undo(row: Row, scopes: dict[ScopeKey, Scope], accounts: Accounts, billed_in:
         billed_in: (billing period, charge class) of usage of a period.
     """
     entries = [_reversal(entry, accounts, billed_in) for entry in row.entries]
-    foreign = [_reversal(entry, accounts, billed_in) for entry in row.foreign]
+    foreign = [entry.reversed(entry.period, entry.charge_class) for entry in row.foreign]
     changed: dict[ScopeKey, Scope] = {}
     for move in _by_scope(row.moves):
         scope = scopes[move.scope]

@@ -215,7 +215,9 @@ class Judge:
             return
         self.state.closed.add((account, period))
         ledger = self.state.ledgers.setdefault(account, Ledger(account))
-        self.state.closings += close(account, period, view, self.state.scopes, self.state.log, ledger)
+        self.state.closings += close(
+            account, period, view, self.state.scopes, self.state.log, ledger, self.state.closed
+        )
 
     def touch(self, event: Event, view: View) -> None:
         """Remembers the periods that an event lies in."""

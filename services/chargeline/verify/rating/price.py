@@ -91,8 +91,8 @@ def _waived(log: list[Row]) -> list[Row]:
     rows = []
     for _, entries in sorted(found.items()):
         first = entries[0]
-        about = {"billing_account_id": first.account, "sku_id": first.sku_id, "variant": first.variant, "by": {},
-                 "window_start": None}  # fmt: skip
+        about: dict[str, Any] = {"billing_account_id": first.account, "sku_id": first.sku_id, "variant": first.variant}
+        about |= {"by": {}, "window_start": None}
         rows.append(Row(first.account, first.period, first.currency, tuple(entries), scope=about))
     return rows
 

@@ -94,9 +94,7 @@ class Selector:
 
     def cuts(self, event: Event, start: int, end: int, *, rerating: bool) -> list[int]:
         """Where an interval is split: at billing periods, where a leaf's rate changes, and at time bands."""
-        edges = {each.start for each in (*self._cards.rates, *self._cards.corrections, *self._cards.aliases)}
-        edges |= {each.end for each in (*self._cards.rates, *self._cards.aliases) if each.end is not None}
-        edges |= self._accounts.edges(event["billing_account_id"])
+        edges = self._cards.edges() | self._accounts.edges(event["billing_account_id"])
         period = self._accounts.period(event["billing_account_id"], start)
         found = set()
         while period.end < end:
