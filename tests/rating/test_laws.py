@@ -1,6 +1,7 @@
 """Laws of rating, on random rates and quantities (spec/rating.md 2, 3, 4 and 12)."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -87,7 +88,7 @@ def test_more_never_costs_less(price, rate, numbers):
 @given(tiers=tiered(blocks=False))
 def test_there_is_no_gap_at_a_bound(price, tiers):
     """One millionth above a bound costs the next tier's flat fee and a millionth of its price, no more."""
-    for low, high in zip(tiers, tiers[1:], strict=False):
+    for low, high in pairwise(tiers):
         rate = sku("graduated", tiers=tiers)
         results = price([card(rate)], None, None, [used(low["up_to"], "at"), used("0.000001", "above")], False)
         step = Fraction(high["unit_price"]) / 10**6 + Fraction(high["flat_fee"])
@@ -109,7 +110,12 @@ def test_a_cancelled_event_has_never_been(price, rate, numbers, at):
 
 
 @LAWS
-@given(tiers=tiered(), numbers=QUANTITIES, order=st.randoms(), projects=st.lists(st.sampled_from("abc"), min_size=6, max_size=6))
+@given(
+    tiers=tiered(),
+    numbers=QUANTITIES,
+    order=st.randoms(),
+    projects=st.lists(st.sampled_from("abc"), min_size=6, max_size=6),
+)
 def test_a_settled_volume_does_not_depend_on_order(price, tiers, numbers, order, projects):
     all_events = [used(number, f"e{at}", project=projects[at]) for at, number in enumerate(numbers)]
     shuffled = list(all_events)
