@@ -56,8 +56,12 @@ def summed(*numbers):
     return f"{thousandths // 1000}.{thousandths % 1000:03d}"
 
 
+def exact_costs(results):
+    return [Fraction(cost) for cost in costs(results) if cost is not None]
+
+
 def sum_of(results):
-    return sum((Fraction(cost) for cost in costs(results)), Fraction(0))
+    return sum(exact_costs(results), Fraction(0))
 
 
 @LAWS
@@ -81,7 +85,7 @@ def test_the_sum_does_not_depend_on_order(price, rate, numbers, order):
 @LAWS
 @given(rate=rates(), numbers=QUANTITIES)
 def test_more_never_costs_less(price, rate, numbers):
-    assert all(Fraction(cost) >= 0 for cost in costs(price([card(rate)], None, None, events(numbers), False)))
+    assert all(cost >= 0 for cost in exact_costs(price([card(rate)], None, None, events(numbers), False)))
 
 
 @LAWS
@@ -92,7 +96,7 @@ def test_there_is_no_gap_at_a_bound(price, tiers):
         rate = sku("graduated", tiers=tiers)
         results = price([card(rate)], None, None, [used(low["up_to"], "at"), used("0.000001", "above")], False)
         step = Fraction(high["unit_price"]) / 10**6 + Fraction(high["flat_fee"])
-        assert Fraction(costs(results)[1]) == step
+        assert exact_costs(results)[1] == step
 
 
 @LAWS
