@@ -37,7 +37,7 @@ def test_objects_and_totals_are_the_sums_of_their_entries(price, seed):
 def test_the_cases_reach_every_rule(price):
     """A generator that forgets a rule would test nothing; these are all outcomes, reasons and kinds of entries."""
     seen: set[str] = set()
-    for seed in range(40):
+    for seed in range(60):
         case = RandomRating(seed)
         for found in price(case.cards, case.accounts, case.fx, case.events, True)[:-1]:
             seen |= {found["outcome"], str(found["reason"])} | {entry["entry_kind"] for entry in found["entries"]}
