@@ -134,8 +134,8 @@ def judge(series: list[CostSeries], alerts: list[np.ndarray], learning_rows: int
     """Compare alerts (rows, ascending, one array a series) with what happened. Learning rows count for nothing."""
     found = {kind: [0, 0] for kind in DETECTABLE}
     delays, false, true, rows = [], 0, 0, 0
-    for one, at in zip(series, alerts, strict=True):
-        at = at[at >= learning_rows]
+    for one, given in zip(series, alerts, strict=True):
+        at = given[given >= learning_rows]
         explained = np.zeros(len(at), bool)
         for incident in one.incidents:
             inside = (at >= incident.first) & (at < incident.settles)

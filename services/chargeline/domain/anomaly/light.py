@@ -6,11 +6,14 @@ probability) and the same exponential tail, here a running 95 % quantile and mea
 Only sums, products, quotients and comparisons by element: the bits do not depend on how rows are cut into batches.
 """
 
+import struct
 from dataclasses import dataclass
 from math import log
 
 import numpy as np
 import numpy.typing as npt
+
+from chargeline.domain.errors import StateIncomplete
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -46,6 +49,7 @@ SIZE_WEIGHT = 0.01  # of one row with spend in the usual size
 DEVIATION_WEIGHT, DEVIATION_ALL_WEIGHT = 0.02, 0.002  # of one row, by hour and over all
 FIRST_QUANTILE, FIRST_EXCESS = 1.5, 0.5  # of noise in units of its deviation
 WORSE = np.float32(4.0)  # times the surprise of the last alert: worth another one inside the cool-down
+_MAGIC = b"CLAL0001"  # the last four digits: version of the layout
 SIGNALS = ("last 3 windows", "last 12 windows", "last day", "last 12 windows low", "last 3 sizes")
 
 
@@ -91,6 +95,27 @@ class LightDetector:
 
     def bytes_per_series(self) -> int:
         return sum(len(column) * column.dtype.itemsize for column in self.state.values())
+
+    def to_bytes(self) -> bytes:
+        """The state of all series: plain little-endian columns, one after the other."""
+        return b"".join([_MAGIC, struct.pack("<Q", self.size), *(column.tobytes() for column in self.state.values())])
+
+    def read_bytes(self, state: bytes) -> None:
+        """Take over a stored state; the detector goes on with the same bits.
+
+        Raises:
+            StateIncomplete: another layout, or damaged bytes.
+        """
+        (size,) = struct.unpack_from("<Q", state, len(_MAGIC)) if state[: len(_MAGIC)] == _MAGIC else (-1,)
+        at = len(_MAGIC) + 8
+        if size < 0 or len(state) != at + size * self.bytes_per_series():
+            raise StateIncomplete("state of a light anomaly detector: another layout or damaged bytes")
+        for name, column in self.state.items():
+            count = len(column) * size
+            read = np.frombuffer(state, column.dtype, count, at)
+            self.state[name] = read.reshape(len(column), size).copy()
+            at += read.nbytes
+        self.size = size
 
     def step(self, series: Ints, time_s: Doubles, values: Doubles) -> Columns:
         """Judge and learn one row of each of m series.
@@ -236,7 +261,7 @@ class LightDetector:
             clip = np.where(rows < LONG, np.float32(3e38), np.float32(CLIP) * unit)
             weight = calm * np.maximum(np.float32(PROFILE_WEIGHT), 1 / (rows.astype(np.float32) + 1))
             state[name][place, series] = mean + weight * np.clip(values - mean, -clip, clip)
-            state[counts][place, series] = np.minimum(rows + 1, 255)
+            state[counts][place, series] = rows + (rows < 255)  # eight bits: 256 would be 0
         hour = _hours(time_s)[0]
         rows = state["rows"][0, series].astype(np.float32)
         clip = np.where(rows < DAY_ROWS, np.float32(3e38), np.float32(CLIP) * unit)
@@ -253,9 +278,9 @@ class LightDetector:
 
 _STATE: dict[str, tuple[int, type[np.generic]]] = {
     "rows": (1, np.int64), "active": (1, np.int64), "quiet": (1, np.int64), "begun": (1, np.float64),
-    "hot": (1, np.int64), "alerted": (1, np.float32), "largest": (1, np.float32), "run": (1, np.float32), "ring": (LONG, np.float32),
-    "day": (HOURS, np.float32), "day_rows": (HOURS, np.uint8), "deviation": (HOURS, np.float32),
-    "deviation_all": (1, np.float32), "week": (WEEK_HOURS, np.float32), "week_rows": (WEEK_HOURS, np.uint8),
+    "hot": (1, np.int64), "alerted": (1, np.float32), "largest": (1, np.float32), "run": (1, np.float32),
+    "ring": (LONG, np.float32), "day": (HOURS, np.float32), "day_rows": (HOURS, np.uint8),
+    "deviation": (HOURS, np.float32), "deviation_all": (1, np.float32), "week": (WEEK_HOURS, np.float32), "week_rows": (WEEK_HOURS, np.uint8),
     "size": (1, np.float32), "size_deviation": (1, np.float32), "size_ring": (SHORT, np.float32),
     "quantile": (len(SIGNALS), np.float32), "excess": (len(SIGNALS), np.float32),
 }  # fmt: skip
