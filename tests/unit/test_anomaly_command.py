@@ -19,7 +19,9 @@ def write(path, rows, header="timestamp,value"):
 
 def good_rows(count=400, form="%Y-%m-%d %H:%M:%S"):
     values = [10 + row % 12 + (90 if row in (300, 301, 302) else 0) for row in range(count)]
-    return [f"{START + timedelta(minutes=5 * row):{form}},{value}" for row, value in enumerate(values)]
+    moments = [START + timedelta(minutes=5 * row) for row in range(count)]
+    epoch = [form.replace("%s", str(int(moment.timestamp()))) for moment in moments]
+    return [f"{moment:{text}},{value}" for moment, text, value in zip(moments, epoch, values, strict=True)]
 
 
 def score(source, *more):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-
 from bench.anomaly import synth
 from bench.anomaly.run import run_light
+
 from chargeline.domain.anomaly.light import LightDetector
 from chargeline.domain.errors import StateIncomplete
 

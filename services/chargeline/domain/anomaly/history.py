@@ -79,6 +79,9 @@ class History:
             del ordered[bisect_left(ordered, gone)]
         insort(ordered, value)
         self.count += 1
+        if self.count == self.size:
+            # Full: from here nothing grows, so the room that arrays keep for growing (a sixteenth) is given back.
+            self.ring, self.ordered = array("f", ring), array("f", ordered)
         return gone
 
     def undo(self, gone: float) -> None:

@@ -169,6 +169,8 @@ class LightDetector:
         hour, week_hour = _hours(time_s)
         weekly = (time_s - begun >= WEEKLY_FROM_S) & (state["week_rows"][week_hour, series] >= WEEKLY_ROWS)
         expected = np.where(weekly, state["week"][week_hour, series], state["day"][hour, series])
+        # An hour that was never seen brings what it brings: there is nothing to compare it with.
+        expected = np.where(state["day_rows"][hour, series] > 0, expected, values)
         # Half of it from all hours: where an hour is quiet, its own deviation is mostly chance.
         unit = (state["deviation"][hour, series] + state["deviation_all"][0, series]) / np.float32(2)
         return expected, np.maximum(unit, np.maximum(largest * np.float32(_FLOOR_SHARE), _LEAST_UNIT))
@@ -280,7 +282,8 @@ _STATE: dict[str, tuple[int, type[np.generic]]] = {
     "rows": (1, np.int64), "active": (1, np.int64), "quiet": (1, np.int64), "begun": (1, np.float64),
     "hot": (1, np.int64), "alerted": (1, np.float32), "largest": (1, np.float32), "run": (1, np.float32),
     "ring": (LONG, np.float32), "day": (HOURS, np.float32), "day_rows": (HOURS, np.uint8),
-    "deviation": (HOURS, np.float32), "deviation_all": (1, np.float32), "week": (WEEK_HOURS, np.float32), "week_rows": (WEEK_HOURS, np.uint8),
+    "deviation": (HOURS, np.float32), "deviation_all": (1, np.float32),
+    "week": (WEEK_HOURS, np.float32), "week_rows": (WEEK_HOURS, np.uint8),
     "size": (1, np.float32), "size_deviation": (1, np.float32), "size_ring": (SHORT, np.float32),
     "quantile": (len(SIGNALS), np.float32), "excess": (len(SIGNALS), np.float32),
 }  # fmt: skip

@@ -53,7 +53,8 @@ class Spend:
         if not small[_ROWS]:
             small[_BEGUN] = time_s
         hour, _ = _hours(time_s)
-        expected = self.expected(time_s)
+        # An hour that was never seen brings what it brings: there is nothing to compare it with.
+        expected = self.expected(time_s) if self.counts[_DAY_AT + hour] else value
         unit = max((self.means[_DEVIATION_AT + hour] + small[_DEVIATION_ALL]) / 2.0, floor, 1e-37)
         signals = (*self._sums((value - expected) / unit), self._sizes(value, floor))
         surprises = [
