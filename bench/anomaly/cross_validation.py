@@ -45,7 +45,8 @@ def cross_validated(files: Sequence[nab.Series], table: Mapping[Choice, list[Poi
         parts = np.array([fold[_source(one.name)] for one in files])
         earned = [(0.0, 0.0, 0)] * len(files)
         for part in range(FOLDS):
-            best = max(table, key=lambda choice, kept=parts != part: _score(files, table[choice], kept))
+            kept = {choice: _score(files, points, parts != part) for choice, points in table.items()}
+            best = max(kept, key=kept.__getitem__)
             for place in np.flatnonzero(parts == part):
                 earned[place] = table[best][place]
         scores.append(_score(files, earned, parts >= 0))
@@ -53,7 +54,7 @@ def cross_validated(files: Sequence[nab.Series], table: Mapping[Choice, list[Poi
 
 
 def _score(files: Sequence[nab.Series], earned: Sequence[Points], chosen: np.ndarray) -> float:
-    places = np.flatnonzero(chosen)
+    places = [int(place) for place in np.flatnonzero(chosen)]
     windows = sum(len(files[place].windows) for place in places)
     return nab.normalised([earned[place] for place in places], windows, "standard")
 

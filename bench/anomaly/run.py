@@ -7,6 +7,7 @@ import sys
 import time
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from bench.anomaly import nab, synth
@@ -63,7 +64,7 @@ def on_nab() -> dict[str, float | None]:
     print("standard by threshold, cool-down as shipped:", " ".join(
         f"{choice[0]:.2f}:{nab.normalised(points, windows, 'standard'):.1f}"
         for choice, points in table.items() if choice[1] == parameters.cool_down_rows))  # fmt: skip
-    found = {f"nab_{profile}": round(score, 2) for profile, score in ours.items()}
+    found: dict[str, float | None] = {f"nab_{profile}": round(score, 2) for profile, score in ours.items()}
     return found | {"nab_cv": round(cross_validated(files, table), 2)}
 
 
@@ -125,7 +126,7 @@ def run_light(series: list[synth.CostSeries]) -> tuple[list[np.ndarray], float, 
     return [np.flatnonzero(column) for column in is_alert.T], spent / values.size * 1e6, detector.bytes_per_series()
 
 
-def bytes_of(found: object, seen: set[int] | None = None) -> int:
+def bytes_of(found: Any, seen: set[int] | None = None) -> int:
     """Memory of an object and all that it holds, parameters and shared constants included."""
     seen = set() if seen is None else seen
     if id(found) in seen or isinstance(found, type):

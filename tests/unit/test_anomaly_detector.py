@@ -68,7 +68,7 @@ def test_alerts_keep_a_cool_down_unless_spend_is_much_worse(parameters):
     verdicts = run(Detector(parameters), wave(2500))
     rows = [row for row, verdict in enumerate(verdicts) if verdict.is_alert]
     for before, after in pairwise(rows):
-        assert after - before > parameters.cool_down_rows or verdicts[after].spend >= 4 * parameters.spend_threshold
+        assert after - before > parameters.cool_down_rows or verdicts[after].spend >= 3 * parameters.spend_threshold
 
 
 @BOTH

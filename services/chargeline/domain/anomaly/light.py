@@ -9,6 +9,7 @@ Only sums, products, quotients and comparisons by element: the bits do not depen
 import struct
 from dataclasses import dataclass
 from math import log
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,8 @@ DAY_ROWS = 48  # rows before deviations are clipped
 SIZE_WEIGHT = 0.01  # of one row with spend in the usual size
 DEVIATION_WEIGHT, DEVIATION_ALL_WEIGHT = 0.02, 0.002  # of one row, by hour and over all
 FIRST_QUANTILE, FIRST_EXCESS = 1.5, 0.5  # of noise in units of its deviation
-WORSE = np.float32(4.0)  # times the surprise of the last alert: worth another one inside the cool-down
+WORSE = 3.0  # times the surprise of the last alert: worth another one inside the cool-down
+SPARSE_SHARE = 0.9  # of rows with spend: from here sizes are not judged apart
 _MAGIC = b"CLAL0001"  # the last four digits: version of the layout
 SIGNALS = ("last 3 windows", "last 12 windows", "last day", "last 12 windows low", "last 3 sizes")
 
@@ -78,7 +80,7 @@ class LightDetector:
         self.cool_down_rows = cool_down_rows
         self.learning_rows = learning_rows
         self.size = 0
-        self.state: dict[str, npt.NDArray[np.generic]] = {
+        self.state: dict[str, npt.NDArray[Any]] = {
             name: np.zeros((rows, 0), kind) for name, (rows, kind) in _STATE.items()
         }
 
@@ -151,7 +153,7 @@ class LightDetector:
         state["active"][0, series] += values != 0
         learned = (rows > self.learning_rows) & (state["active"][0, series] >= ACTIVE_LEAST)
         quiet = rows <= state["quiet"][0, series]
-        worse = surprise >= WORSE * state["alerted"][0, series]
+        worse = surprise >= np.float32(WORSE) * state["alerted"][0, series]
         quiet &= ~worse
         is_alert = learned & ~quiet & (ratio >= 1)
         state["alerted"][0, series] = np.where(is_alert, surprise, state["alerted"][0, series])
@@ -214,7 +216,9 @@ class LightDetector:
         state["size"][0, series] = usual + weight * np.clip(apart, -clip, clip)
         state["size_deviation"][0, series] = deviation + weight * (np.minimum(np.abs(apart), clip) - deviation)
         total = ring[0, series] + ring[1, series] + ring[2, series]
-        return np.where(some & ~young, total / np.float32(SHORT**0.5), np.float32(NOT_JUDGED))[np.newaxis]
+        # Where nearly every row has spend, sums see the same and know the season.
+        sparse = rows < np.float32(SPARSE_SHARE) * state["rows"][0, series]
+        return np.where(some & ~young & sparse, total / np.float32(SHORT**0.5), np.float32(NOT_JUDGED))[np.newaxis]
 
     def _surprises(self, series: Ints, time_s: Doubles, signals: Floats) -> Floats:
         """Surprise by quantile and mean excess of each signal."""

@@ -107,7 +107,8 @@ class Spend:
             apart = min(max(apart, -light.CLIP * unit), light.CLIP * unit)
         small[_SIZE] += weight * apart
         small[_SIZE_DEVIATION] += weight * (abs(apart) - small[_SIZE_DEVIATION])
-        if rows < light.LONG:
+        # Where nearly every row has spend, sums see the same and know the season.
+        if rows < light.LONG or rows >= light.SPARSE_SHARE * small[_ROWS]:
             return light.NOT_JUDGED
         return sum(small[_SIZE_RING : _SIZE_RING + light.SHORT]) / light.SHORT**0.5
 
