@@ -52,7 +52,7 @@ FIRST_QUANTILE, FIRST_EXCESS = 1.5, 0.5  # of noise in units of its deviation
 WORSE = 3.0  # times the surprise of the last alert: worth another one inside the cool-down
 SPARSE_SHARE = 0.9  # of rows with spend: from here sizes are not judged apart
 _MAGIC = b"CLAL0001"  # the last four digits: version of the layout
-SIGNALS = ("last 3 windows", "last 12 windows", "last day", "last 12 windows low", "last 3 sizes")
+SIGNALS = ("last 3 windows", "last 12 windows", "last day", "last 12 windows, for being low", "last 3 sizes")
 
 
 @dataclass(frozen=True)
