@@ -33,6 +33,7 @@ def step(
 
     Args:
         quantity: base units, >= 0; an event of 0 gives no entry and opens nothing.
+        factor: product of the event's modifiers; 1 for a rate without.
         counts: False (bill_zero): priced where the scope stands, but neither opens it nor moves it.
     """
     if quantity == 0:
@@ -68,6 +69,8 @@ def shift(function: RateFunction, state: ScopeState, quantity: int, booked: int)
     if function.runs_an_amount:
         return [], state
     after = replace(state, quantity=state.quantity - quantity)
+    if after.quantity < 0:
+        raise ValueError(f"a scope has used {state.quantity}; {quantity} is too much to take back")
     if function.is_volume:
         return [], after
     picos = q12(function.amount(after.quantity)) - q12(function.amount(state.quantity)) + booked
