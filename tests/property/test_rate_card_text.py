@@ -13,6 +13,7 @@ from chargeline.domain.rate_card import (
     Dynamic,
     FactorTable,
     Match,
+    Modifier,
     Package,
     Percentage,
     PerUnit,
@@ -99,7 +100,7 @@ def matches(draw):
 
 @st.composite
 def modifiers(draw):
-    found = [
+    found: list[Modifier] = [
         FactorTable(name, draw(pairs(NAMES, FACTORS, 1)))
         for name in sorted(draw(st.sets(st.sampled_from(MODIFIER_ATTRIBUTES), max_size=2)))
     ]

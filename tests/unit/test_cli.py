@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from chargeline.adapters import installation, kafka
 from chargeline.cli.main import COMMANDS, build
+from chargeline.cli.publishing import instant_argument
 from chargeline.runtime.stack import Stack
 from tests.support.full_card import FULL_CARD
 
@@ -171,3 +172,21 @@ def test_doctor_tells_a_port_of_the_stack_that_another_program_took(tmp_path):
         done = RUNNER.invoke(build(["doctor"]), ["doctor", "--data-dir", str(tmp_path), "--json"])
     found = next(each for each in json.loads(done.output) if each["check"] == "ports")
     assert (found["result"], found["found"]) == ("WARN", f"taken by others: kafka {port}")
+
+
+@pytest.mark.parametrize(
+    ("text", "micros"),
+    [
+        ("1970-01-02", 86_400_000_000),
+        ("1970-01-01T00:00:01.5Z", 1_500_000),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("1970-01-01T00:00:00", None),
+        ("yesterday", None),
+    ],
+)
+def test_an_instant_on_the_command_line_names_its_zone_or_is_a_date(text, micros):
+    if micros is None:
+        with pytest.raises(typer.BadParameter):
+            instant_argument(text)
+    else:
+        assert instant_argument(text) == micros

@@ -48,7 +48,8 @@ def test_csv_yaml_and_the_canonical_text_say_the_same():
     ],
 )
 def test_the_rate_of_a_day_is_that_days_or_at_most_seven_days_old(pair, day, rate):
-    assert TABLE.rate(*pair.split(), date.fromisoformat(day)) == (None if rate is None else D(rate))
+    from_currency, to_currency = pair.split()
+    assert TABLE.rate(from_currency, to_currency, date.fromisoformat(day)) == (None if rate is None else D(rate))
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,14 @@ def test_a_true_up_is_what_the_minimum_lacks(units, expected):
 
 
 def test_a_prorated_minimum_takes_the_place_of_the_whole():
-    assert FLOORED.true_up(5, F(30)) == 10
+    assert FLOORED.true_up(5, minimum=F(30)) == 10
+
+
+def test_a_true_up_counts_the_running_amount_of_a_rate_that_has_one():
+    rule = PercentageFee(F("0.024"), F("0.3"))
+    function = RateFunction(ChargeModel.PERCENTAGE, divide_by=MICRO, minimum=F(2), fee_rule=rule)
+    _, state = step(function, ScopeState(), 25 * 10**6)
+    assert function.true_up(state.quantity, state.amount) == F("1.1")
 
 
 def test_factors_change_the_unit_part_only():

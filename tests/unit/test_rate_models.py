@@ -71,7 +71,7 @@ def test_the_terms_of_a_rate_are_read():
     assert SKUS["seats", None].match == NO_EVENT
     assert SKUS["pages", None].free_units == 12
     assert SKUS["gpt-4o/output", None].discounts == (Discount("percent", D(10)),)
-    assert (SKUS["calls", None].minimum, SKUS["calls", None].maximum) == (20, 100)
+    assert (SKUS["calls", None].minimum, SKUS["calls", None].maximum) == (D(20), D(100))
     assert SKUS["calls", None].scope_by == ("project",)
     assert SKUS["gpt-4o/input", None].modifiers == (
         FactorTable("service_tier", (("*", D(1)), ("priority", D("1.5")), ("standard", D(1)))),

@@ -12,6 +12,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from chargeline.domain.accumulated_crossings import crossing_entries
 from chargeline.domain.accumulated_entries import TIER_FLAT, AccumulatedEntries, block, from_pieces, in_order
 from chargeline.domain.accumulated_lines import Steps, line_entries
 from chargeline.domain.accumulated_sums import (
@@ -24,7 +25,7 @@ from chargeline.domain.accumulated_sums import (
 from chargeline.domain.codes import stable_order
 from chargeline.domain.exact import Exact, Int64Array
 from chargeline.domain.exact_rows import exact_of
-from chargeline.domain.period_columns import SegmentColumns, segments_of
+from chargeline.domain.period_columns import LineColumns
 from chargeline.domain.period_function import ONE, Piece, RateFunction, q12
 from chargeline.domain.scope_states import ScopeColumns
 from chargeline.domain.scope_step import ScopeState, shift, step
@@ -38,14 +39,14 @@ class RateFunctions:
     """Rate functions by number, made ready for columns; to be made once and kept.
 
     Attributes:
-        columns: the segments of each function, then those of the closing functions.
+        columns: of each function, then of the closing functions.
         closing: by function, the number of its closing function in `columns`.
         opening: picounits of T(0). opens: T(0) is not exactly 0.
         start: picounits, the running amount that a scope starts with.
     """
 
     functions: tuple[RateFunction, ...]
-    columns: SegmentColumns
+    columns: LineColumns
     closing: Int64Array
     volume: BoolArray
     modified: BoolArray
@@ -56,15 +57,15 @@ class RateFunctions:
 
     @classmethod
     def of(cls, functions: Sequence[RateFunction]) -> "RateFunctions":
-        segments = [segments_of(function) for function in functions]
+        whole = list(functions)
         closing = []
         for function in functions:
-            closing.append(len(segments) if function.runs_an_amount else 0)
+            closing.append(len(whole) if function.runs_an_amount else 0)
             if function.runs_an_amount:
-                segments.append(segments_of(closing_function(function)))
+                whole.append(closing_function(function))
         return cls(
             tuple(functions),
-            SegmentColumns.of(segments),
+            LineColumns.of(whole),
             np.array(closing, np.int64),
             np.array([function.is_volume for function in functions], bool),
             np.array([function.modified and function.fee_rule is None for function in functions], bool),
@@ -204,7 +205,11 @@ class _Walk:
         if shiftless.any():
             at = np.flatnonzero(~shiftless) if at is None else at[~shiftless[at]]
         steps = steps if at is None else steps.take(at)
-        blocks, left = line_entries(self.functions.columns, steps)
+        columns = self.functions.columns
+        blocks, across, left = line_entries(columns.lines, steps)
+        if len(across):
+            more, too_large = crossing_entries(columns, steps.take(across))
+            blocks, left = blocks + more, np.append(left, across[too_large])
         pieces = [(row, piece) for each in left.tolist() for row, piece in self._exact_line(steps, each)]
         return [*blocks, from_pieces(pieces)]
 
@@ -269,7 +274,7 @@ class _Walk:
         factor = usage.factor[self.row[at]]
         if is_fee:
             return fee_additions(functions.functions, function, quantity, number, before, factor, usage.factors)
-        return modified_additions(functions.columns, function, before, before + quantity, factor, usage.factors)
+        return modified_additions(functions.columns.lines, function, before, before + quantity, factor, usage.factors)
 
     def _exact_addition(self, at: int, number: int, is_fee: bool) -> int:
         function, factor, before, quantity = self._exact_event(at)

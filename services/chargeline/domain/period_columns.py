@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from fractions import Fraction
-from math import lcm
+from math import floor, lcm
 
 import numpy as np
 import numpy.typing as npt
 
 from chargeline.domain.exact import Int64Array, Ratios
-from chargeline.domain.money import PICOS, round_half_away
+from chargeline.domain.money import PICOS
 from chargeline.domain.period_function import ONE, ChargeModel, RateFunction, RateTier, q12
 
 BoolArray = npt.NDArray[np.bool_]
@@ -44,8 +44,8 @@ class Segment:
 
     Attributes:
         enter: an event from Q0 >= enter to Q1 <= until has one UNIT (or FREE_UNITS) entry of this segment.
-        clean: an event may cross into it from the segment below in columns: the bound is a whole base unit, and
-            neither the fixed discount nor the maximum begins or ends there.
+        clean: the bound below it is that of one tier and a whole base unit.
+        told: `base`, `jump` and `flat` fit.
         limit: largest quantity that is worked out in columns; -1: none.
         tier: from 1; 0: the free units.
         unit_up, unit_down: whole pricing units of a quantity are ceil(Q * unit_up / unit_down); both 1: no rounding.
@@ -61,6 +61,7 @@ class Segment:
     until: int
     enter: int
     clean: bool
+    told: bool
     limit: int
     tier: int
     zone: Zone
@@ -108,6 +109,18 @@ def segments_of(function: RateFunction) -> list[Segment]:
         segments.append(_segment(function, start, until, here))
         start = until
     return _for_volume(function, segments) if function.is_volume else segments
+
+
+def tiers_of(function: RateFunction) -> list[Segment]:
+    """The segments of a rate without its fixed discount and maximum: the parts that an event has entries of."""
+    return segments_of(replace(function, fixed_discount=Fraction(0), maximum=None))
+
+
+def discount_end(function: RateFunction) -> int:
+    """The smallest quantity at which the fixed discount is used up; 0 without one."""
+    if not function.fixed_discount or function.is_volume or function.runs_an_amount:
+        return 0
+    return _change(function, function.fixed_discount).first
 
 
 def _for_volume(function: RateFunction, segments: list[Segment]) -> list[Segment]:
@@ -167,7 +180,7 @@ def _segment(function: RateFunction, start: int, until: int, bounds: list[_Bound
     flat = q12(function.kept * fee)
     clean = len(bounds) == 1 and bounds[0].clean and bool(flat or not fee)
     draft = Segment(
-        start, until, enter, clean, -1, tier, zone, *unit, *block,
+        start, until, enter, clean, True, -1, tier, zone, *unit, *block,
         function.kept * price * PICOS, price * PICOS, pricing * PICOS, flat, 0, 0, 0, 1, 1,
     )  # fmt: skip
     return _with_line(function, draft, slope)
@@ -179,8 +192,9 @@ def _with_line(function: RateFunction, draft: Segment, slope: Fraction) -> Segme
     inside = draft.start + 1
     offset = Fraction(0) if apart else function.amount(inside) * PICOS - slope * draft.steps(inside)
     base = 0 if apart else q12(function.amount(draft.start))
-    entry = offset + slope * draft.steps(draft.start)
-    jump = 0 if apart or draft.start == 0 else round_half_away(entry.numerator, entry.denominator) - base
+    # Below the bound the line of a zone may be negative; it is rounded there as `risen` does: differences add up.
+    entry = floor(offset + slope * draft.steps(draft.start) + Fraction(1, 2))
+    jump = 0 if apart or draft.start == 0 else entry - base
     denominator = lcm(offset.denominator, slope.denominator)
     rise, shift = int(slope * denominator), int(offset * denominator)
     limit = _limit(draft)
@@ -191,7 +205,7 @@ def _with_line(function: RateFunction, draft: Segment, slope: Fraction) -> Segme
         draft = replace(draft, unit_up=1, unit_down=1, block_up=1, block_add=0, block_down=1)
     return replace(
         draft,
-        clean=draft.clean and small,
+        told=small,
         limit=limit,
         base=base if small else 0,
         jump=jump if small else 0,
@@ -251,7 +265,7 @@ class SegmentColumns:
 
     Attributes:
         first, last: by function, its segments.
-        unclean: running number of segments that may not be crossed into in columns.
+        unclean, untold: running numbers of segments that are not clean, not told.
         counted: X is the quantity itself in every segment.
         plain: every denominator is 1.
     """
@@ -260,6 +274,7 @@ class SegmentColumns:
     last: Int64Array
     column: dict[str, Int64Array]
     unclean: Int64Array
+    untold: Int64Array
     price: Ratios
     pricing: Ratios
     segments: list[Segment]
@@ -277,6 +292,7 @@ class SegmentColumns:
             ends - 1,
             column,
             np.cumsum([not each.clean for each in flat], dtype=np.int64),
+            np.cumsum([not each.told for each in flat], dtype=np.int64),
             ratios([each.price for each in flat]),
             ratios([each.pricing for each in flat]),
             flat,
@@ -322,3 +338,26 @@ class SegmentColumns:
 
 def ratios(numbers: Sequence[Fraction]) -> Ratios:
     return Ratios.of([(number.numerator, number.denominator) for number in numbers])
+
+
+@dataclass(frozen=True)
+class LineColumns:
+    """Rates by number, cut twice.
+
+    Attributes:
+        lines: segments in which T is a line.
+        tiers: segments that have one price; the same where no rate has a fixed discount or a maximum.
+        discount_end: by function, as `discount_end`.
+    """
+
+    lines: SegmentColumns
+    tiers: SegmentColumns
+    discount_end: Int64Array
+
+    @classmethod
+    def of(cls, functions: Sequence[RateFunction]) -> "LineColumns":
+        return cls(
+            SegmentColumns.of([segments_of(function) for function in functions]),
+            SegmentColumns.of([tiers_of(function) for function in functions]),
+            np.array([discount_end(function) for function in functions], np.int64),
+        )

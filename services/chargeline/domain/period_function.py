@@ -223,9 +223,15 @@ class RateFunction:
         """What a volume scope costs at close, flat fee, discounts and maximum included."""
         return self.amount(quantity)
 
-    def true_up(self, quantity: int, minimum: Fraction | None = None) -> Fraction:
+    def total(self, quantity: int, running: int | None = None) -> Fraction:
+        """What a scope costs in all: T(Q), or steps 7 to 9 of the running amount (picounits) of a rate that has one."""
+        if not self.runs_an_amount:
+            return self.amount(quantity)
+        return self.closing(Fraction(self.opening_running() if running is None else running, PICOS))
+
+    def true_up(self, quantity: int, running: int | None = None, minimum: Fraction | None = None) -> Fraction:
         """The TRUE_UP entry at close; `minimum`: the prorated one, None: that of the rate."""
-        return max(ZERO, (self.minimum if minimum is None else minimum) - self.amount(quantity))
+        return max(ZERO, (self.minimum if minimum is None else minimum) - self.total(quantity, running))
 
     # What an event adds
 

@@ -13,7 +13,7 @@ from chargeline.domain.money import PICOS, rounded
 from chargeline.domain.period_function import RateFunction
 from chargeline.domain.rate_book import Choice, Rate
 from chargeline.domain.rate_card import FactorTable, PerUnit, Sku, Threshold, TimeBands
-from chargeline.domain.rate_functions import first_price, percentage_kept
+from chargeline.domain.rate_functions import first_price, kept_of
 from chargeline.domain.rate_units import base_units, consumed_unit
 
 KINDS = ("UNIT", "FREE_UNITS", "TIER_FLAT", "PER_EVENT_FEE", "DISCOUNT", "CAP", "TIER_SHIFT")  # `entry_kind`
@@ -103,7 +103,7 @@ def plain_points(choice: Choice, factor: Fraction, list_factor: Fraction, days: 
     """The points of a rate that does not accumulate: the base price, then one for each of `thresholds_of`."""
     rate, sku = choice.rate, choice.rate.sku
     size = units_of(sku, days)
-    kept = percentage_kept(sku)
+    kept = kept_of(sku)
     points = []
     for above in (0, *thresholds_of(choice)):
         number, price = _price_above(sku, above)

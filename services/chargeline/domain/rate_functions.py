@@ -1,44 +1,43 @@
-"""From a rate as a card says it to its period function.
+"""The period function and the list price of a rate, as its card gives them.
 
-Source: spec/rating.md, sections 3 and 4.
+Source: spec/rating.md, sections 1 (list_unit_price), 3 and 4.
 """
 
+from decimal import Decimal
 from fractions import Fraction
 
-from chargeline.domain.period_function import (
-    ChargeModel,
-    PercentageFee,
-    RateFunction,
-    RateTier,
-    kept_after,
-)
+from chargeline.domain.period_function import ONE, ChargeModel, PercentageFee, RateFunction, RateTier, kept_after
 from chargeline.domain.rate_card import CostPlus, Dynamic, Package, Percentage, PerUnit, Sku, Threshold, Tiered
 
 
-def rate_function(sku: Sku, base_units: Fraction) -> RateFunction:
-    """The period function T(Q) of a rate.
+def function_of(sku: Sku, base_units: Fraction) -> RateFunction:
+    """The period function of an accumulating rate.
 
     Args:
-        base_units: of the event's own field in one pricing unit.
+        base_units: of the events in one pricing unit: `divide_by`, times 10**6 for an extra quantity; for GB-Months
+            that of the billing period's hours.
+
+    Raises:
+        ValueError: the rate is of a model that has no period function (threshold, standing fee).
     """
-    model, tiers, fee = _model(sku)
+    model, tiers, fee_rule = _model(sku)
     return RateFunction(
         model,
         tiers,
         base_units,
-        sku.round_up,
-        Fraction(sku.free_units),
-        isinstance(sku.model, Package) and not sku.model.round_up,
-        percentage_kept(sku),
-        sum((Fraction(each.value) for each in sku.discounts if each.kind == "fixed"), Fraction(0)),
-        None if sku.maximum is None else Fraction(sku.maximum),
-        Fraction(sku.minimum or 0),
-        bool(sku.modifiers),
-        fee,
+        round_up=sku.round_up,
+        free_units=Fraction(sku.free_units),
+        round_down=isinstance(sku.model, Package) and not sku.model.round_up,
+        kept=kept_of(sku),
+        fixed_discount=sum((Fraction(each.value) for each in sku.discounts if each.kind == "fixed"), Fraction(0)),
+        maximum=_optional(sku.maximum),
+        minimum=Fraction(sku.minimum or 0),
+        modified=bool(sku.modifiers),
+        fee_rule=fee_rule,
     )
 
 
-def percentage_kept(sku: Sku) -> Fraction:
+def kept_of(sku: Sku) -> Fraction:
     """What the percentage discounts of a rate leave of an amount."""
     return kept_after(tuple(Fraction(each.value) for each in sku.discounts if each.kind == "percent"))
 
@@ -47,44 +46,59 @@ def first_price(sku: Sku) -> tuple[Fraction, Fraction]:
     """(price of the first tier, for how many pricing units it is): the list price that a rate gives."""
     match sku.model:
         case PerUnit(price):
-            return Fraction(price), Fraction(1)
+            return Fraction(price), ONE
+        case Threshold(prices):
+            return Fraction(prices[0].price), ONE
         case Package(price, size):
             return Fraction(price), Fraction(size)
         case Tiered(_, tiers):
             return Fraction(tiers[0].unit_price), Fraction(tiers[0].block_size or 1)
         case Percentage(rate_percent):
-            return Fraction(rate_percent) / 100, Fraction(1)
+            return Fraction(rate_percent) / 100, ONE
         case CostPlus(multiplier):
-            return Fraction(multiplier), Fraction(1)
+            return Fraction(multiplier), ONE
         case Dynamic():
-            return Fraction(1), Fraction(1)
-        case Threshold(prices):
-            return Fraction(prices[0].price), Fraction(1)
-    raise ValueError(f"a rate of the model {sku.charge_model} has no price of a unit")
+            return ONE, ONE
+        case _:
+            raise ValueError(f"{sku.sku_id}: a rate of the model {sku.charge_model} has no price of a unit")
 
 
 def _model(sku: Sku) -> tuple[ChargeModel, tuple[RateTier, ...], PercentageFee | None]:
     match sku.model:
-        case Package(price, size):
-            return ChargeModel.PACKAGE, (RateTier(None, Fraction(price), block_size=Fraction(size)),), None
+        case PerUnit(unit_price):
+            return ChargeModel.PER_UNIT, (RateTier(None, Fraction(unit_price)),), None
+        case Package(package_price, package_size):
+            tier = RateTier(None, Fraction(package_price), block_size=Fraction(package_size))
+            return ChargeModel.PACKAGE, (tier,), None
         case Tiered(kind, tiers):
-            return ChargeModel(kind), tuple(
+            whole = tuple(
                 RateTier(
-                    None if each.up_to is None else Fraction(each.up_to),
-                    Fraction(each.unit_price),
-                    Fraction(each.flat_fee),
-                    None if each.block_size is None else Fraction(each.block_size),
+                    _optional(tier.up_to),
+                    Fraction(tier.unit_price),
+                    Fraction(tier.flat_fee),
+                    _optional(tier.block_size),
                 )
-                for each in tiers
-            ), None
-        case Percentage() as fee:
-            return ChargeModel.PERCENTAGE, (), PercentageFee(
-                Fraction(fee.rate_percent) / 100,
-                Fraction(fee.fixed),
-                fee.free_events,
-                None if fee.free_amount is None else Fraction(fee.free_amount),
-                None if fee.per_event_min is None else Fraction(fee.per_event_min),
-                None if fee.per_event_max is None else Fraction(fee.per_event_max),
+                for tier in tiers
             )
-    price, _ = first_price(sku)
-    return ChargeModel.PER_UNIT, (RateTier(None, price),), None
+            return ChargeModel(kind), whole, None
+        case CostPlus() | Dynamic():
+            return ChargeModel.PER_UNIT, (RateTier(None, first_price(sku)[0]),), None
+        case Percentage():
+            return ChargeModel.PERCENTAGE, (), _fee(sku.model)
+        case _:
+            raise ValueError(f"{sku.sku_id}: a rate of the model {sku.charge_model} has no period function")
+
+
+def _fee(model: Percentage) -> PercentageFee:
+    return PercentageFee(
+        Fraction(model.rate_percent) / 100,
+        Fraction(model.fixed),
+        model.free_events,
+        _optional(model.free_amount),
+        _optional(model.per_event_min),
+        _optional(model.per_event_max),
+    )
+
+
+def _optional(number: Decimal | None) -> Fraction | None:
+    return None if number is None else Fraction(number)
