@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from chargeline.domain.accumulate import RateFunctions
 from chargeline.domain.exact import Int64Array, Ratios
+from chargeline.domain.money import PICOS
 from chargeline.domain.period_columns import ratios
 from chargeline.domain.period_function import RateFunction
 from chargeline.domain.price_points import KINDS, ListedBy, Point
@@ -47,7 +48,7 @@ class PriceRow:
 
 @dataclass(frozen=True)
 class Points:
-    """The columns of price points; texts as (codes, values), -1 is null."""
+    """The columns of price points; texts as (codes, values), -1 is null. `pools`: those of status policies."""
 
     points: Sequence[Point]
     kind: Int64Array
@@ -56,9 +57,10 @@ class Points:
     pricing: Ratios
     listed_by: Int64Array
     lists_agree: bool
+    pools: tuple[str, ...]
 
     @classmethod
-    def of(cls, points: Sequence[Point]) -> "Points":
+    def of(cls, points: Sequence[Point], pools: Sequence[str]) -> "Points":
         contracted, listed = [each.contracted for each in points], [each.listed for each in points]
         return cls(
             points,
@@ -68,6 +70,7 @@ class Points:
             ratios([each.pricing for each in points]),
             np.array([each.listed_by for each in points], np.int64),
             all(_agrees(each) for each in points),
+            tuple(pools),
         )
 
     @cached_property
@@ -140,7 +143,6 @@ class Arrays:
     factors: tuple[Fraction, ...]
     tiers: Int64Array
     policy: npt.NDArray[np.int64]
-    pools: tuple[str, ...]
     rows: tuple[PriceRow, ...]
     points: Points
 
@@ -187,9 +189,8 @@ class Arrays:
             tuple(factors),
             np.array([0 if price.function is None else _tiers(price.function) for price in prices], np.int64),
             policy.reshape(-1, len(STATUSES)),
-            tuple(pools),
             tuple(prices),
-            Points.of([point for price in prices for point in price.points]),
+            Points.of([point for price in prices for point in price.points], list(pools)),
         )
 
     def _with_answers(
@@ -225,10 +226,24 @@ class Arrays:
             place = np.where(kind == KINDS.index(name), 2 * tiers + 1 + after, place)
         return self.first_point[number] + place
 
-    def sources(self, number: int) -> frozenset[str] | None:
-        """The sources that may give the price of a dynamic rate; None: it is none."""
+    def may_price(self, number: int, source: str) -> bool:
+        """Whether a source may give the price of a rate: any, unless the rate is dynamic."""
         model = self.rows[number].rate.sku.model
-        return frozenset(model.price_sources) if isinstance(model, Dynamic) else None
+        return not isinstance(model, Dynamic) or source in model.price_sources
+
+    def may_be_in(self, number: int, currency: str) -> bool:
+        """Whether a reported cost of this currency can be priced by a rate."""
+        return self.rows[number].rate.card.currency == currency
+
+    @cached_property
+    def has_above(self) -> BoolArray:
+        """By price, whether it has thresholds."""
+        return (self.above < np.iinfo(np.int64).max).any(axis=1)
+
+    @cached_property
+    def highest(self) -> npt.NDArray[np.float64]:
+        """By price, about the most picounits that a base unit of an accumulating rate may cost."""
+        return np.array([_highest(row) for row in self.rows], np.float64)
 
 
 def _matrix(
@@ -240,6 +255,16 @@ def _matrix(
         for name, number in each.items():
             matrix[row, columns[name]] = number
     return columns, matrix
+
+
+def _highest(row: PriceRow) -> float:
+    function = row.function
+    if function is None:
+        return 0.0
+    prices = [tier.unit_price / (tier.block_size or 1) for tier in function.tiers]
+    if function.fee_rule is not None:
+        prices.append(function.fee_rule.rate)
+    return float(max(prices) * row.factor * PICOS / function.divide_by)
 
 
 def _tiers(function: RateFunction) -> int:

@@ -13,9 +13,10 @@ from fractions import Fraction
 import numpy as np
 
 from chargeline.domain.accounts import Accounts
-from chargeline.domain.exact import Int64Array
-from chargeline.domain.fx import FxTable, conversion
+from chargeline.domain.exact import Int64Array, Ratios
+from chargeline.domain.fx import Conversion, FxTable, conversion
 from chargeline.domain.payers import Payers
+from chargeline.domain.period_columns import ratios
 from chargeline.domain.price_arrays import Arrays, PriceRow
 from chargeline.domain.price_points import factor_of, plain_points, scope_points, thresholds_of, units_of
 from chargeline.domain.rate_book import Choice, RateBook, Resolution
@@ -62,7 +63,8 @@ class RateTable:
         self.fx = fx or FxTable()
         self.payers = Payers(accounts or Accounts(), book.scopes)
         self.currencies: list[str] = []
-        self.fx_rates: list[Fraction] = []
+        self.fx_rates: list[Conversion] = []
+        self._fx_numbers: dict[Conversion, int] = {}
         self._prices: list[PriceRow] = []
         self._numbers: dict[tuple[int, str, Fraction | None, Fraction], int] = {}
         self._answers: dict[Question, int] = {}
@@ -119,7 +121,7 @@ class RateTable:
             facts = self.payers.payers[payer]
             date = _EPOCH + timedelta(days=day)
             found = conversion(facts.fx, self.fx, self.currencies[currency], facts.billing_currency or "", date)
-            self._conversions[key] = -1 if found is None else self._fx_rate(Fraction(found.rate))
+            self._conversions[key] = -1 if found is None else self._fx_rate(found)
         return self._conversions[key]
 
     def time_bands_of(self, answers: set[int]) -> set[TimeBands]:
@@ -127,15 +129,20 @@ class RateTable:
         rates = [self._prices[number].rate for answer in answers for number in self._slots[answer].values()]
         return {each for rate in rates for each in rate.sku.modifiers if isinstance(each, TimeBands)}
 
+    def fx_ratios(self) -> Ratios:
+        """The exchange rates so far, by number."""
+        return ratios([Fraction(each.rate) for each in self.fx_rates])
+
     @property
     def full(self) -> bool:
         """Time to begin a new table."""
         return len(self._answers) > _ANSWERS_MAX or len(self._conversions) > _ANSWERS_MAX
 
-    def _fx_rate(self, rate: Fraction) -> int:
-        if rate not in self.fx_rates:
+    def _fx_rate(self, rate: Conversion) -> int:
+        if rate not in self._fx_numbers:
+            self._fx_numbers[rate] = len(self.fx_rates)
             self.fx_rates.append(rate)
-        return self.fx_rates.index(rate)
+        return self._fx_numbers[rate]
 
     def _resolution(self, question: Question, time: int, start_time: int) -> Resolution:
         """What holds, the rule for versions of accumulating rates included.
