@@ -2,7 +2,6 @@
 
 from chargeline.runtime.stack import load_stack
 from chargeline.sdk.client import UsageClient
-from chargeline.sdk.usage_blocks import from_openai
 
 ANSWER = {"usage": {"prompt_tokens": 812, "completion_tokens": 96, "prompt_tokens_details": {"cached_tokens": 512}}}
 
@@ -10,5 +9,5 @@ stack = load_stack()
 with UsageClient(stack.kafka, stack.registry, source="example") as client:
     owner = {"billing_account_id": "acme", "team": "search", "project": "assistant"}
     with client.measure(provider_name="openai", request_model="gpt-4o", operation_name="chat", **owner) as call:
-        call.usage(**from_openai(ANSWER["usage"]))  # here the model would be called
+        call.answered(ANSWER)  # here the model would be called
 print("published; see `chargeline tail charges -n 1`")

@@ -16,6 +16,13 @@ DATA = Path(os.environ.get("CHARGELINE_SHARED_DATA", Path(__file__).resolve().pa
 logging.getLogger("librdkafka").propagate = False  # the tests take servers away on purpose
 
 
+def pytest_collection_modifyitems(items):
+    """All tests on servers run one after the other in one process; a second one works through the others meanwhile."""
+    for item in items:
+        if item.get_closest_marker("stack"):
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
+
 def leave_out(reason):
     """Skip the test and count it in the summary; a failure where everything is required."""
     if os.environ.get("CHARGELINE_REQUIRE_SERVICES") == "1":
@@ -34,7 +41,7 @@ def docker():
 _docker_missing = cache(docker_missing)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data():
     """The folder of public traces and catalogues; a test that needs it is counted where it is absent."""
     if not DATA.exists():

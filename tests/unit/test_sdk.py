@@ -9,7 +9,6 @@ import pytest
 
 from chargeline.sdk.encode import BadEvent, checked, encode, micros
 from chargeline.sdk.jsonlines import BadLine, read_line
-from chargeline.sdk.usage_blocks import ContradictingCountsError, from_anthropic, from_gemini, from_openai
 from tests.support.events import event
 
 
@@ -27,31 +26,6 @@ def test_times_become_microseconds_whatever_their_form():
     moment = datetime(2026, 6, 10, 8, 0, 0, 5, tzinfo=UTC)
     assert micros(moment) == micros("2026-06-10T08:00:00.000005Z") == micros(1_781_078_400_000_005)
     assert checked(event(event_time=moment))["event_time"] == micros(moment)
-
-
-def test_openai_parts_are_taken_out_of_their_totals():
-    usage = {"prompt_tokens": 100, "completion_tokens": 50, "prompt_tokens_details": {"cached_tokens": 60},
-             "completion_tokens_details": {"reasoning_tokens": 20}}  # fmt: skip
-    assert from_openai(usage) == {"input_tokens": 40, "cache_read_input_tokens": 60, "output_tokens": 30,
-                                  "reasoning_output_tokens": 20}  # fmt: skip
-
-
-def test_anthropic_counts_stand_beside_each_other():
-    usage = {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 8, "output_tokens": 3,
-             "cache_creation": {"ephemeral_1h_input_tokens": 2}}  # fmt: skip
-    assert from_anthropic(usage) == {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_write_input_tokens": 6,
-                                     "cache_write_1h_input_tokens": 2, "output_tokens": 3}  # fmt: skip
-
-
-def test_gemini_thoughts_are_output_and_cached_tokens_are_not_input():
-    usage = {"promptTokenCount": 30, "cachedContentTokenCount": 10, "candidatesTokenCount": 4, "thoughtsTokenCount": 6}
-    assert from_gemini(usage) == {"input_tokens": 20, "cache_read_input_tokens": 10, "output_tokens": 4,
-                                  "reasoning_output_tokens": 6}  # fmt: skip
-
-
-def test_counts_that_contradict_each_other_are_refused():
-    with pytest.raises(ContradictingCountsError, match="prompt_tokens"):
-        from_openai({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 6}})
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from chargeline.sdk.encode import encode
+from chargeline.sdk.normalise import usage_fields
 from chargeline.sdk.spill import SpillFile
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 
@@ -230,8 +231,17 @@ class Call:
         self._began = time.perf_counter()
 
     def usage(self, **quantities: Any) -> None:
-        """What the call used: fields of UsageEvent, e.g. from `usage_blocks.from_openai`."""
+        """What the call used: fields of UsageEvent."""
         self.fields |= quantities
+
+    def answered(self, answer: Any, api_flavor: str | None = None) -> None:
+        """What the call used by the provider's answer as parsed JSON, or by its usage block (docs/normaliser.md).
+
+        Raises:
+            UsageNotUnderstood: no quantities can be read from it. If that leaves `measure`, the event has status ERROR.
+        """
+        provider, model = self.fields["provider_name"], self.fields.get("request_model")
+        self.fields |= usage_fields(answer, provider=provider, model=model, api_flavor=api_flavor)
 
     def first_token(self) -> None:
         """Call it when the first token arrives."""
