@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from chargeline.domain.entries import Entries
 from chargeline.domain.exact import Exact, Int64Array
@@ -104,11 +103,6 @@ def _add_policies(columns: dict[str, pa.Array], entries: Entries, table: RateTab
     zero = entries.policy == BILL_ZERO
     if entries.waived is not None:
         columns["waived_cost"] = entries.waived.decimal(12, zero)
-        price = columns["contracted_unit_price"]
-        nothing = pc.if_else(pc.is_null(price), price, pa.scalar(0, pa.decimal128(38, 18)))
-        if "list_unit_price" not in columns:
-            columns["list_unit_price"] = price
-        columns["contracted_unit_price"] = pc.if_else(pa.array(zero), nothing, price)
     if (entries.policy >= FIRST_POOL).any():
         pool = np.maximum(entries.policy - FIRST_POOL, -1)
         pool = np.where(entries.policy >= FIRST_POOL, pool, -1)
