@@ -2,7 +2,7 @@
 
 import json
 import random
-from decimal import Context
+from decimal import Context, Decimal
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from chargeline.pricer.compute import Rules, compute
 from chargeline.pricer.intake import fitting
 from chargeline.verify.events import Rules as OracleRules
 from chargeline.verify.oracle import Governance, Oracle, money
+from chargeline.verify.rating.numbers import quantity
 from chargeline.wire.left_out import completed
 from chargeline.wire.usage_decoder import decode
 from tests.support.cards import ACCOUNT_CARD, CARD
@@ -93,8 +94,9 @@ def test_every_record_gets_the_oracles_outcome_and_cost(seed):
         row = rows[offset]
         assert (row["outcome"], row["reason"], row["match_kind"]) == (judged.outcome, judged.reason, judged.match_kind)
         found = [(e["leaf"], e["sku_price_id"], picos(e["contracted_cost"]),
-                  picos(e["list_cost"]), picos(e["consumed_quantity"])) for e in row["entries"]]  # fmt: skip
-        assert found == [(e.leaf, e.sku_price_id, e.contracted, e.listed, e.consumed) for e in judged.entries]
+                  picos(e["list_cost"]), e["pricing_quantity"]) for e in row["entries"]]  # fmt: skip
+        assert found == [(e.leaf, e.sku_price_id, e.contracted, e.listed, Decimal(quantity(e.pricing_quantity)))
+                         for e in judged.entries]  # fmt: skip
         if judged.outcome == "CHARGED":
             assert row["billed_cost"] == money(judged.contracted)
             total += judged.contracted

@@ -73,9 +73,7 @@ def table_of(cards: list[RateCard], accounts: Accounts, fx: FxTable) -> RateTabl
     return RateTable(RateBook(published, margin_ms=0, future_bound_ms=0), accounts, fx)
 
 
-def price_lines(
-    lines: list[str], table: RateTable, accounts: Accounts, unit: int = _UNIT
-) -> Iterator[dict[str, Any]]:
+def price_lines(lines: list[str], table: RateTable, accounts: Accounts, unit: int = _UNIT) -> Iterator[dict[str, Any]]:
     """The objects of spec/formats.md 6 for the lines of a file, the totals last. `unit`: lines priced at a time."""
     known, scopes = Identities(), ScopeStates.empty()
     outcomes: Counter[str] = Counter()

@@ -40,7 +40,9 @@ class Parts:
         """The event of each of the given parts."""
         return rows if self.event is None else self.event[rows]
 
-    def of_events(self, column: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    def of_events(
+        self, column: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+    ) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
         """What holds for an event, by part."""
         return column if self.event is None else column[self.event]
 

@@ -145,9 +145,7 @@ def scopes_of(usage: UsageColumns, arrays: Arrays, parts: Parts, part: Int64Arra
     return Moves(scope, arrays.function[number[first]], lasting, keys.tobytes())
 
 
-def book(
-    uses: ScopedUses, states: ScopeStates, before: ScopeStates | None
-) -> tuple[Entries, ScopeStates]:
+def book(uses: ScopedUses, states: ScopeStates, before: ScopeStates | None) -> tuple[Entries, ScopeStates]:
     """The entries of the uses, and what they change of the scopes. The states are read, not changed.
 
     Args:
