@@ -13,6 +13,7 @@ from chargeline.domain.identities import Identities
 from chargeline.domain.rate_book import PublishedCard, RateBook
 from chargeline.domain.rate_card_reader import read_rate_card
 from chargeline.domain.rate_table import RateTable
+from chargeline.domain.scope_states import ScopeStates
 from chargeline.pricer.compute import Rules, compute
 from chargeline.pricer.intake import fitting
 from chargeline.verify.events import Rules as OracleRules
@@ -43,7 +44,7 @@ def oracle(partition=0, partitions=1):
 
 def run(values, cuts, partitions=1, partition=0):
     """Charges by offset, panes and outcomes of the pricer over units cut at the given places."""
-    known, watermark, rates = Identities(), None, table()
+    known, scopes, watermark, rates = Identities(), ScopeStates.empty(), None, table()
     rows: dict[int, dict[str, Any]] = {}
     panes: list[Any] = []
     outcomes: dict[str, int] = {}
@@ -54,6 +55,7 @@ def run(values, cuts, partitions=1, partition=0):
         unit = compute(
             batch(values[start:stop], start=start, partition=partition),
             known=known,
+            scopes=scopes,
             watermark=watermark,
             table=rates,
             governance_sequence=1,
@@ -61,6 +63,7 @@ def run(values, cuts, partitions=1, partition=0):
             schema_of=schema_of,
         )
         known.add(unit.booked.keys)
+        scopes = scopes.apply(unit.booked.scopes)
         watermark = unit.booked.watermark
         assert sum(unit.booked.outcomes.values()) == stop - start
         for name, count in unit.booked.outcomes.items():
