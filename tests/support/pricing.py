@@ -48,6 +48,8 @@ def _full(card: Document) -> Document:
 
 
 def _full_sku(sku: Document) -> Document:
+    if sku["charge_model"] == "threshold" and not sku.get("thresholds"):
+        sku = sku | {"charge_model": "per_unit", "unit_price": sku["base"]}
     known = frozenset().union(*PARAMETERS.values()) - PARAMETERS[sku["charge_model"]]
     found = {key: value for key, value in sku.items() if key not in known}
     if found.get("tiers"):
