@@ -68,7 +68,7 @@ def test_a_cut_anywhere_gives_the_same_charges_and_their_fold_is_the_state(seed)
     table, _ = table_of(cards, case.accounts, case.fx)
     lines = [each for each in map(read_line, map(_json, events)) if not isinstance(each, BadLine)]
     whole, state = run(lines, table, [])
-    for cuts in ([1], [40, 41, 90]):
+    for cuts in ([1], [20, 21, 45]):
         rows, after = run(lines, table, cuts)
         assert rows == whole
         assert after.table().equals(state.table())

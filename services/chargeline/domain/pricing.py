@@ -336,8 +336,9 @@ class _Work:
     def _span(self, part: Int64Array) -> dict[str, Int64Array]:
         if self._parts.event is None:
             return {}
-        at = self._parts.at
-        return {"start": at.time[part], "period_start": at.period_start[part], "period_end": at.period_end[part]}
+        at, is_cut = self._parts.at, self._parts.is_cut[part]
+        spans = {"start": at.time, "period_start": at.period_start, "period_end": at.period_end}
+        return {name: np.where(is_cut, column[part], -1) for name, column in spans.items()}
 
     def _scoped(self, at: Int64Array) -> ScopedUses:
         uses, weight = self._uses.at(at), _taken(self._weight, at)

@@ -172,10 +172,10 @@ def book(
         None if uses.weight is None else np.where(fees, uses.weight, 1),
     )
     found, after, amounts = accumulate_amounts(arrays.rate_functions, uses.function, usage, known)
-    changes = ScopeStates.of(
-        _rows(uses.keys, np.flatnonzero(uses.lasting)),
-        after.less(known).take(np.flatnonzero(uses.lasting)),
-    )
+    is_moved = np.zeros(len(uses.lasting), bool)
+    is_moved[uses.scope[usage.counts]] = True
+    at = np.flatnonzero(uses.lasting & is_moved)
+    changes = ScopeStates.of(_rows(uses.keys, at), after.less(known).take(at))
     return _entries(uses, found, usage.counts, amounts), changes
 
 
