@@ -192,6 +192,7 @@ class StateDelta:
         live: by window start (microseconds), the window's whole blob of totals after the unit.
         live_ttl_s: how long the blobs are kept.
         watermark: microseconds, after the unit; None before the first accepted event.
+        scopes: by key (16 bytes), the whole state of each scope of an accumulating rate that the unit moved, after it.
     """
 
     start: int
@@ -202,6 +203,7 @@ class StateDelta:
     live: Mapping[int, bytes] = field(default_factory=dict)
     live_ttl_s: int = 0
     watermark: int | None = None
+    scopes: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,14 @@ class StateStore(Protocol):
     def apply(self, partition: int, delta: StateDelta) -> ApplyOutcome:
         """Compare next_offset with `start`, then write all of `delta` or nothing."""
 
-    def replace(self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes]) -> None:
+    def replace(
+        self,
+        partition: int,
+        head: StateHead,
+        segments: Sequence[Segment],
+        live: Mapping[int, bytes],
+        scopes: Mapping[bytes, bytes] | None = None,
+    ) -> None:
         """Put a snapshot in the place of whatever is stored; readers see the old or the new head, never a mix."""
 
     def drop_segments(self, partition: int, before_append_time: int) -> None:
@@ -259,6 +268,9 @@ class StateStore(Protocol):
 
     def live(self, partition: int) -> dict[int, bytes]:
         """The blobs of the live windows by window start (microseconds)."""
+
+    def scopes(self, partition: int) -> dict[bytes, bytes]:
+        """The state of every scope by its key. Raises TransientError."""
 
     def sizes(self, partition: int) -> StateSizes:
         """How much is stored. Raises TransientError."""

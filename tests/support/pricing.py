@@ -39,9 +39,7 @@ def engine(
     return [json.loads(json.dumps(each, default=to_text)) for each in price_lines(lines, table, facts, unit)]
 
 
-def table_of(
-    cards: list[Document], accounts: Document | None, fx: list[Document] | None
-) -> tuple[RateTable, Accounts]:
+def table_of(cards: list[Document], accounts: Document | None, fx: list[Document] | None) -> tuple[RateTable, Accounts]:
     """The prices of parsed documents, and the facts about accounts; what publication would refuse is taken too."""
     facts = Accounts() if accounts is None else read_accounts(json.dumps(accounts)).accounts
     rates = FxTable() if not fx else read_fx_document(json.dumps({"rates": fx}))

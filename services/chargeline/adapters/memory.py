@@ -318,13 +318,14 @@ class MemoryStateStore:
         self.heads: dict[int, StateHead] = {}
         self.stored: dict[int, list[Segment]] = {}
         self.windows: dict[int, dict[int, bytes]] = {}
+        self.sums: dict[int, dict[bytes, bytes]] = {}
         self.away = False
         self._segment_bytes = segment_bytes
 
     def with_faults(self, faults: Fault) -> "MemoryStateStore":
         """The same store as one process sees it."""
         view = MemoryStateStore(self._segment_bytes)
-        view.heads, view.stored, view.windows = self.heads, self.stored, self.windows
+        view.heads, view.stored, view.windows, view.sums = self.heads, self.stored, self.windows, self.sums
         view._faults = faults
         return view
 
@@ -356,15 +357,24 @@ class MemoryStateStore:
                 segments.append(Segment(len(segments), delta.identities, delta.last_append_time))
         self.heads[partition] = StateHead(delta.end, delta.charges_next_offset, delta.watermark)
         self.windows.setdefault(partition, {}).update(delta.live)
+        self.sums.setdefault(partition, {}).update(delta.scopes)
         self._faults("apply.after")
         return ApplyOutcome.APPLIED
 
-    def replace(self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes]) -> None:
+    def replace(
+        self,
+        partition: int,
+        head: StateHead,
+        segments: Sequence[Segment],
+        live: Mapping[int, bytes],
+        scopes: Mapping[bytes, bytes] | None = None,
+    ) -> None:
         self._there()
         self.heads.pop(partition, None)
         self._faults("replace")
         self.stored[partition] = list(segments)
         self.windows[partition] = dict(live)
+        self.sums[partition] = dict(scopes or {})
         self.heads[partition] = head
 
     def drop_segments(self, partition: int, before_append_time: int) -> None:
@@ -373,6 +383,10 @@ class MemoryStateStore:
 
     def live(self, partition: int) -> dict[int, bytes]:
         return dict(self.windows.get(partition, {}))
+
+    def scopes(self, partition: int) -> dict[bytes, bytes]:
+        self._there()
+        return dict(self.sums.get(partition, {}))
 
     def sizes(self, partition: int) -> StateSizes:
         self._there()

@@ -15,6 +15,7 @@ from chargeline.ports import ApplyOutcome, Segment, StateDelta, StateHead, State
 
 IDENTITY_BYTES = 24
 SEGMENT_BYTES = 1_000_000 * IDENTITY_BYTES
+_SCOPES = 10_000  # written by one HSET of a snapshot
 _CHUNK = 4_000_000  # one APPEND of a snapshot: far below the server's limit on a request
 
 # The compare is what makes a unit count once: a zombie, or a repeated call, finds another next_offset and writes
@@ -40,7 +41,9 @@ if #blob > 0 then
   redis.call('HSET', index, number, (size + #blob) .. ' ' .. ARGV[5])
 end
 redis.call('HSET', head, 'next_offset', ARGV[2], 'charges_next_offset', ARGV[3], 'watermark', ARGV[8])
-for i = 9, #ARGV, 2 do redis.call('SET', live .. ARGV[i], ARGV[i + 1], 'EX', ARGV[7]) end
+local scopes = 9 + 2 * tonumber(ARGV[9])
+for i = 10, scopes, 2 do redis.call('SET', live .. ARGV[i], ARGV[i + 1], 'EX', ARGV[7]) end
+for i = scopes + 1, #ARGV, 2 do redis.call('HSET', KEYS[5], ARGV[i], ARGV[i + 1]) end
 return 'APPLIED'
 """
 
@@ -91,15 +94,22 @@ class RedisStateStore:
         return cast("bytes | None", self._call(lambda: self._redis.get(key))) or b""
 
     def apply(self, partition: int, delta: StateDelta) -> ApplyOutcome:
-        keys = [_key(partition, "head"), _key(partition, "segments"), _key(partition, "ids:"), _key(partition, "live:")]
+        keys = [_key(partition, name) for name in ("head", "segments", "ids:", "live:", "scopes")]
         arguments: list[Any] = [delta.start, delta.end, delta.charges_next_offset, delta.identities]
-        arguments += [delta.last_append_time, SEGMENT_BYTES, delta.live_ttl_s, _text(delta.watermark)]
-        for window, blob in delta.live.items():
-            arguments += [window, blob]
+        arguments += [delta.last_append_time, SEGMENT_BYTES, delta.live_ttl_s, _text(delta.watermark), len(delta.live)]
+        for name, blob in (*delta.live.items(), *delta.scopes.items()):
+            arguments += [name, blob]
         answer = self._call(lambda: self._apply(keys=keys, args=arguments))
         return ApplyOutcome(cast("bytes", answer).decode())
 
-    def replace(self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes]) -> None:
+    def replace(
+        self,
+        partition: int,
+        head: StateHead,
+        segments: Sequence[Segment],
+        live: Mapping[int, bytes],
+        scopes: Mapping[bytes, bytes] | None = None,
+    ) -> None:
         def write() -> None:
             # Without a head there is no state: a crash in between leaves a partition that folds `charges` again.
             self._redis.delete(_key(partition, "head"))
@@ -115,6 +125,10 @@ class RedisStateStore:
                 )
             for window, blob in live.items():
                 self._redis.set(_key(partition, f"live:{window}"), blob, ex=3600)
+            names = list(scopes or {})
+            for start in range(0, len(names), _SCOPES):
+                part: dict[Any, Any] = {name: (scopes or {})[name] for name in names[start : start + _SCOPES]}
+                self._redis.hset(_key(partition, "scopes"), mapping=part)
             fields: dict[Any, Any] = {
                 "next_offset": head.next_offset,
                 "charges_next_offset": head.charges_next_offset,
@@ -141,6 +155,9 @@ class RedisStateStore:
         keys = self._live_keys(partition)
         blobs = cast("list[bytes | None]", self._call(lambda: self._redis.mget(keys))) if keys else []
         return {int(k[len(prefix) :]): blob for k, blob in zip(keys, blobs, strict=True) if blob is not None}
+
+    def scopes(self, partition: int) -> dict[bytes, bytes]:
+        return cast("dict[bytes, bytes]", self._call(lambda: self._redis.hgetall(_key(partition, "scopes"))))
 
     def sizes(self, partition: int) -> StateSizes:
         live = self._live_keys(partition)
@@ -183,7 +200,7 @@ class RedisStateStore:
 
     def _clear(self, partition: int) -> None:
         # Looked for, not taken from the index: a segment that the index lost would be appended to.
-        self._redis.delete(_key(partition, "segments"), *self._found(partition, "ids:"))
+        self._redis.delete(_key(partition, "segments"), _key(partition, "scopes"), *self._found(partition, "ids:"))
 
     def _call(self, call: Callable[[], T]) -> T:
         try:

@@ -126,9 +126,7 @@ class Payers:
         return self._numbers[payer]
 
 
-def _place(
-    code: npt.NDArray[np.int32], time: Int64Array, changes: list[tuple[int, int]], accounts: int
-) -> Int64Array:
+def _place(code: npt.NDArray[np.int32], time: Int64Array, changes: list[tuple[int, int]], accounts: int) -> Int64Array:
     """Where an event stands among all changes, sorted by account and time; every account has one before all times."""
     times = sorted({time for _, time in changes})
     step = len(times) + 1

@@ -251,9 +251,7 @@ class Arrays:
         return np.array([_highest(row) for row in self.rows], np.float64)
 
 
-def _matrix(
-    names: Sequence[str], slots: Sequence[dict[str, int]]
-) -> tuple[dict[str, int], npt.NDArray[np.int32]]:
+def _matrix(names: Sequence[str], slots: Sequence[dict[str, int]]) -> tuple[dict[str, int], npt.NDArray[np.int32]]:
     columns = {name: number for number, name in enumerate(names)}
     matrix = np.full((len(slots), len(names)), -1, np.int32)
     for row, each in enumerate(slots):

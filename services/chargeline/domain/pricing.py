@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.entries import Entries, converted, waived
 from chargeline.domain.codes import combine
+from chargeline.domain.entries import Entries, converted, waived
 from chargeline.domain.exact import AMOUNT_LIMIT, Exact, Int64Array, product, scale, scaled
 from chargeline.domain.interval_parts import Parts, parts_of
 from chargeline.domain.payers import Payers

@@ -211,5 +211,3 @@ class Quantities:
         status = STATUSES.index("ERROR")
         dropped = bare[self._parts.events(uses.part)] & (self._arrays.policy[uses.number, status] != BILL_FULL)
         return uses.at(np.flatnonzero(~dropped)) if dropped.any() else uses
-
-

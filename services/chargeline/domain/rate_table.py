@@ -98,9 +98,7 @@ class RateTable:
         """The answers so far; what was returned before stays as it is."""
         if self._arrays is None:
             names = list(dict.fromkeys([*FIXED_SLOTS, *(name for each in self._slots for name in each)]))
-            self._arrays = Arrays.of(
-                names, self._slots, self._match, self._prices, self.currencies, self._before
-            )
+            self._arrays = Arrays.of(names, self._slots, self._match, self._prices, self.currencies, self._before)
             self._before = self._arrays
         return self._arrays
 
@@ -177,7 +175,9 @@ class RateTable:
                 self._prices.append(self._price(choice, factor, listed, days, monthly=monthly))
         return self._numbers[key]
 
-    def _price(self, choice: Choice, factor: Fraction | None, listed: Fraction, days: int, *, monthly: bool) -> PriceRow:
+    def _price(
+        self, choice: Choice, factor: Fraction | None, listed: Fraction, days: int, *, monthly: bool
+    ) -> PriceRow:
         sku = choice.rate.sku
         currency = self.currency(choice.rate.card.currency)
         if factor is None:
@@ -190,4 +190,3 @@ class RateTable:
             return PriceRow(choice.rate, currency, (), monthly, function, factor, tuple(points))
         points = plain_points(choice, factor, listed, days)
         return PriceRow(choice.rate, currency, thresholds_of(choice), monthly, None, factor, tuple(points))
-

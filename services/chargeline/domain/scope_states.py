@@ -4,6 +4,7 @@ A scope is named by 16 bytes, a hash of its key that the caller makes. Changes a
 over what was booked: adding the changes of units in any cut gives the same columns.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ BoolArray = npt.NDArray[np.bool_]
 UInt64Array = npt.NDArray[np.uint64]
 
 KEY_BYTES = 16
+_INT128 = np.dtype([("low", "<u8"), ("high", "<i8")])
+_BLOB = np.dtype([("quantity", _INT128), ("amount", _INT128), ("count", "<i8"), ("opened", "u1")])
+BLOB_BYTES = _BLOB.itemsize
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,41 @@ class ScopeStates:
         both = np.empty((len(self), 2), ">u8")
         both[:, 0], both[:, 1] = self.high, self.low
         return both.tobytes()
+
+    def named(self, keys: bytes) -> "ScopeStates":
+        """Only the scopes of the given keys, as they stand here."""
+        return ScopeStates.of(keys, self.take(keys))
+
+    def blobs(self) -> dict[bytes, bytes]:
+        """By key, each scope as `BLOB_BYTES` to store (docs/state.md)."""
+        keys, columns = self.keys, self.columns
+        rows = np.zeros(len(self), _BLOB)
+        for name, column in (("quantity", columns.quantity), ("amount", columns.amount)):
+            rows[name]["low"], rows[name]["high"] = column.values.view(np.uint64), column.values >> 63
+            for row, number in column.large.items():
+                rows[name][row] = (number & (1 << 64) - 1, number >> 64)
+        rows["count"], rows["opened"] = columns.count, columns.opened
+        stored = rows.tobytes()
+        return {
+            keys[KEY_BYTES * row : KEY_BYTES * (row + 1)]: stored[BLOB_BYTES * row : BLOB_BYTES * (row + 1)]
+            for row in range(len(self))
+        }
+
+    @classmethod
+    def from_blobs(cls, blobs: Mapping[bytes, bytes]) -> "ScopeStates":
+        """The inverse of `blobs`."""
+        rows = np.frombuffer(b"".join(blobs.values()), _BLOB)
+
+        def numbers(name: str) -> Exact:
+            low, high = rows[name]["low"].astype(np.uint64).view(np.int64), rows[name]["high"].astype(np.int64)
+            wide = np.flatnonzero(low >> 63 != high)
+            large = {row: (int(high[row]) << 64) + int(low[row]) % (1 << 64) for row in wide.tolist()}
+            return Exact(np.where(low >> 63 == high, low, 0), large)
+
+        columns = ScopeColumns(
+            numbers("quantity"), numbers("amount"), rows["count"].astype(np.int64), rows["opened"].astype(bool)
+        )
+        return cls.of(b"".join(blobs), columns)
 
     def table(self) -> pa.RecordBatch:
         """As columns to store: key, quantity Decimal(38, 0), amount Decimal(38, 12), count, opened."""

@@ -16,7 +16,7 @@ from chargeline.domain.accumulated_entries import KINDS as ACCUMULATED
 from chargeline.domain.accumulated_entries import AccumulatedEntries
 from chargeline.domain.codes import combine, dense_codes
 from chargeline.domain.entries import Entries
-from chargeline.domain.exact import Exact, Int64Array, Ratios, product, scaled
+from chargeline.domain.exact import Exact, Int64Array, Ratios, scaled
 from chargeline.domain.exact_rows import put
 from chargeline.domain.interval_parts import Parts
 from chargeline.domain.price_arrays import BILL_ZERO, WINDOWS, Arrays
@@ -145,9 +145,7 @@ def scopes_of(usage: UsageColumns, arrays: Arrays, parts: Parts, part: Int64Arra
     return Moves(scope, arrays.function[number[first]], lasting, keys.tobytes())
 
 
-def book(
-    uses: ScopedUses, states: ScopeStates, before: ScopeStates | None
-) -> tuple[Entries, ScopeStates]:
+def book(uses: ScopedUses, states: ScopeStates, before: ScopeStates | None) -> tuple[Entries, ScopeStates]:
     """The entries of the uses, and what they change of the scopes. The states are read, not changed.
 
     Args:

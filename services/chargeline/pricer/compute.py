@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.identities import Identities, Keys, first_of_each
 from chargeline.domain.entries import Entries, converted, merged, waived
+from chargeline.domain.identities import Identities, Keys, first_of_each
 from chargeline.domain.panes import cost_panes, group, performance_panes
 from chargeline.domain.pricing import RATED, Priced, price
 from chargeline.domain.rate_table import RateTable
