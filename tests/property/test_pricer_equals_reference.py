@@ -1,5 +1,6 @@
 """The vectorised pricer and the slow reference agree on every entry of random usage, however it is cut into units."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -78,7 +79,8 @@ def test_a_cut_anywhere_gives_the_same_charges_and_their_fold_is_the_state(seed)
 
 def run(lines: list[Any], table: Any, cuts: list[int]) -> tuple[list[Document], ScopeStates]:
     """All charges, and the scopes after them; on the way the fold of the charges is compared with what units changed."""
-    known, scopes, rows = Identities(), ScopeStates.empty(), []
+    known, scopes = Identities(), ScopeStates.empty()
+    rows: list[Document] = []
     for start, stop in zip([0, *cuts], [*cuts, len(lines)], strict=True):
         part = lines[start:stop]
         batch = LogBatch(
@@ -100,6 +102,4 @@ def run(lines: list[Any], table: Any, cuts: list[int]) -> tuple[list[Document], 
 
 
 def _json(event: Any) -> str:
-    import json
-
     return "no JSON" if event is None else json.dumps(event)

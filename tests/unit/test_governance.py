@@ -12,7 +12,7 @@ from chargeline.adapters.governance import GovernanceReader, encode
 from chargeline.domain.errors import Fault
 from chargeline.domain.governance import GENESIS, GovernanceChain, InputTopic, UnreadableCard, UnreadableDocument
 from chargeline.ports import Record
-from tests.support.rates import card
+from tests.support.rates import card, sku
 
 TOPIC = {"topic": "usage-events", "partitions": 4, "partitioner": "MURMUR2"}
 
