@@ -34,12 +34,17 @@ def engine(
     kinds = {each.get("event_kind", "USAGE") for each in events if isinstance(each, dict)}
     if close_period or kinds & {"PERIOD_CLOSE", "AMEND", "CANCEL", "RERATE"}:
         pytest.skip("the pricer has no closes and no corrections")
+    table, facts = table_of(cards, accounts, fx)
+    lines = [json.dumps(each) if each is not None else "no JSON" for each in events]
+    return [json.loads(json.dumps(each, default=to_text)) for each in price_lines(lines, table, facts, unit)]
+
+
+def table_of(cards: list[Document], accounts: Document | None, fx: list[Document] | None) -> tuple[RateTable, Accounts]:
+    """The prices of parsed documents, and the facts about accounts; what publication would refuse is taken too."""
     facts = Accounts() if accounts is None else read_accounts(json.dumps(accounts)).accounts
     rates = FxTable() if not fx else read_fx_document(json.dumps({"rates": fx}))
     published = [PublishedCard(read_rate_card(json.dumps(_full(each))), 0, number) for number, each in enumerate(cards)]
-    table = RateTable(RateBook(published, margin_ms=0, future_bound_ms=0), facts, rates)
-    lines = [json.dumps(each) if each is not None else "no JSON" for each in events]
-    return [json.loads(json.dumps(each, default=to_text)) for each in price_lines(lines, table, facts, unit)]
+    return RateTable(RateBook(published, margin_ms=0, future_bound_ms=0), facts, rates), facts
 
 
 def _full(card: Document) -> Document:

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
+import numpy as np
 import typer
 
 from chargeline.cli.common import to_text
@@ -24,13 +25,11 @@ from chargeline.domain.rate_card_reader import read_rate_card
 from chargeline.domain.rate_checks import check_publication
 from chargeline.domain.rate_table import RateTable
 from chargeline.domain.scope_states import ScopeStates
-from chargeline.pricer.compute import Computed, Rules, compute
 from chargeline.ports import LogBatch
+from chargeline.pricer.compute import Computed, Rules, compute
 from chargeline.sdk.jsonlines import BadLine, read_line
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.left_out import completed
-
-import numpy as np
 
 _UNIT = 50_000
 _RULES = Rules(partitions=1, window_us=60_000_000, watermark_bound_us=60_000_000, future_bound_ms=0)

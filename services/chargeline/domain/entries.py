@@ -99,13 +99,15 @@ def merged(first: Entries, second: Entries) -> Entries:
     """The entries of both (of the same events and table) in their order; a column that one lacks is filled up."""
     columns: dict[str, Any] = {}
     for field in fields(Entries):
-        one, two = getattr(first, field.name), getattr(second, field.name)
+        one: Any = getattr(first, field.name)
+        two: Any = getattr(second, field.name)
         if field.name in _UNSET or isinstance(one, Exact | np.ndarray):
             if one is None and two is None:
                 continue
             one = _filled(field.name, len(first)) if one is None else one
             two = _filled(field.name, len(second)) if two is None else two
-            columns[field.name] = joined([one, two]) if isinstance(one, Exact) else np.concatenate([one, two])
+            exact = isinstance(one, Exact) and isinstance(two, Exact)
+            columns[field.name] = joined([one, two]) if exact else np.concatenate([one, two])
     whole = replace(first, **columns, scope_keys=first.scope_keys or second.scope_keys)
     if whole.place is None:
         raise ValueError("entries without a place cannot be merged")

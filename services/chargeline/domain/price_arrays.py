@@ -243,7 +243,7 @@ class Arrays:
     @cached_property
     def has_above(self) -> BoolArray:
         """By price, whether it has thresholds."""
-        return (self.above < np.iinfo(np.int64).max).any(axis=1)
+        return np.asarray((self.above < np.iinfo(np.int64).max).any(axis=1))
 
     @cached_property
     def highest(self) -> npt.NDArray[np.float64]:

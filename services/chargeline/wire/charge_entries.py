@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from chargeline.domain.entries import Entries
 from chargeline.domain.exact import Exact, Int64Array
-from chargeline.domain.exact_rows import as_decimals
+from chargeline.domain.exact_rows import as_decimals, plus
 from chargeline.domain.panes import consumed_quantity
 from chargeline.domain.price_arrays import BILL_ZERO, FIRST_POOL
 from chargeline.domain.price_points import KINDS
@@ -47,7 +47,7 @@ def entry_lists(entries: Entries, length: int, table: RateTable) -> pa.ListArray
         _add_kinds(columns, entries)
     _add_parts(columns, entries)
     _add_conversion(columns, entries, table)
-    _add_policies(columns, entries, table)
+    _add_policies(columns, entries)
     _add_scopes(columns, entries)
     fields = [field for field in _ENTRY if field.name in columns]
     rows = pa.StructArray.from_arrays([columns[field.name] for field in fields], fields=fields)
@@ -71,6 +71,25 @@ def _add_kinds(columns: dict[str, pa.Array], entries: Entries) -> None:
     if bare.any():
         pricing = Exact(np.where(bare, 10**12, entries.pricing.values), entries.pricing.large)
         columns["pricing_quantity"] = pricing.decimal(12, ~adjusts)
+    _price_fees(columns, entries, np.flatnonzero(kind == KINDS.index("PER_EVENT_FEE")))
+
+
+def _price_fees(columns: dict[str, pa.Array], entries: Entries, fees: Int64Array) -> None:
+    """The fee of a transaction depends on its amount where a least fee raises it, so its price is what it costs."""
+    if not len(fees):
+        return
+    given = entries.pricing_cost if entries.fx is not None and entries.pricing_cost is not None else None
+    amount = (entries.contracted if given is None else given).take(fees)
+    if entries.waived is not None and given is None:
+        amount = plus(amount, entries.waived.take(fees))
+    times = entries.pricing.take(fees).values // 10**12
+    each = Exact(amount.values // np.maximum(times, 1))
+    price = as_decimals(each.times(np.full(len(fees), 10**6)), 18)
+    place = np.arange(len(entries))
+    place[fees] = len(entries) + np.arange(len(fees))
+    for name in ("contracted_unit_price", "list_unit_price"):
+        if name in columns:
+            columns[name] = pa.concat_arrays([columns[name], price]).take(pa.array(place))
 
 
 def _add_parts(columns: dict[str, pa.Array], entries: Entries) -> None:
@@ -97,7 +116,7 @@ def _add_conversion(columns: dict[str, pa.Array], entries: Entries, table: RateT
     columns["fx_rate_id"] = _used(entries.fx, pa.array([each.fx_rate_id for each in rates], pa.string()))
 
 
-def _add_policies(columns: dict[str, pa.Array], entries: Entries, table: RateTable) -> None:
+def _add_policies(columns: dict[str, pa.Array], entries: Entries) -> None:
     if entries.policy is None:
         return
     zero = entries.policy == BILL_ZERO
