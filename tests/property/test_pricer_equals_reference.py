@@ -74,7 +74,7 @@ def test_a_cut_anywhere_gives_the_same_charges_and_their_fold_is_the_state(seed)
     for cuts in ([1], [20, 21, 45]):
         rows, after = run(lines, table, cuts)
         assert rows == whole
-        assert after.table().equals(state.table())
+        assert after.stored() == state.stored()
 
 
 def run(lines: list[Any], table: Any, cuts: list[int]) -> tuple[list[Document], ScopeStates]:
@@ -96,7 +96,7 @@ def run(lines: list[Any], table: Any, cuts: list[int]) -> tuple[list[Document], 
         for message in encode(unit.charges):
             folded = folded.apply(moved_scopes(decode(message)))
         scopes = scopes.apply(unit.booked.scopes)
-        assert folded.table().equals(scopes.table())
+        assert folded.stored() == scopes.stored()
         rows += completed(unit.charges.to_pylist(maps_as_pydicts="strict"), "Charge")
     return rows, scopes
 

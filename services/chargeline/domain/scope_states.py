@@ -4,7 +4,6 @@ A scope is named by 16 bytes, a hash of its key that the caller makes. Changes a
 over what was booked: adding the changes of units in any cut gives the same columns.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +18,7 @@ BoolArray = npt.NDArray[np.bool_]
 UInt64Array = npt.NDArray[np.uint64]
 
 KEY_BYTES = 16
-_INT128 = np.dtype([("low", "<u8"), ("high", "<i8")])
-_BLOB = np.dtype([("quantity", _INT128), ("amount", _INT128), ("count", "<i8"), ("opened", "u1")])
-BLOB_BYTES = _BLOB.itemsize
+_STORED = np.dtype([("key", "V16"), ("quantity", "<i8", 2), ("amount", "<i8", 2), ("count", "<i8"), ("opened", "u1")])
 
 
 @dataclass(frozen=True)
@@ -175,67 +172,34 @@ class ScopeStates:
         """Only the scopes of the given keys, as they stand here."""
         return ScopeStates.of(keys, self.take(keys))
 
-    def blobs(self) -> dict[bytes, bytes]:
-        """By key, each scope as `BLOB_BYTES` to store (docs/state.md)."""
-        keys, columns = self.keys, self.columns
-        rows = np.zeros(len(self), _BLOB)
-        for name, column in (("quantity", columns.quantity), ("amount", columns.amount)):
-            rows[name]["low"], rows[name]["high"] = column.values.view(np.uint64), column.values >> 63
-            for row, number in column.large.items():
-                rows[name][row] = (number & (1 << 64) - 1, number >> 64)
-        rows["count"], rows["opened"] = columns.count, columns.opened
-        stored = rows.tobytes()
-        return {
-            keys[KEY_BYTES * row : KEY_BYTES * (row + 1)]: stored[BLOB_BYTES * row : BLOB_BYTES * (row + 1)]
-            for row in range(len(self))
-        }
+    def stored(self) -> bytes:
+        """57 bytes a scope: key 16, quantity 16, amount 16, count 8, opened 1; numbers little-endian, signed."""
+        rows = np.empty(len(self), _STORED)
+        rows["key"] = np.frombuffer(self.keys, "V16")
+        rows["quantity"], rows["amount"] = _words(self.columns.quantity), _words(self.columns.amount)
+        rows["count"], rows["opened"] = self.columns.count, self.columns.opened
+        return rows.tobytes()
 
     @classmethod
-    def from_blobs(cls, blobs: Mapping[bytes, bytes]) -> "ScopeStates":
-        """The inverse of `blobs`."""
-        rows = np.frombuffer(b"".join(blobs.values()), _BLOB)
-
-        def numbers(name: str) -> Exact:
-            low, high = rows[name]["low"].astype(np.uint64).view(np.int64), rows[name]["high"].astype(np.int64)
-            wide = np.flatnonzero(low >> 63 != high)
-            large = {row: (int(high[row]) << 64) + int(low[row]) % (1 << 64) for row in wide.tolist()}
-            return Exact(np.where(low >> 63 == high, low, 0), large)
-
-        columns = ScopeColumns(
-            numbers("quantity"), numbers("amount"), rows["count"].astype(np.int64), rows["opened"].astype(bool)
-        )
-        return cls.of(b"".join(blobs), columns)
-
-    def table(self) -> pa.RecordBatch:
-        """As columns to store: key, quantity Decimal(38, 0), amount Decimal(38, 12), count, opened."""
-        return pa.RecordBatch.from_arrays(
-            [
-                pa.Array.from_buffers(pa.binary(KEY_BYTES), len(self), [None, pa.py_buffer(self.keys)]),
-                as_decimals(self.columns.quantity, 0),
-                as_decimals(self.columns.amount, 12),
-                pa.array(self.columns.count),
-                pa.array(self.columns.opened),
-            ],
-            ["key", "quantity", "amount", "count", "opened"],
-        )
-
-    @classmethod
-    def from_table(cls, table: pa.RecordBatch) -> "ScopeStates":
-        """The inverse of `table`."""
-        keys = table.column("key")
-        start = keys.offset * KEY_BYTES
-        return cls.of(
-            bytes(keys.buffers()[1][start : start + len(keys) * KEY_BYTES]),
-            ScopeColumns(
-                from_decimals(table.column("quantity")),
-                from_decimals(table.column("amount")),
-                table.column("count").to_numpy(),
-                table.column("opened").to_numpy(zero_copy_only=False),
-            ),
-        )
+    def from_stored(cls, stored: bytes) -> "ScopeStates":
+        """The inverse of `stored`; scopes in any order."""
+        rows = np.frombuffer(stored, _STORED)
+        quantity, amount = _from_words(rows["quantity"]), _from_words(rows["amount"])
+        columns = ScopeColumns(quantity, amount, rows["count"].astype(np.int64), rows["opened"].astype(bool))
+        return cls.of(rows["key"].tobytes(), columns)
 
 
 def split_keys(keys: bytes) -> tuple[UInt64Array, UInt64Array]:
     """Keys of 16 bytes as two numbers each."""
     both = np.frombuffer(keys, ">u8").reshape(-1, 2)
     return both[:, 0].astype(np.uint64), both[:, 1].astype(np.uint64)
+
+
+def _words(numbers: Exact) -> Int64Array:
+    """Each number as two words of 64 bits, the lower one first."""
+    return np.frombuffer(as_decimals(numbers, 0).buffers()[1], np.int64)[: 2 * len(numbers)].reshape(-1, 2)
+
+
+def _from_words(words: Int64Array) -> Exact:
+    pairs = np.ascontiguousarray(words)
+    return from_decimals(pa.Array.from_buffers(pa.decimal128(38, 0), len(pairs), [None, pa.py_buffer(pairs)]))
