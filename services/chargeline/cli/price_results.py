@@ -4,7 +4,7 @@ Source: spec/formats.md, section 6.
 """
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Context, Decimal
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +13,7 @@ from chargeline.domain.money import plain
 from chargeline.domain.periods import billing_period
 from chargeline.domain.rate_card import instant
 
+_EXACT = Context(prec=80)  # sums of Decimal(38, 12), however many
 PLATFORM = "platform"  # the account that bears what is waived
 _ENTRY_KEYS = ("entry_kind", "sku_id", "sku_price_id", "rate_card_id", "rate_card_version", "leaf",
                "pricing_quantity", "pricing_unit", "list_unit_price", "contracted_unit_price", "contracted_cost",
@@ -50,8 +51,8 @@ def totals(objects: Iterable[tuple[str, Result]]) -> dict[str, dict[str, dict[st
     for account, result in objects:
         if result["billing_currency"] is not None:
             both = sums.setdefault(account, {}).setdefault(result["billing_currency"], [Decimal(0), Decimal(0)])
-            both[0] += Decimal(result["contracted_cost"])
-            both[1] += Decimal(result["billed_cost"])
+            both[0] = _EXACT.add(both[0], Decimal(result["contracted_cost"]))
+            both[1] = _EXACT.add(both[1], Decimal(result["billed_cost"]))
     return {
         account: {
             currency: {"contracted_cost": plain(contracted), "billed_cost": plain(billed)}
@@ -73,7 +74,10 @@ def waived_objects(rows: Iterable[Row], accounts: Accounts) -> list[Result]:
     for (start, *_), group in groupby(sorted(found, key=key), key):
         members = list(group)
         entry, row = members[0][1], members[0][3]
-        cost = _plain(sum((each["waived_cost"] for _, each, _, _ in members), Decimal(0)))
+        total = Decimal(0)
+        for _, waived, _, _ in members:
+            total = _EXACT.add(total, waived["waived_cost"])
+        cost = plain(total)
         scope = {"billing_account_id": PLATFORM, "sku_id": entry["sku_id"], "variant": _variant(entry), "by": {},
                  "window_start": None}  # fmt: skip
         objects.append({
