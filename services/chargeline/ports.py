@@ -302,7 +302,7 @@ class SpendDelta:
 
 
 class SpendStore(Protocol):
-    """The stored spend by partition of `cost-rollups`, and the documents that gateways read. All raise TransientError."""
+    """The stored spend by partition of `cost-rollups`, and the documents for gateways. All raise TransientError."""
 
     def load(self, partition: int) -> tuple[SpendHead, Spend] | None:
         """All of it; None: nothing stored."""
@@ -352,7 +352,7 @@ class LogWriter(Protocol):
         """Append one record; when it returns, the record is on every in-sync replica. May block.
 
         Raises:
-            TransientError: it may or may not have been written: whoever calls again needs readers that drop repetitions.
+            TransientError: it may have been written or not: whoever calls again may write it twice.
         """
 
     def close(self) -> None: ...

@@ -42,7 +42,7 @@ return 'APPLIED'
 
 _PUBLISH = """
 local old = redis.call('GET', KEYS[1])
-if old and cjson.decode(old)['next_offset'] > tonumber(ARGV[1]) then return 0 end
+if old and (cjson.decode(old)['next_offset'] or 0) > tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
@@ -114,8 +114,10 @@ class RedisSpendStore:
             if documents:
                 # Noted first: a document that nobody remembers would stay for ever.
                 self._redis.sadd(paths, *documents)
+            pipeline = self._redis.pipeline(transaction=False)
             for path, text in documents.items():
-                self._publish(keys=[document_key(path)], args=[next_offset, text])
+                self._publish(keys=[document_key(path)], args=[next_offset, text], client=pipeline)
+            pipeline.execute()
             for path in known - set(documents):
                 self._redis.delete(document_key(path))
                 self._redis.srem(paths, path)

@@ -5,13 +5,13 @@ from decimal import Decimal
 from fractions import Fraction
 from urllib.parse import quote
 
-from chargeline.domain.alerts import RESOLVED, Alert
+from chargeline.domain.alerts import BUDGET, RESOLVED, Alert
 from chargeline.domain.money import plain, rounded
 from chargeline.domain.rate_card import instant
 
 _CONTRIBUTORS_MAX = 5  # more does not fit a chat message; the link shows all
 _ADVICE = {
-    "BUDGET_BURN": "Lower the spend, or raise the budget with `chargeline budgets set`.",
+    BUDGET: "Lower the spend, or raise the budget with `chargeline budgets set`.",
     "UNRATED": "Publish the missing price with `chargeline rates publish`; the events are then rated again.",
 }
 _ADVICE_ELSE = "Look at the contributors. Stop what is not wanted; if it is wanted, tell the owner of the budget."
@@ -73,7 +73,9 @@ def _difference(alert: Alert) -> str:
     share = f" ({plain(rounded(abs(difference) * 100 / Fraction(expected), 0))} %)" if expected > 0 else ""
     side = "above" if difference >= 0 else "below"
     excess = _amount(rounded(abs(difference), 12))
-    return f"{_amount(actual)} {alert.unit}, {excess}{share} {side} the expected {_amount(expected)} {alert.unit}"
+    # For a budget, what is expected is its threshold.
+    than = "threshold of" if alert.kind == BUDGET else "expected"
+    return f"{_amount(actual)} {alert.unit}, {excess}{share} {side} the {than} {_amount(expected)} {alert.unit}"
 
 
 def _amount(number: Decimal) -> str:

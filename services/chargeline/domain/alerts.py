@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 OPEN, UPDATED, RESOLVED = "OPEN", "UPDATED", "RESOLVED"
+BUDGET = "BUDGET_BURN"  # the kind of all alerts of budgets
 SEVERITIES = ("LOW", "MEDIUM", "HIGH", "CRITICAL")  # ascending
 
 

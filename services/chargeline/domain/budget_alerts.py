@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 
-from chargeline.domain.alerts import OPEN, RESOLVED, UPDATED, Alert
+from chargeline.domain.alerts import BUDGET, OPEN, RESOLVED, UPDATED, Alert
 from chargeline.domain.budget_state import Standing
 from chargeline.domain.budgets import Scope
 from chargeline.domain.money import plain, rounded
 from chargeline.domain.rate_card import instant
 
-BUDGET = "BUDGET_BURN"  # the kind of all alerts of budgets
 _BURN_SEVERITY = {"FAST": "HIGH", "SLOW": "MEDIUM"}
 
 

@@ -73,7 +73,7 @@ class Totals:
 
     def drop_before(self, start: int) -> list[Cell]:
         """Forget the cells that start before; which they were."""
-        gone = []
+        gone: list[Cell] = []
         for starts in self._starts.values():
             for at in [at for at in starts if at < start]:
                 gone += starts.pop(at)

@@ -11,7 +11,7 @@ from typing import Any
 
 import fastavro
 
-from chargeline.domain.alerts import OPEN, RESOLVED, UPDATED, Alert, Contributor
+from chargeline.domain.alerts import BUDGET, OPEN, RESOLVED, UPDATED, Alert, Contributor
 from chargeline.domain.errors import InvalidEvent
 from chargeline.wire._generated import COST_ANOMALY_SCHEMA
 
@@ -19,7 +19,6 @@ _FRAMING = struct.Struct(">bI")
 _SCHEMA = fastavro.parse_schema(json.loads(COST_ANOMALY_SCHEMA))
 _NOTHING = Decimal(0)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-BUDGET = "BUDGET_BURN"
 _WHAT = {
     "SPEND": "more is spent than expected",
     "NEW_SPEND": "spend where there was none",

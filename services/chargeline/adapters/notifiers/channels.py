@@ -42,7 +42,9 @@ def _secret(channel: str, place: SecretPlace, environment: Mapping[str, str]) ->
         try:
             value = Path(place.name).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise Refused("SECRET_MISSING", f"channel {channel}: {where} cannot be read: {type(error).__name__}") from None
+            raise Refused(
+                "SECRET_MISSING", f"channel {channel}: {where} cannot be read: {type(error).__name__}"
+            ) from None
     if not value:
         raise Refused("SECRET_MISSING", f"channel {channel}: {where} is not set or empty")
     return value
