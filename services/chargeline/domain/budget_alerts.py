@@ -12,12 +12,13 @@ from decimal import Decimal
 from fractions import Fraction
 
 from chargeline.domain.alerts import BUDGET, OPEN, RESOLVED, UPDATED, Alert
-from chargeline.domain.budget_state import Standing
+from chargeline.domain.budget_state import BURN_RULES, EXCEEDED, Standing
 from chargeline.domain.budgets import Scope
 from chargeline.domain.money import plain, rounded
 from chargeline.domain.rate_card import instant
 
 _BURN_SEVERITY = {"FAST": "HIGH", "SLOW": "MEDIUM"}
+_FORETELLING = ("FORECAST", *(f"BURN {rule.name}" for rule in BURN_RULES))
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,14 @@ def changes(standings: Iterable[Standing], told: Mapping[str, Told], now: int) -
         standings: of all budgets that hold now.
         told: what was told before, by alert id.
     """
+    standings = list(standings)
+    # What foretold that a budget will be gone is not over because it is gone.
+    held = {
+        alert_id(each.budget.budget_id, threshold, each.start)
+        for each in standings
+        if each.state == EXCEEDED
+        for threshold in _FORETELLING
+    }
     firing = {each.alert.anomaly_id: each for standing in standings for each in _firing(standing, now)}
     fresh = []
     for name, each in firing.items():
@@ -69,7 +78,7 @@ def changes(standings: Iterable[Standing], told: Mapping[str, Told], now: int) -
             again = replace(each.alert, state=UPDATED, sequence=known.alert.sequence + 1, since=known.alert.since)
             fresh.append(Told(again, each.until))
     for name, known in told.items():
-        if name not in firing and known.alert.state != RESOLVED:
+        if name not in firing and name not in held and known.alert.state != RESOLVED:
             over = replace(known.alert, state=RESOLVED, sequence=known.alert.sequence + 1, at=now)
             fresh.append(Told(over, known.until))
     return sorted(fresh, key=lambda each: each.alert.anomaly_id)
