@@ -62,7 +62,7 @@ def peer():
 
 
 MAKERS = {
-    "alertmanager": lambda url: AlertmanagerNotifier(url),
+    "alertmanager": AlertmanagerNotifier,
     "webhook": lambda url: WebhookNotifier(f"{url}/hook/secret-token", b"whsec", FakeClock(NOW_S * 1000)),
     "apprise": lambda url: AppriseNotifier(url.replace("http://", "json://") + "/secret-token"),
 }

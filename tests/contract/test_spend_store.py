@@ -12,7 +12,7 @@ from chargeline.embedded.servers import Ports, Secrets, free_ports, redis_server
 from chargeline.embedded.supervisor import Supervised
 from chargeline.ports import ApplyOutcome, SpendDelta, SpendHead
 
-SEARCH = Cell("acme", "search", None, "é\"1", "USD", 86_400_000_000)
+SEARCH = Cell("acme", "search", None, 'é"1', "USD", 86_400_000_000)
 ADS = Cell("acme", "ads", None, None, "EUR", 0)
 HUGE = 10**37 + 1  # more than a number of Redis or Lua holds
 

@@ -11,7 +11,9 @@ from chargeline.domain.budget_state import standing
 from chargeline.ports import ApplyOutcome, SpendDelta, SpendHead
 from tests.support.budgets import DAY_US, HOUR_US, JUNE_1, budget, pane, table
 
-COSTS = st.integers(-(10**24), 10**24).map(lambda picos: Decimal((int(picos < 0), tuple(map(int, str(abs(picos)))), -12)))
+COSTS = st.integers(-(10**24), 10**24).map(
+    lambda picos: Decimal((int(picos < 0), tuple(map(int, str(abs(picos)))), -12))
+)
 
 
 @st.composite
@@ -38,9 +40,9 @@ def sum_of(messages, team, day):
     seen = {}
     for rows in messages:
         for row in rows:
-            if row["billing_currency"] == "USD" and team in (None, row["team"]):
-                if day is None or row["window_start"] // DAY_US == day:
-                    seen[row["unit_end_offset"], row["pane_index"]] = row["billed_cost"]
+            is_asked_for = team in (None, row["team"]) and day in (None, row["window_start"] // DAY_US)
+            if row["billing_currency"] == "USD" and is_asked_for:
+                seen[row["unit_end_offset"], row["pane_index"]] = row["billed_cost"]
     return sum(map(picos_of, seen.values()))
 
 

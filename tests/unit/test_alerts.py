@@ -1,5 +1,6 @@
 """Alerts: what they say, where they go, and that each channel gets them at least once (docs/alerts.md)."""
 
+import itertools
 from decimal import Decimal
 
 import pytest
@@ -53,7 +54,10 @@ def test_a_message_says_what_how_much_since_when_why_what_to_do_and_where():
     found = alert(
         kind="SPEND",
         what="more is spent than expected",
-        contributors=(Contributor("feature=chat", Decimal("300.123")), Contributor("feature=rank", Decimal("0.0001234"))),
+        contributors=(
+            Contributor("feature=chat", Decimal("300.123")),
+            Contributor("feature=rank", Decimal("0.0001234")),
+        ),
     )
     message = notification(found, "https://x.example/{anomaly_id}?team={team}")
     assert message.key == "a1/1"
@@ -215,7 +219,15 @@ def test_an_open_alert_ends_far_ahead_and_a_resolved_one_when_it_was_over():
 
 @pytest.mark.parametrize(
     ("failures", "jitter", "wanted"),
-    [(1, 0, 500), (1, 999, 999), (2, 0, 1000), (5, 500, 12_000), (9, 0, 128_000), (10, 0, 150_000), (500, 999, 299_850)],
+    [
+        (1, 0, 500),
+        (1, 999, 999),
+        (2, 0, 1000),
+        (5, 500, 12_000),
+        (9, 0, 128_000),
+        (10, 0, 150_000),
+        (500, 999, 299_850),
+    ],
 )
 def test_pauses_double_up_to_a_cap_and_half_of_each_is_chance(failures, jitter, wanted):
     assert delay_ms(failures, jitter) == wanted
@@ -288,7 +300,7 @@ def test_a_channel_that_is_away_is_asked_again_after_growing_pauses():
         if notifier.attempts > before:
             attempts.append(channels.clock.now)
         channels.clock.now += 100
-    assert [later - earlier for earlier, later in zip(attempts, attempts[1:], strict=False)] == [500, 1000, 2000, 4000]
+    assert [later - earlier for earlier, later in itertools.pairwise(attempts)] == [500, 1000, 2000, 4000]
     notifier.fails_with = None
     channels.clock.now += 300_000
     steps(delivery, 2)
@@ -360,7 +372,7 @@ def test_an_alert_that_is_never_taken_is_parked_when_it_is_old_and_the_next_one_
     for _ in range(100):
         delivery.step()
         channels.clock.now += 1_000
-    (headers, value), = channels.parked()
+    ((headers, value),) = channels.parked()
     assert (headers["code"], headers["channel"], headers["offset"]) == ("EXPIRED", "ops", "0")
     assert read(value) == alert(sequence=1)
     notifier.fails_with = None

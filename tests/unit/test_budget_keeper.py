@@ -275,7 +275,9 @@ def test_what_is_exceeded_stays_so_until_its_period_is_over_even_if_nobody_write
     assert gate.check("acme").action == "allow"
 
 
-@pytest.mark.parametrize(("estimate", "error"), [(0.5, TypeError), (Decimal("NaN"), ValueError), (Decimal(-1), ValueError)])
+@pytest.mark.parametrize(
+    ("estimate", "error"), [(0.5, TypeError), (Decimal("NaN"), ValueError), (Decimal(-1), ValueError)]
+)
 def test_an_estimate_that_is_not_exact_is_refused(estimate, error):
     gate, _ = gate_on(Installation())
     with pytest.raises(error):

@@ -236,7 +236,9 @@ def spent(cost, at=JUNE_1):
 def test_a_threshold_is_told_once_and_resolved_once():
     terms, now = budget(soft=("50%", "80%"), period="daily"), JUNE_1 + 20 * HOUR_US
     first = changes([standing(terms, spent("60"), now)], {}, now)
-    assert [(each.alert.state, each.alert.sequence, each.alert.expected) for each in first] == [("OPEN", 1, Decimal(50))]
+    assert [(each.alert.state, each.alert.sequence, each.alert.expected) for each in first] == [
+        ("OPEN", 1, Decimal(50))
+    ]
     assert changes([standing(terms, spent("61"), now)], told(first), now + 1) == []
     second = changes([standing(terms, spent("100"), now)], told(first), now)
     assert sorted(each.alert.severity for each in second) == ["CRITICAL", "MEDIUM"]
