@@ -2,6 +2,7 @@
 one on this machine."""
 
 import json
+import logging
 import re
 import shutil
 import socket
@@ -15,8 +16,10 @@ import urllib3
 
 from chargeline.adapters.memory import FakeClock
 from chargeline.adapters.notifiers.alertmanager import AlertmanagerNotifier
+from chargeline.adapters.notifiers.channels import make_notifier
 from chargeline.adapters.notifiers.chat import AppriseNotifier
 from chargeline.adapters.notifiers.webhook import WebhookNotifier
+from chargeline.domain.alert_routes import ChannelConfig, SecretPlace
 from chargeline.domain.alert_text import notification
 from chargeline.domain.errors import ChannelAway, Undeliverable
 from chargeline.sdk.webhook import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
@@ -104,6 +107,24 @@ def test_a_channel_that_does_not_answer_is_away_and_its_url_is_not_told(kind):
     assert "secret" not in repr(caught.value)
     assert "127.0.0.1" not in repr(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("kind", ["webhook", "apprise"])
+def test_no_log_tells_a_secret_whatever_its_level(peer, kind, caplog):
+    url = peer.url.replace("http://", "json://") if kind == "apprise" else peer.url
+    secrets = {"url": f"{url}/hunter2", "secret": "swordfish"}
+    places = tuple(
+        (name, SecretPlace("env", name.upper())) for name in (("url", "secret") if kind == "webhook" else ("url",))
+    )
+    peer.answers = [(200, {}), (500, {})]
+    with caplog.at_level(logging.DEBUG):
+        environment = {name.upper(): value for name, value in secrets.items()}
+        notifier = make_notifier(ChannelConfig("hook", kind, places), environment, FakeClock(0))
+        notifier.send(notification(alert()))
+        with pytest.raises(ChannelAway):
+            notifier.send(notification(alert()))
+    assert "hunter2" not in caplog.text
+    assert "swordfish" not in caplog.text
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), ("999999", 3600.0), ("soon", 0.0)])

@@ -1,7 +1,9 @@
 """Alerts: what they say, where they go, and that each channel gets them at least once (docs/alerts.md)."""
 
 import itertools
+import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from chargeline.notifier.processor import DEAD_LETTERS, TOPIC, Delivery
 from chargeline.sdk.webhook import sign, verify
 from tests.support.budgets import alert, read, record_of
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
 link: https://finops.example.com/anomalies/{anomaly_id}
 channels:
@@ -93,6 +96,15 @@ def test_an_alert_of_a_budget_survives_the_log():
     found = alert(dimensions=(("budget", "acme@monthly"), ("team", "search")), state="RESOLVED", sequence=2)
     back = read(record_of(found))
     assert back == found
+
+
+def test_an_anomaly_of_the_detector_is_read_as_it_was_written():
+    found = read(b"\0\0\0\0\7" + (ROOT / "schemas/events/cost_anomaly/golden/v1.bin").read_bytes())
+    wanted = json.loads((ROOT / "schemas/events/cost_anomaly/golden/v1.json").read_text())
+    assert (found.key, found.state, found.kind) == (f"{wanted['anomaly_id']}/2", "UPDATED", wanted["kind"])
+    assert (found.team, found.what, found.since) == ("search", "spend runs away", wanted["window_start"])
+    assert found.actual == Decimal(int(wanted["actual_cost"], 16)).scaleb(-12)
+    assert found.contributors[0].name == "request_model=gpt-5"
 
 
 def test_bytes_that_are_no_anomaly_are_told_as_such():

@@ -35,6 +35,8 @@ Experiment = Annotated[str | None, typer.Option(help="Only this experiment's spe
 From = Annotated[str | None, typer.Option("--from", help="Holds from this instant on, e.g. 2026-06-01 (default: now).")]
 BudgetId = Annotated[str, typer.Argument(help="e.g. acme:team:search@monthly; `budgets list` shows them.")]
 
+_COLUMNS = ("budget_id", "state", "spent", "limit", "unit", "period_end")  # what fits a terminal; --json has all
+
 
 def register(app: typer.Typer) -> None:
     budgets = typer.Typer(help="Budgets: set, list, show, remove.", no_args_is_help=True)
@@ -95,7 +97,7 @@ def list_budgets(
     if as_json:
         print_json(rows)
     elif rows:
-        print_rows(rows)
+        print_rows([{name: row[name] for name in _COLUMNS} for row in rows])
     else:
         stderr().print("no budgets: `chargeline budgets set --help`")
 

@@ -1,5 +1,6 @@
 """From the configuration of a channel to its notifier; the one place that reads the secrets."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def make_notifier(config: ChannelConfig, environment: Mapping[str, str], clock: 
     Raises:
         Refused: SECRET_MISSING if a variable or file is not there or empty; BAD_CHANNEL if the address is none.
     """
+    # At DEBUG the HTTP library names the path of every request, and a webhook's path is a secret.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     found = {name: _secret(config.channel, place, environment) for name, place in config.secrets}
     if config.kind == "alertmanager":
         return AlertmanagerNotifier(found["url"], found.get("bearer"))
