@@ -12,7 +12,7 @@ from chargeline.domain.errors import ChargelineError, Refused
 
 COMMANDS = (
     "stack", "status", "doctor", "state", "rates", "price", "normalise", "replay", "generate", "query", "tail",
-    "top", "dlq", "verify", "migrate", "accounts", "fx", "catalogue", "prorate",
+    "top", "dlq", "verify", "migrate", "explain", "accounts", "fx", "catalogue", "prorate", "anomaly",
     "budgets", "notify",
 )  # fmt: skip
 
