@@ -7,6 +7,8 @@ Errors of the ports (see `domain.errors` for the tree):
     TransientError      the system is away or busy: nothing happened, call again.
     AbortRequired       the open transaction cannot commit: abort it, seek back, go on.
     Fenced              another process owns the slot or the partition: stop, write nothing.
+    ChannelAway         an alert channel takes nothing now: the same message again, later.
+    Undeliverable       an alert channel refuses the message for good.
     OutcomePending      whether the last transaction committed is not known yet: wait, ask again.
 """
 
@@ -17,6 +19,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from chargeline.domain.alert_text import Notification
+from chargeline.domain.budget_spend import Cell, Spend
 
 Int64Array = npt.NDArray[np.int64]
 Headers = Sequence[tuple[str, bytes]]
@@ -277,6 +282,63 @@ class StateStore(Protocol):
         """Remove the head: without it there is no state, and the owner writes or folds it again. Atomic."""
 
 
+@dataclass(frozen=True)
+class SpendHead:
+    """Up to where the stored spend of a partition of `cost-rollups` goes.
+
+    Attributes:
+        next_offset: of `cost-rollups`.
+        mark: (unit_end_offset, pane_index) of the newest pane that counted.
+        complete_from: microseconds; spend of event times before it may be missing. None: nothing is.
+    """
+
+    next_offset: int
+    mark: tuple[int, int]
+    complete_from: int | None = None
+
+
+@dataclass(frozen=True)
+class SpendDelta:
+    """What a step changes, atomically. Totals are whole values (picounits), not differences; None: the cell is gone.
+
+    Attributes:
+        start: the stored next_offset before; None: nothing is stored yet.
+    """
+
+    start: int | None
+    head: SpendHead
+    days: Mapping[Cell, int | None]
+    fives: Mapping[Cell, int | None]
+
+
+class SpendStore(Protocol):
+    """The stored spend by partition of `cost-rollups`, and the documents for gateways. All raise TransientError."""
+
+    def load(self, partition: int) -> tuple[SpendHead, Spend] | None:
+        """All of it; None: nothing stored."""
+
+    def apply(self, partition: int, delta: SpendDelta) -> ApplyOutcome:
+        """Compare next_offset with `start`, then write all of `delta` or nothing."""
+
+    def replace(self, partition: int, head: SpendHead, spend: Spend) -> None:
+        """Put a snapshot in the place of whatever totals are stored, in one step."""
+
+    def publish(self, partition: int, documents: Mapping[str, str], next_offset: int) -> None:
+        """Write the documents of a partition's scopes by path, and remove those of scopes that are left out.
+
+        A document of a larger next_offset stays: whoever writes an older one is not the owner any more.
+        """
+
+    def told(self, partition: int) -> dict[str, str]:
+        """What was told of alerts, by id."""
+
+    def tell(self, partition: int, told: Mapping[str, str | None]) -> None:
+        """Note what was told; None: forget it."""
+
+    def beat(self, updated_at: int) -> None:
+        """Show gateways that documents are being written; microseconds since 1970 UTC."""
+
+
 class Warehouse(Protocol):
     """ClickHouse, as the sink, `verify` and the commands need it."""
 
@@ -291,3 +353,31 @@ class Warehouse(Protocol):
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """Rows of a SELECT as an Arrow table."""
+
+
+class LogWriter(Protocol):
+    """Appends single records outside any transaction."""
+
+    def append(self, topic: str, partition: int, key: bytes | None, value: bytes, headers: Headers = ()) -> None:
+        """Append one record; when it returns, the record is on every in-sync replica. May block.
+
+        Raises:
+            TransientError: it may have been written or not: whoever calls again may write it twice.
+        """
+
+    def close(self) -> None: ...
+
+
+class Notifier(Protocol):
+    """One channel to people. A message may be sent more than once; its key is the same every time."""
+
+    def send(self, notification: Notification) -> None:
+        """Hand one message over; when it returns, the channel has taken it. May block for some seconds.
+
+        Raises:
+            ChannelAway: nothing is known of it: call again later.
+            Undeliverable: the channel refuses it for good.
+        """
+
+    def close(self) -> None:
+        """Idempotent."""

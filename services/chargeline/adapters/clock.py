@@ -1,5 +1,6 @@
 """The clock of this machine. Pricing never reads it."""
 
+import random
 import time
 
 
@@ -11,3 +12,8 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+def chance() -> int:
+    """0 to 999 by chance: spreads retries, guards nothing."""
+    return random.randrange(1000)  # noqa: S311

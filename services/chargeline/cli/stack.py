@@ -30,7 +30,11 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return as soon as everything is ready.")] = False,
     pricers: Annotated[int, typer.Option(min=1, max=16, help="Number of pricer processes.")] = 1,
     partitions: Annotated[int, typer.Option(min=1, max=256, help="Partitions of usage-events (first start only).")] = 2,
-    services: Annotated[bool, typer.Option(help="Start the pricers and the sink too.")] = True,
+    services: Annotated[bool, typer.Option(help="Start the pricers, the sink and the budgets service too.")] = True,
+    alerts: Annotated[
+        Path | None,
+        typer.Option(help="File of alert channels (docs/alerts.md); starts the notifier.", exists=True, dir_okay=False),
+    ] = None,
 ) -> None:
     """Start Kafka, the schema registry, Redis, ClickHouse and the services here.
 
@@ -41,9 +45,13 @@ def up(
     home = data_dir(data)
     if _running(home):
         raise Refused("ALREADY_UP", f"the stack in {home} is running: `chargeline status`, `chargeline down`")
+    if alerts is not None:
+        from chargeline.cli.notify import checked  # noqa: PLC0415 - only where there are alerts
+
+        checked(alerts)
     fetch()
     if detach:
-        _detached(home, pricers, partitions, services=services)
+        _detached(home, pricers, partitions, services=services, alerts=alerts)
         return
     # The servers are an extra of the package: only this command needs them.
     from chargeline.embedded.prepare import prepare  # noqa: PLC0415
@@ -53,7 +61,11 @@ def up(
     stop = stop_event()
     console = Console(stderr=True)
     supervisor = Supervisor(
-        home, pricers=pricers, partitions=partitions, say=lambda text: console.print(text, highlight=False)
+        home,
+        pricers=pricers,
+        partitions=partitions,
+        say=lambda text: console.print(text, highlight=False),
+        alerts=None if alerts is None else alerts.resolve(),
     )
     try:
         supervisor.start_servers()
@@ -83,12 +95,13 @@ def down(data: DataDir = None) -> None:
     Console(stderr=True).print(f"stopped: {', '.join(ended) or 'nothing was running'}", highlight=False)
 
 
-def _detached(home: Path, pricers: int, partitions: int, *, services: bool) -> None:
+def _detached(home: Path, pricers: int, partitions: int, *, services: bool, alerts: Path | None) -> None:
     home.mkdir(parents=True, exist_ok=True)
     (home / "logs").mkdir(exist_ok=True)
     (home / "ready").unlink(missing_ok=True)
     command = [sys.executable, "-m", "chargeline.cli.main", "up", "--data-dir", str(home), "--pricers", str(pricers)]
     command += ["--partitions", str(partitions), "--services" if services else "--no-services"]
+    command += [] if alerts is None else ["--alerts", str(alerts.resolve())]
     path = home / "logs" / "supervisor.log"
     with path.open("ab") as sink:
         child = subprocess.Popen(command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -4,7 +4,9 @@
     ├── InvalidEvent        a record that cannot be billed: dead letter with its code, then on
     ├── Refused             what a person asked for cannot be done: says what and what to do; has a stable code
     ├── TransientError      raised by adapters: nothing happened, wait, the same again, never past it
-    │   └── OutcomePending  a transaction is still open: its outcome will be known soon
+    │   ├── OutcomePending  a transaction is still open: its outcome will be known soon
+    │   └── ChannelAway     an alert channel takes nothing now: the same message again, later
+    ├── Undeliverable       an alert channel refuses a message for good: park it, then on
     ├── AbortRequired       the open transaction cannot commit: abort, seek back, recover
     ├── Fenced              another process owns this slot or partition: write nothing more
     ├── StateIncomplete     stored state is damaged: fold it again from `charges`
@@ -43,6 +45,20 @@ class TransientError(ChargelineError):
 
 class OutcomePending(TransientError):
     """A transaction that decides the answer is still open."""
+
+
+class ChannelAway(TransientError):
+    """An alert channel takes nothing now. `retry_after_s`: not before so many seconds, if the channel said so."""
+
+    peer = "channel"
+
+    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class Undeliverable(ChargelineError):
+    """An alert channel refuses a message for good; another attempt would be refused too."""
 
 
 class AbortRequired(ChargelineError):

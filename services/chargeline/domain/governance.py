@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from chargeline.domain.accounts import Accounts
 from chargeline.domain.accounts_reader import accounts_from_json
+from chargeline.domain.budgets import BudgetVersion, budget_from_json
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import Fault
 from chargeline.domain.fx import FxTable
@@ -68,7 +69,7 @@ class FxPublished:
     file_hash: str
 
 
-Body = InputTopic | RateCard | UnreadableCard | AccountsPublished | FxPublished | UnreadableDocument
+Body = InputTopic | RateCard | UnreadableCard | AccountsPublished | FxPublished | UnreadableDocument | BudgetVersion
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,10 @@ class GovernanceChain:
                 return fact.body.accounts
         return Accounts()
 
+    def budgets(self, count: int | None = None) -> list[BudgetVersion]:
+        """All versions of budgets among the first `count` facts, in the order of the log (None: all facts)."""
+        return [fact.body for fact in self.facts[:count] if isinstance(fact.body, BudgetVersion)]
+
     def fx(self, count: int | None = None) -> FxTable:
         """All exchange rates among the first `count` facts, in the order of the log (None: all facts)."""
         published = [fact.body.table for fact in self.facts[:count] if isinstance(fact.body, FxPublished)]
@@ -155,9 +160,16 @@ def _body(fact: Mapping[str, Any]) -> Body:
             return AccountsPublished(accounts_from_json(fact["accounts"]), fact["file_hash"])
         if "fx_rates" in fact:
             return FxPublished(fx_from_json(fact["fx_rates"]), fact["file_hash"])
+        if "budget_id" in fact:
+            return _budget(fact)
     except BadDocument:
-        return UnreadableDocument(fact.get("accounts") or fact["fx_rates"])
+        return UnreadableDocument(fact.get("accounts") or fact.get("fx_rates") or fact["budget"])
     return InputTopic(fact["topic"], fact["partitions"], fact["partitioner"])
+
+
+def _budget(fact: Mapping[str, Any]) -> BudgetVersion:
+    budget = None if fact["budget"] is None else budget_from_json(fact["budget"])
+    return BudgetVersion(fact["budget_id"], fact["effective_from"], budget)
 
 
 def _card(fact: Mapping[str, Any]) -> RateCard | UnreadableCard:

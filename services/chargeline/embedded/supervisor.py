@@ -22,7 +22,7 @@ import psutil
 from chargeline.domain.errors import Refused
 from chargeline.embedded import servers
 from chargeline.embedded.servers import Ports, Secrets, Server
-from chargeline.runtime.stack import Process, Stack
+from chargeline.runtime.stack import SERVICES, Process, Stack
 
 _READY_S = 120.0
 _CHECK_S = 0.2
@@ -106,10 +106,13 @@ def _started(pid: int) -> float:
 class Supervisor:
     """The stack of one data directory."""
 
-    def __init__(self, data: Path, *, pricers: int, partitions: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, data: Path, *, pricers: int, partitions: int, say: Callable[[str], None], alerts: Path | None = None
+    ) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self._data = data
         self._pricers = pricers
+        self._alerts = alerts
         self._say = say
         self._lock = threading.Lock()
         settings = _settings(data, partitions)
@@ -146,11 +149,15 @@ class Supervisor:
             list(threads.map(self._start_server, makers))
 
     def start_services(self) -> None:
-        """Start the pricers and the sink against the servers."""
+        """Start the services against the servers; the notifier only if it has a configuration."""
         environment = self.stack.environment()
         for slot in range(self._pricers):
             self._start_service(f"pricer-{slot}", "pricer", {**environment, "CHARGELINE_PRICER_SLOT": str(slot)})
         self._start_service("sink", "sink", environment)
+        self._start_service("budgets", "budgets", environment)
+        if self._alerts is not None:
+            given = {**environment, "CHARGELINE_NOTIFIER_CONFIG": str(self._alerts)}
+            self._start_service("notifier", "notifier", given)
         self.write_state()
 
     def train(self) -> None:
@@ -188,7 +195,7 @@ class Supervisor:
         if self._training is not None:
             self._training.stop()
         started = [child for child in self._children if child.process is not None]
-        services = [child for child in started if child.server.name.startswith(("pricer", "sink"))]
+        services = [child for child in started if child.server.name.startswith(SERVICES)]
         for group in (services, [child for child in started if child not in services]):
             if group:
                 with ThreadPoolExecutor(len(group)) as threads:

@@ -77,6 +77,16 @@ class Metric(Enum):
     INSERT_SECONDS = Definition(
         "chargeline_insert_seconds", "histogram", "seconds", ("table",), "time of one acknowledged insert"
     )
+    DELIVERIES = Definition(
+        "chargeline_alert_deliveries_total", "counter", "attempts", ("channel", "outcome"),
+        "alerts by channel: DELIVERED, RETRIED, PARKED (in the dead letters) or SKIPPED (not for this channel)",
+    )  # fmt: skip
+    ALERT_WAIT_SECONDS = Definition(
+        "chargeline_alert_wait_seconds", "gauge", "seconds", ("channel",), "age of the oldest alert not yet taken"
+    )
+    BUDGETS = Definition(
+        "chargeline_budgets", "gauge", "budgets", ("state",), "budgets of this process by state: OK, WARN, EXCEEDED"
+    )
     ERRORS = Definition(
         "chargeline_transient_errors_total", "counter", "errors", ("peer",),
         "calls to kafka, redis, registry or clickhouse that failed and are made again",

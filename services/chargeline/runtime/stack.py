@@ -12,6 +12,7 @@ from chargeline.domain.errors import Refused
 
 STATE_FILE = "stack.json"
 DEFAULT_DIR = ".chargeline"
+SERVICES = ("pricer", "sink", "budgets", "notifier")  # how the names of their processes begin
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Stack:
 
     @property
     def services(self) -> list[Process]:
-        """The pricers and the sink."""
-        return [each for each in self.processes if each.name.startswith(("pricer", "sink"))]
+        """The processes of ours that do work: pricers, sink, budgets, and the notifier if there is one."""
+        return [each for each in self.processes if each.name.startswith(SERVICES)]
 
     def environment(self) -> dict[str, str]:
         """The settings that tell a service where everything is."""

@@ -1,0 +1,124 @@
+"""`chargeline notify …`: alert channels."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chargeline.adapters.clock import SystemClock
+from chargeline.adapters.notifiers.channels import make_notifier
+from chargeline.cli.common import AsJson, print_json, print_rows
+from chargeline.cli.publishing import Files, in_file, read_text, stderr, tell
+from chargeline.domain.alert_routes import AlertsConfig, channels_of, read_alerts
+from chargeline.domain.alert_text import notification
+from chargeline.domain.alerts import OPEN, SEVERITIES, Alert
+from chargeline.domain.documents import BadDocument, Problem
+from chargeline.domain.errors import ChannelAway, Refused, Undeliverable
+
+Config = Annotated[
+    Path,
+    typer.Option("--config", envvar="CHARGELINE_NOTIFIER_CONFIG", help="File of alert channels.", exists=True,
+                 dir_okay=False),
+]  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    notify = typer.Typer(help="Alert channels: validate, route, test, run.", no_args_is_help=True)
+    notify.command()(validate)
+    notify.command()(route)
+    notify.command()(test)
+    notify.command()(run)
+    app.add_typer(notify, name="notify")
+
+
+def validate(files: Files, as_json: AsJson = False) -> None:
+    """Check files of channels and routes; exit code 2 and every problem with its line if one is wrong.
+
+    Example: chargeline notify validate alerts.yaml
+    """
+    found: list[tuple[Path, list[Problem]]] = []
+    for path in files:
+        try:
+            read_alerts(read_text(path))
+        except BadDocument as error:
+            found.append((path, error.problems))
+    tell(found, as_json=as_json)
+
+
+def route(
+    config: Config,
+    account: Annotated[str, typer.Option(help="billing_account_id.")],
+    team: Annotated[str | None, typer.Option(help="Owner of the spend.")] = None,
+    severity: Annotated[str, typer.Option(help=", ".join(SEVERITIES))] = "CRITICAL",
+    as_json: AsJson = False,
+) -> None:
+    """Show to which channels an alert of an owner goes.
+
+    Example: chargeline notify route --config alerts.yaml --account acme --team search
+    """
+    channels = channels_of(_example(SystemClock().now_ms(), account, team, severity), checked(config))
+    if as_json:
+        print_json(list(channels))
+    else:
+        print_rows([{"channel": each} for each in channels])
+
+
+def test(
+    channel: Annotated[str, typer.Argument(help="Name of the channel.")],
+    config: Config,
+) -> None:
+    """Send a test message to a channel; exit code 1 if the channel does not take it.
+
+    Example: chargeline notify test ops --config alerts.yaml
+    """
+    found, clock = checked(config), SystemClock()
+    wanted = [each for each in found.channels if each.channel == channel]
+    if not wanted:
+        names = ", ".join(each.channel for each in found.channels)
+        raise Refused("NO_CHANNEL", f"{channel} is not one of the channels: {names}")
+    notifier = make_notifier(wanted[0], os.environ, clock)
+    try:
+        notifier.send(notification(_example(clock.now_ms(), "test-account", "test-team", "LOW"), found.link))
+    except (ChannelAway, Undeliverable) as error:
+        raise Refused("NOT_DELIVERED", f"channel {channel}: {error}") from None
+    finally:
+        notifier.close()
+    stderr().print(f"[green]delivered[/green] a test message to {channel}")
+
+
+def run() -> None:
+    """Run the notifier here, with the settings of the environment (docs/alerts.md).
+
+    Example: chargeline notify run
+    """
+    from chargeline.notifier.__main__ import main  # noqa: PLC0415 - only this command needs the service
+
+    raise typer.Exit(main([]))
+
+
+def checked(path: Path) -> AlertsConfig:
+    """The configuration of a file. Raises BadDocument with its name."""
+    try:
+        return read_alerts(read_text(path))
+    except BadDocument as error:
+        raise in_file(path, error.problems) from error
+
+
+def _example(now_ms: int, account: str, team: str | None, severity: str) -> Alert:
+    return Alert(
+        anomaly_id="test",
+        sequence=1,
+        state=OPEN,
+        kind="TEST",
+        severity=severity,
+        billing_account_id=account,
+        dimensions=() if team is None else (("team", team),),
+        what="this is a test message of Chargeline",
+        unit="USD",
+        actual=None,
+        expected=None,
+        since=now_ms * 1000,
+        at=now_ms * 1000,
+        explanation="somebody ran `chargeline notify test`",
+    )
