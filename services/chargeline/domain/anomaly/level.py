@@ -70,8 +70,7 @@ class Level:
         surprise = gone = 0.0
         if known >= _LEAST:
             spread = max(ordered[int(known * 0.9)] - ordered[int(known * 0.1)], floor)
-            # In order of time, so that the sum has the same bits whatever the ring's turn.
-            recent = sum(small[place + 1 : RECENT]) + sum(small[: place + 1])
+            recent = sum(small[:RECENT])
             shift = abs(recent / RECENT - ordered[known // 2]) / spread if spread > 0.0 else 0.0
             surprise = self.shifts.above(shift)
             gone = self.shifts.push(shift)

@@ -14,7 +14,8 @@ class Parameters:
 
     Attributes:
         threshold: mean surprise of the legs from which a row is an alert; -log10 of a probability.
-        spend_threshold: surprise of the spend leg alone from which a row is an alert; 0 leaves the leg out.
+        spend_threshold: surprise of spend alone from which a row is an alert, in the light detector too; 0 leaves
+            spend out.
         cool_down_rows: rows after an alert without another one.
         learning_rows: rows at the start without an alert.
         history_rows: values that each signal is compared with.
