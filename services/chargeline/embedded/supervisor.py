@@ -148,7 +148,7 @@ class Supervisor:
         with ThreadPoolExecutor(len(makers)) as threads:
             list(threads.map(self._start_server, makers))
 
-    def start_services(self) -> None:
+    def start_services(self, *, anomaly: bool = True) -> None:
         """Start the services against the servers; the notifier only if it has a configuration."""
         environment = self.stack.environment()
         for slot in range(self._pricers):
@@ -158,6 +158,10 @@ class Supervisor:
         if self._alerts is not None:
             given = {**environment, "CHARGELINE_NOTIFIER_CONFIG": str(self._alerts)}
             self._start_service("notifier", "notifier", given)
+        if anomaly:
+            # Windows as long as a pane: on a laptop there is something to see within minutes.
+            window_s = os.environ.get("CHARGELINE_ANOMALY_WINDOW_S") or os.environ.get("CHARGELINE_WINDOW_S", "60")
+            self._start_service("anomaly", "anomaly", {**environment, "CHARGELINE_ANOMALY_WINDOW_S": window_s})
         self.write_state()
 
     def train(self) -> None:

@@ -12,7 +12,7 @@ from chargeline.domain.errors import Refused
 
 STATE_FILE = "stack.json"
 DEFAULT_DIR = ".chargeline"
-SERVICES = ("pricer", "sink", "budgets", "notifier")  # how the names of their processes begin
+SERVICES = ("pricer", "sink", "anomaly", "budgets", "notifier")  # how the names of their processes begin
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Stack:
 
     @property
     def services(self) -> list[Process]:
-        """The processes of ours that do work: pricers, sink, budgets, and the notifier if there is one."""
+        """The processes of ours that do work; the notifier only if it has a configuration."""
         return [each for each in self.processes if each.name.startswith(SERVICES)]
 
     def environment(self) -> dict[str, str]:
