@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -23,7 +24,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group("stack"))
 
 
-def leave_out(reason):
+def leave_out(reason: str) -> NoReturn:
     """Skip the test and count it in the summary; a failure where everything is required."""
     if os.environ.get("CHARGELINE_REQUIRE_SERVICES") == "1":
         pytest.fail(reason)

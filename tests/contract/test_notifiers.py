@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -22,6 +23,7 @@ from chargeline.adapters.notifiers.webhook import WebhookNotifier
 from chargeline.domain.alert_routes import ChannelConfig, SecretPlace
 from chargeline.domain.alert_text import notification
 from chargeline.domain.errors import ChannelAway, Undeliverable
+from chargeline.ports import Notifier
 from chargeline.sdk.webhook import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 from tests.conftest import leave_out
 from tests.support.budgets import alert
@@ -35,7 +37,9 @@ class Peer:
     """An HTTP server. `answers`: (status, headers) for the next requests; then 200. `seen`: (path, headers, body)."""
 
     def __init__(self):
-        peer, self.seen, self.answers = self, [], []
+        peer = self
+        self.seen: list[tuple[str, dict[str, str], bytes]] = []
+        self.answers: list[tuple[int, dict[str, str]]] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
@@ -64,7 +68,7 @@ def peer():
     made.server.server_close()
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[[str], Notifier]] = {
     "alertmanager": AlertmanagerNotifier,
     "webhook": lambda url: WebhookNotifier(f"{url}/hook/secret-token", b"whsec", FakeClock(NOW_S * 1000)),
     "apprise": lambda url: AppriseNotifier(url.replace("http://", "json://") + "/secret-token"),

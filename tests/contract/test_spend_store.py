@@ -121,4 +121,5 @@ def test_what_was_told_is_kept_until_it_is_forgotten(store):
 def test_the_heartbeat_is_what_gates_read(store):
     store.beat(1_780_272_000_000_000)
     text = store.heartbeat if isinstance(store, MemorySpendStore) else store._redis.get(HEARTBEAT)
+    assert text is not None
     assert json.loads(text) == {"updated_at": "2026-06-01T00:00:00Z"}

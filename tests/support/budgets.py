@@ -1,11 +1,15 @@
 """Builders of panes, budgets and alerts for tests."""
 
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 
 from chargeline.domain.alerts import Alert
-from chargeline.domain.budgets import Scope, budget_of
+from chargeline.domain.budget_spend import Spend
+from chargeline.domain.budget_state import Standing, standing
+from chargeline.domain.budgets import Budget, Scope, budget_of
+from chargeline.ports import SpendHead, SpendStore
 from chargeline.wire._arrow import COST_ROLLUP
 from chargeline.wire._generated import COST_ANOMALY_SCHEMA
 from chargeline.wire.cost_anomalies import AnomalyDecoder, encode_budget_alert
@@ -50,8 +54,22 @@ def budget(limit="100", *, account="acme", team=None, project=None, experiment=N
     return budget_of(Scope(account, team, project, experiment), period, limit, currency, soft, hard)
 
 
+def standing_of(terms: Budget, spend: Spend, now: int) -> Standing:
+    """Where a budget stands at an instant of its dates."""
+    found = standing(terms, spend, now)
+    assert found is not None
+    return found
+
+
+def stored_in(store: SpendStore) -> tuple[SpendHead, Spend]:
+    """What is stored of partition 0, where something is."""
+    found = store.load(0)
+    assert found is not None
+    return found
+
+
 def alert(**changed):
-    fields = {
+    fields: dict[str, Any] = {
         "anomaly_id": "a1",
         "sequence": 1,
         "state": "OPEN",

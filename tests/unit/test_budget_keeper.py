@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from chargeline.domain.budgets import Scope
 from chargeline.domain.errors import Fault, TransientError
 from chargeline.sdk.budget import BudgetGate, budget_keys
 from chargeline.wire.arrow_messages import encode
-from tests.support.budgets import DAY_US, JUNE_1, budget, pane, read, record_of, table
+from tests.support.budgets import DAY_US, JUNE_1, budget, pane, read, record_of, stored_in, table
 
 
 class Installation:
@@ -26,14 +27,15 @@ class Installation:
         self.start()
 
     def start(self):
+        self.consumer = MemoryLogConsumer(self.log, "budgets")
         self.keeper = BudgetKeeper(
-            consumer=MemoryLogConsumer(self.log, "budgets"), store=self.store, alerts=MemoryLogWriter(self.log),
+            consumer=self.consumer, store=self.store, alerts=MemoryLogWriter(self.log),
             budgets=lambda _: self.budgets, partition_of=lambda _: 0, encode=lambda each, _: record_of(each),
             clock=self.clock, future_bound_ms=300_000, every_ms=0,
         )  # fmt: skip
 
     def crash(self):
-        self.log.leave("budgets", TOPIC, self.keeper.consumer.member)
+        self.log.leave("budgets", TOPIC, self.consumer.member)
         self.start()
 
     def spend(self, unit, *costs, at=JUNE_1, **names):
@@ -129,14 +131,15 @@ def test_a_call_whose_answer_is_lost_counts_once():
     found = Installation(budget("100"))
     found.run()
     found.spend(1, "30")
-    real = found.store.apply
+    store: Any = found.store
+    real = store.apply
 
     def silent(*arguments):
         real(*arguments)
-        found.store.apply = real
+        store.apply = real
         raise TransientError("no answer")
 
-    found.store.apply = silent
+    store.apply = silent
     with pytest.raises(TransientError):
         found.run()
     found.run()
@@ -165,7 +168,7 @@ def test_a_process_that_was_replaced_takes_what_is_stored():
     found.spend(2, "5")
     found.run()
     old._count(0, found.log.readable(TOPIC, 0, 1, 2))  # it does not know yet that the partition has moved
-    assert found.store.load(0)[0].next_offset == 2
+    assert stored_in(found.store)[0].next_offset == 2
     assert old._assigned == [0]
     assert found.document()["spent"] == "35"
 

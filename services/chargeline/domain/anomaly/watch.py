@@ -148,9 +148,9 @@ class Watch:
         for series in np.flatnonzero(change).tolist():
             self.scorer.correct(series, int(back), float(change[series]))
         for incident in self.incidents:
-            series = self.table.number_of(incident.scope)
-            if series is not None and incident.window_start <= start < incident.window_end:
-                inside = cells.take(self.table.cells_of(series, cells.group))
+            scope = self.table.number_of(incident.scope)
+            if scope is not None and incident.window_start <= start < incident.window_end:
+                inside = cells.take(self.table.cells_of(scope, cells.group))
                 if len(inside):
                     incident.add(inside, self.groups)
                     incident.is_changed = True
