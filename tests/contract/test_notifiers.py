@@ -9,7 +9,9 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 import urllib3
@@ -35,7 +37,9 @@ class Peer:
     """An HTTP server. `answers`: (status, headers) for the next requests; then 200. `seen`: (path, headers, body)."""
 
     def __init__(self):
-        peer, self.seen, self.answers = self, [], []
+        peer = self
+        self.seen: list[Any] = []
+        self.answers: list[Any] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
@@ -64,7 +68,7 @@ def peer():
     made.server.server_close()
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[[str], Any]] = {
     "alertmanager": AlertmanagerNotifier,
     "webhook": lambda url: WebhookNotifier(f"{url}/hook/secret-token", b"whsec", FakeClock(NOW_S * 1000)),
     "apprise": lambda url: AppriseNotifier(url.replace("http://", "json://") + "/secret-token"),
@@ -165,6 +169,7 @@ def alertmanager(tmp_path_factory):
     binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     if binary is None:
         leave_out("no Alertmanager on this machine")
+    assert binary is not None
     data = tmp_path_factory.mktemp("alertmanager")
     (data / "config.yml").write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
     with socket.socket() as free:

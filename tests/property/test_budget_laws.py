@@ -1,15 +1,15 @@
 """Laws of spend: it is the sum of the distinct panes, whatever is read again and wherever a process restarts."""
 
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargeline.adapters.memory_budgets import MemorySpendStore
-from chargeline.domain.budget_spend import Spend, picos_of
-from chargeline.domain.budget_state import standing
+from chargeline.domain.budget_spend import Cell, Spend, picos_of
 from chargeline.ports import ApplyOutcome, SpendDelta, SpendHead
-from tests.support.budgets import DAY_US, HOUR_US, JUNE_1, budget, pane, table
+from tests.support.budgets import DAY_US, HOUR_US, JUNE_1, budget, pane, standing, table
 
 COSTS = st.integers(-(10**24), 10**24).map(
     lambda picos: Decimal((int(picos < 0), tuple(map(int, str(abs(picos)))), -12))
@@ -73,10 +73,11 @@ def test_spend_is_the_sum_of_the_distinct_panes_wherever_it_restarts(messages, d
     runs = data.draw(st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=8))
     for count, is_killed in [*runs, (len(messages), False)]:
         stored = place(store)
-        spend = Spend() if stored is None else store.load(0)[1]
+        spend = Spend() if stored is None else load(store)[1]
         start = stored or 0
         stop = min(start + count, len(messages))
-        days, fives = set(), set()
+        days: set[Cell] = set()
+        fives: set[Cell] = set()
         for rows in messages[start:stop]:
             changed = spend.add(table(*rows), JUNE_1)
             days |= changed[0]
@@ -88,9 +89,13 @@ def test_spend_is_the_sum_of_the_distinct_panes_wherever_it_restarts(messages, d
         assert store.apply(0, delta) is ApplyOutcome.APPLIED
         # The answer was lost, and the call is made again.
         assert store.apply(0, delta) is ApplyOutcome.AHEAD
-    check(store.load(0)[1], messages)
+    check(load(store)[1], messages)
+
+
+def load(store) -> Any:
+    return store.load(0)
 
 
 def place(store):
-    found = store.load(0)
+    found = load(store)
     return None if found is None else found[0].next_offset

@@ -1,9 +1,11 @@
 """Builders of panes, budgets and alerts for tests."""
 
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 
+from chargeline.domain import budget_state
 from chargeline.domain.alerts import Alert
 from chargeline.domain.budgets import Scope, budget_of
 from chargeline.wire._arrow import COST_ROLLUP
@@ -50,8 +52,13 @@ def budget(limit="100", *, account="acme", team=None, project=None, experiment=N
     return budget_of(Scope(account, team, project, experiment), period, limit, currency, soft, hard)
 
 
+def standing(terms, spend, now) -> Any:
+    """Where a budget stands."""
+    return budget_state.standing(terms, spend, now)
+
+
 def alert(**changed):
-    fields = {
+    fields: dict[str, Any] = {
         "anomaly_id": "a1",
         "sequence": 1,
         "state": "OPEN",

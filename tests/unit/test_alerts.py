@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -201,7 +202,12 @@ def test_the_signature_is_hmac_sha256_of_version_timestamp_and_body():
     ],
 )
 def test_only_the_same_message_in_time_is_genuine(changed, genuine):
-    given = {"secret": b"whsec-example", "timestamp": "1780272000", "body": b'{"key":"a1/1"}', "now_s": 1780272000}
+    given: dict[str, Any] = {
+        "secret": b"whsec-example",
+        "timestamp": "1780272000",
+        "body": b'{"key":"a1/1"}',
+        "now_s": 1780272000,
+    }
     given["signature"] = sign(given["secret"], given["timestamp"], given["body"])
     assert verify(**(given | changed)) is genuine
 

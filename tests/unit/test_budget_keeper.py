@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,9 @@ class Installation:
     def __init__(self, *budgets):
         self.clock = FakeClock(JUNE_1 // 1000)
         self.log = MemoryLog(self.clock, {TOPIC: 1, ALERTS: 1})
-        self.store = MemorySpendStore()
+        self.store: Any = MemorySpendStore()
         self.budgets = {each.budget_id: each for each in budgets}
+        self.keeper: Any = None
         self.start()
 
     def start(self):
