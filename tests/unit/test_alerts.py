@@ -135,6 +135,11 @@ def test_a_muted_alert_goes_nowhere():
     assert channels_of(alert(is_muted=True), read_alerts(CONFIG)) == ()
 
 
+def test_the_example_is_valid_and_names_every_kind():
+    found = read_alerts((ROOT / "examples" / "alerts.yaml").read_text())
+    assert {each.kind for each in found.channels} == {"alertmanager", "webhook", "apprise", "log"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "code"),
     [
