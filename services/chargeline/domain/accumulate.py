@@ -24,7 +24,7 @@ from chargeline.domain.accumulated_sums import (
 )
 from chargeline.domain.codes import stable_order
 from chargeline.domain.exact import Exact, Int64Array
-from chargeline.domain.exact_rows import exact_of
+from chargeline.domain.exact_rows import exact_of, with_numbers
 from chargeline.domain.period_columns import LineColumns
 from chargeline.domain.period_function import ONE, Piece, RateFunction, q12
 from chargeline.domain.scope_states import ScopeColumns
@@ -86,6 +86,8 @@ class ScopedUsage:
         factor: index into `factors`; that of 1 for a rate without modifiers.
         counts: False: the quantity moves no tiers (status policy bill_zero).
         booked: picounits, the sum of the entries that a cancel reverses in this scope; None: there are no cancels.
+        weight: how many transactions of a percentage rate an event stands for, `quantity` being the amount of one of
+            them; 1 for other rates. None: 1 everywhere.
     """
 
     scope: Int64Array
@@ -94,6 +96,7 @@ class ScopedUsage:
     counts: BoolArray
     booked: Exact | None = None
     factors: tuple[Fraction, ...] = (ONE,)
+    weight: Int64Array | None = None
 
     def __len__(self) -> int:
         return len(self.scope)
@@ -120,6 +123,14 @@ def accumulate(
     Raises:
         ValueError: a cancel would bring the quantity of a scope below 0.
     """
+    entries, after, _ = accumulate_amounts(functions, function, usage, before)
+    return entries, after
+
+
+def accumulate_amounts(
+    functions: RateFunctions, function: Int64Array, usage: ScopedUsage, before: ScopeColumns
+) -> tuple[AccumulatedEntries, ScopeColumns, Exact]:
+    """The same, and by usage row what it moved the running amount of its scope by: with it the state can be folded."""
     walk = _Walk.of(functions, function, usage, before)
     sums = (functions.modified | functions.fee)[walk.function]
     blocks = walk.lines(np.flatnonzero(~sums) if sums.any() else None)
@@ -129,7 +140,7 @@ def accumulate(
     entries = in_order([walk.openings(), *blocks, *more, slow], len(usage))
     if states:
         after = after.put(np.fromiter(states, np.int64), ScopeColumns.of(list(states.values())))
-    return entries, after
+    return entries, after, with_numbers(walk.moved, walk.moved_slowly)
 
 
 class _Walk:
@@ -152,12 +163,15 @@ class _Walk:
         self._usage = usage
         self._before = before
         self._slow = slow
+        self.moved = np.zeros(len(usage), np.int64)
+        self.moved_slowly: dict[int, int] = {}
         self.row = rows
         self.scope = usage.scope[rows]
         self.function = function[self.scope]
         self.quantity = usage.quantity.values[rows]
         self.counts = usage.counts[rows]
-        self._moves = np.where(self.counts, self.quantity, 0)
+        self.weight = np.ones(len(rows), np.int64) if usage.weight is None else usage.weight[rows]
+        self._moves = np.where(self.counts, self.quantity * self.weight, 0)
         self.running = before.quantity.values[self.scope] + self._sum_before(self._moves, self.scope)
         if len(rows) and int((self.running + self._moves).min()) < 0:
             row = int(np.argmin(self.running + self._moves))
@@ -170,7 +184,8 @@ class _Walk:
         slow[usage.scope[list(usage.quantity.large)]] = True
         slow[list(before.quantity.large)] = True
         slow[list(before.amount.large)] = True
-        total = np.bincount(usage.scope, np.abs(values.astype(np.float64)), scopes) + np.abs(before.quantity.values)
+        sizes = np.abs(values.astype(np.float64)) * (1.0 if usage.weight is None else usage.weight)
+        total = np.bincount(usage.scope, sizes, scopes) + np.abs(before.quantity.values)
         slow |= total >= _SUM_FITS
         sums = functions.modified | functions.fee
         live = (values != 0) & ~slow[usage.scope]
@@ -233,7 +248,7 @@ class _Walk:
         return blocks, amounts
 
     def _sums(self, at: Int64Array, amounts: dict[int, int], is_fee: bool) -> list[AccumulatedEntries]:
-        number = self._before.count[self.scope] + self._sum_before(self.counts.astype(np.int64), self.scope) + 1
+        number = self._before.count[self.scope] + self._sum_before(self.counts * self.weight, self.scope) + 1
         additions = self._additions(at, number[at], is_fee)
         scope, counts = self.scope[at], self.counts[at]
         for each in np.flatnonzero(~additions.known).tolist():
@@ -252,6 +267,8 @@ class _Walk:
         moves = np.where(counts, additions.added, 0)
         running = start + self._sum_before(moves, scope)
         kept = np.flatnonzero(~self._slow[scope])
+        opens = counts & ~opened & (self._sum_before(counts.astype(np.int64), scope) == 0)
+        self.moved[self.row[at[kept]]] = (moves + np.where(opens, start, 0))[kept]
         last = kept[_lasts(scope[kept])]
         some = np.flatnonzero(np.isin(scope[last], scope[counts]))  # an event that does not count opens nothing
         amounts.update(zip(scope[last[some]].tolist(), (running + moves)[last[some]].tolist(), strict=True))
@@ -273,19 +290,20 @@ class _Walk:
         function, before, quantity = self.function[at], self.running[at], self.quantity[at]
         factor = usage.factor[self.row[at]]
         if is_fee:
-            return fee_additions(functions.functions, function, quantity, number, before, factor, usage.factors)
+            weight = self.weight[at]
+            return fee_additions(functions.functions, function, quantity, number, before, factor, usage.factors, weight)
         return modified_additions(functions.columns.lines, function, before, before + quantity, factor, usage.factors)
 
     def _exact_addition(self, at: int, number: int, is_fee: bool) -> int:
         function, factor, before, quantity = self._exact_event(at)
         if is_fee:
-            return q12(function.fee(quantity, number, before, factor))
+            return q12(function.fee(quantity, number, before, factor)) * int(self.weight[at])
         return function.running_step(before, before + quantity, factor)
 
     def _exact_sum(self, at: int, number: int, running: int, is_fee: bool) -> list[Piece]:
         function, factor, before, quantity = self._exact_event(at)
         if is_fee:
-            return function.fee_pieces(quantity, number, before, running, factor)
+            return function.fee_pieces(quantity, number, before, running, factor, int(self.weight[at]))
         return function.pieces(before, before + quantity, factor, running)
 
     def _exact_event(self, at: int) -> tuple[RateFunction, Fraction, int, int]:
@@ -299,7 +317,7 @@ class _Walk:
         last = _lasts(self.scope)
         quantity[self.scope[last]] = (self.running + self._moves)[last]
         counted = self.counts & self.functions.fee[self.function]
-        np.add.at(count, self.scope[counted], 1)
+        np.add.at(count, self.scope[counted], self.weight[counted])
         opened[self.scope[self.counts & (self.quantity > 0)]] = True
         amount = before.amount.values.copy()
         if amounts:
@@ -317,15 +335,18 @@ class _Walk:
             scope, quantity = int(usage.scope[row]), usage.quantity.at(row)
             function, counts = self.functions.functions[self._of_scope[scope]], bool(usage.counts[row])
             state = states.get(scope) or self._before.at(scope)
+            amount = state.amount
             if quantity >= 0:
                 factor = usage.factors[usage.factor[row]]
-                found, states[scope] = step(function, state, quantity, factor, counts=counts)
+                weight = 1 if usage.weight is None else int(usage.weight[row])
+                found, states[scope] = step(function, state, quantity, factor, weight, counts=counts)
             elif counts:
                 booked = 0 if usage.booked is None else usage.booked.at(row)
                 found, states[scope] = shift(function, state, -quantity, booked)
             else:
                 continue
             pieces += [(row, piece) for piece in found]
+            self.moved_slowly[row] = states[scope].amount - amount
         return from_pieces(pieces), states
 
     @staticmethod

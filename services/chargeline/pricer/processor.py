@@ -171,7 +171,8 @@ class Pricer:
             batch,
             part.prepared,
             known=state.identities,
-            before=None if before is None else before.keys,
+            scopes=state.scopes,
+            before=before,
             watermark=state.watermark if before is None else before.watermark,
             rules=self.rules,
         )
@@ -224,7 +225,7 @@ class Pricer:
     def _apply(self, header: UnitHeader, computed: Computed, charges_next_offset: int) -> None:
         state = self.states[header.partition]
         keys = computed.booked.keys
-        state.apply(header, keys, computed.live, charges_next_offset)
+        state.apply(header, keys, computed.live, charges_next_offset, computed.booked.scopes)
         delta = StateDelta(
             header.start,
             header.end,
@@ -234,6 +235,7 @@ class Pricer:
             state.live.blobs(computed.live),
             self.limits.live_ttl_s,
             header.watermark,
+            state.scopes.part(computed.booked.scopes.keys).stored(),
         )
         self._unsaved.setdefault(header.partition, deque()).append(delta)
         self._save(header.partition)
@@ -275,7 +277,9 @@ class Pricer:
         if self.consumer.committed([state.partition])[state.partition] != state.next_offset:
             raise Fenced(f"partition {state.partition} was committed by another process")
         log.warning("state_written_again", partition=state.partition, identities=len(state.identities))
-        self.store.replace(state.partition, state.head(), state.segments(), state.live.blobs(state.live), b"")
+        self.store.replace(
+            state.partition, state.head(), state.segments(), state.live.blobs(state.live), state.scopes.stored()
+        )
 
     def _forget(self, state: PartitionState, append_time: int) -> None:
         """Keep identities for the horizon only; never forget one because there are many."""

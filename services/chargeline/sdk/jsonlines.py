@@ -47,12 +47,26 @@ def read_line(text: str, schema_id: int = 0) -> Line | BadLine:  # noqa: PLR0911
     if any(field not in given or given[field] == "" for field in REQUIRED):
         return BadLine(event_id, "MISSING_FIELD")
     try:
-        event = {field: _value(field, value) for field, value in given.items()}
+        event = _values(given)
         return Line(event["event_id"], event["event_time"], encode(event, schema_id))
     except _BadField as error:
         return BadLine(event_id, error.code)
     except (BadEvent, ValueError, TypeError, OverflowError, AttributeError):
         return BadLine(event_id, "MALFORMED")
+
+
+def _values(given: dict[str, Any]) -> dict[str, Any]:
+    """The values as the encoder takes them. Raises _BadField with the first code that holds (spec/rating.md 14)."""
+    event, codes = {}, set()
+    for field, value in given.items():
+        try:
+            event[field] = _value(field, value)
+        except _BadField as error:
+            codes.add(error.code)
+    for code in ("MALFORMED", "BAD_NUMBER", "BAD_TIME"):
+        if code in codes:
+            raise _BadField(code)
+    return event
 
 
 class _BadField(Exception):
