@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 import urllib3
@@ -23,7 +24,6 @@ from chargeline.adapters.notifiers.webhook import WebhookNotifier
 from chargeline.domain.alert_routes import ChannelConfig, SecretPlace
 from chargeline.domain.alert_text import notification
 from chargeline.domain.errors import ChannelAway, Undeliverable
-from chargeline.ports import Notifier
 from chargeline.sdk.webhook import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 from tests.conftest import leave_out
 from tests.support.budgets import alert
@@ -38,8 +38,8 @@ class Peer:
 
     def __init__(self):
         peer = self
-        self.seen: list[tuple[str, dict[str, str], bytes]] = []
-        self.answers: list[tuple[int, dict[str, str]]] = []
+        self.seen: list[Any] = []
+        self.answers: list[Any] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
@@ -68,7 +68,7 @@ def peer():
     made.server.server_close()
 
 
-MAKERS: dict[str, Callable[[str], Notifier]] = {
+MAKERS: dict[str, Callable[[str], Any]] = {
     "alertmanager": AlertmanagerNotifier,
     "webhook": lambda url: WebhookNotifier(f"{url}/hook/secret-token", b"whsec", FakeClock(NOW_S * 1000)),
     "apprise": lambda url: AppriseNotifier(url.replace("http://", "json://") + "/secret-token"),
@@ -169,6 +169,7 @@ def alertmanager(tmp_path_factory):
     binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     if binary is None:
         leave_out("no Alertmanager on this machine")
+    assert binary is not None
     data = tmp_path_factory.mktemp("alertmanager")
     (data / "config.yml").write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
     with socket.socket() as free:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def store(request):
     real.close()
 
 
-def document_in(store, path):
+def document_in(store, path) -> Any:
     if isinstance(store, MemorySpendStore):
         return store.documents.get(path)
     found = store._redis.get(document_key(path))
@@ -118,8 +119,7 @@ def test_what_was_told_is_kept_until_it_is_forgotten(store):
     assert store.told(1) == {}
 
 
-def test_the_heartbeat_is_what_gates_read(store):
+def test_the_heartbeat_is_what_gates_read(store: Any):
     store.beat(1_780_272_000_000_000)
-    text = store.heartbeat if isinstance(store, MemorySpendStore) else store._redis.get(HEARTBEAT)
-    assert text is not None
+    text: Any = store.heartbeat if isinstance(store, MemorySpendStore) else store._redis.get(HEARTBEAT)
     assert json.loads(text) == {"updated_at": "2026-06-01T00:00:00Z"}

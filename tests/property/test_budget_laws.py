@@ -1,6 +1,7 @@
 """Laws of spend: it is the sum of the distinct panes, whatever is read again and wherever a process restarts."""
 
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from chargeline.adapters.memory_budgets import MemorySpendStore
 from chargeline.domain.budget_spend import Cell, Spend, picos_of
 from chargeline.ports import ApplyOutcome, SpendDelta, SpendHead
-from tests.support.budgets import DAY_US, HOUR_US, JUNE_1, budget, pane, standing_of, stored_in, table
+from tests.support.budgets import DAY_US, HOUR_US, JUNE_1, budget, pane, standing, table
 
 COSTS = st.integers(-(10**24), 10**24).map(
     lambda picos: Decimal((int(picos < 0), tuple(map(int, str(abs(picos)))), -12))
@@ -47,9 +48,9 @@ def sum_of(messages, team, day):
 
 def check(spend, messages):
     for team in (None, "search", "ads"):
-        monthly = standing_of(budget(team=team), spend, JUNE_1 + DAY_US)
+        monthly = standing(budget(team=team), spend, JUNE_1 + DAY_US)
         assert picos_of(monthly.spent) == sum_of(messages, team, None)
-        daily = standing_of(budget(team=team, period="daily"), spend, JUNE_1 + DAY_US)
+        daily = standing(budget(team=team, period="daily"), spend, JUNE_1 + DAY_US)
         assert picos_of(daily.spent) == sum_of(messages, team, JUNE_1 // DAY_US + 1)
 
 
@@ -72,7 +73,7 @@ def test_spend_is_the_sum_of_the_distinct_panes_wherever_it_restarts(messages, d
     runs = data.draw(st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=8))
     for count, is_killed in [*runs, (len(messages), False)]:
         stored = place(store)
-        spend = Spend() if stored is None else stored_in(store)[1]
+        spend = Spend() if stored is None else load(store)[1]
         start = stored or 0
         stop = min(start + count, len(messages))
         days: set[Cell] = set()
@@ -88,9 +89,13 @@ def test_spend_is_the_sum_of_the_distinct_panes_wherever_it_restarts(messages, d
         assert store.apply(0, delta) is ApplyOutcome.APPLIED
         # The answer was lost, and the call is made again.
         assert store.apply(0, delta) is ApplyOutcome.AHEAD
-    check(stored_in(store)[1], messages)
+    check(load(store)[1], messages)
+
+
+def load(store) -> Any:
+    return store.load(0)
 
 
 def place(store):
-    found = store.load(0)
+    found = load(store)
     return None if found is None else found[0].next_offset

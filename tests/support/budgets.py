@@ -5,11 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from chargeline.domain import budget_state
 from chargeline.domain.alerts import Alert
-from chargeline.domain.budget_spend import Spend
-from chargeline.domain.budget_state import Standing, standing
-from chargeline.domain.budgets import Budget, Scope, budget_of
-from chargeline.ports import SpendHead, SpendStore
+from chargeline.domain.budgets import Scope, budget_of
 from chargeline.wire._arrow import COST_ROLLUP
 from chargeline.wire._generated import COST_ANOMALY_SCHEMA
 from chargeline.wire.cost_anomalies import AnomalyDecoder, encode_budget_alert
@@ -54,18 +52,9 @@ def budget(limit="100", *, account="acme", team=None, project=None, experiment=N
     return budget_of(Scope(account, team, project, experiment), period, limit, currency, soft, hard)
 
 
-def standing_of(terms: Budget, spend: Spend, now: int) -> Standing:
-    """Where a budget stands at an instant of its dates."""
-    found = standing(terms, spend, now)
-    assert found is not None
-    return found
-
-
-def stored_in(store: SpendStore) -> tuple[SpendHead, Spend]:
-    """What is stored of partition 0, where something is."""
-    found = store.load(0)
-    assert found is not None
-    return found
+def standing(terms, spend, now) -> Any:
+    """Where a budget stands."""
+    return budget_state.standing(terms, spend, now)
 
 
 def alert(**changed):

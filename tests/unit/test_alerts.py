@@ -135,6 +135,11 @@ def test_a_muted_alert_goes_nowhere():
     assert channels_of(alert(is_muted=True), read_alerts(CONFIG)) == ()
 
 
+def test_the_example_is_valid_and_names_every_kind():
+    found = read_alerts((ROOT / "examples" / "alerts.yaml").read_text())
+    assert {each.kind for each in found.channels} == {"alertmanager", "webhook", "apprise", "log"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "code"),
     [
@@ -203,8 +208,11 @@ def test_the_signature_is_hmac_sha256_of_version_timestamp_and_body():
 )
 def test_only_the_same_message_in_time_is_genuine(changed, genuine):
     given: dict[str, Any] = {
-        "secret": b"whsec-example", "timestamp": "1780272000", "body": b'{"key":"a1/1"}', "now_s": 1780272000,
-    }  # fmt: skip
+        "secret": b"whsec-example",
+        "timestamp": "1780272000",
+        "body": b'{"key":"a1/1"}',
+        "now_s": 1780272000,
+    }
     given["signature"] = sign(given["secret"], given["timestamp"], given["body"])
     assert verify(**(given | changed)) is genuine
 

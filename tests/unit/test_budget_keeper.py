@@ -1,6 +1,8 @@
 """The budgets service on fakes: exact over crashes, documents, alerts; and the gate that reads the documents."""
 
 import json
+import subprocess
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -22,8 +24,9 @@ class Installation:
     def __init__(self, *budgets):
         self.clock = FakeClock(JUNE_1 // 1000)
         self.log = MemoryLog(self.clock, {TOPIC: 1, ALERTS: 1})
-        self.store = MemorySpendStore()
+        self.store: Any = MemorySpendStore()
         self.budgets = {each.budget_id: each for each in budgets}
+        self.keeper: Any = None
         self.start()
 
     def start(self):
@@ -285,6 +288,13 @@ def test_an_estimate_that_is_not_exact_is_refused(estimate, error):
     gate, _ = gate_on(Installation())
     with pytest.raises(error):
         gate.check("acme", estimated_cost=estimate)
+
+
+def test_the_gate_imports_nothing_heavy():
+    code = "import sys, chargeline.sdk.budget, chargeline.sdk.webhook; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"pyarrow", "numpy", "polars", "redis", "yaml", "fastavro", "confluent_kafka"}
+    assert not heavy & {name.split(".")[0] for name in done.stdout.split()}
 
 
 def test_the_gate_and_the_service_write_names_alike():

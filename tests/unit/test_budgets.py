@@ -13,7 +13,7 @@ from chargeline.domain.budget_spend import Spend, amount, picos_of
 from chargeline.domain.budget_state import forecast, state_of
 from chargeline.domain.budgets import BudgetVersion, Scope, budget_from_json, budget_to_json, valid_budgets
 from chargeline.domain.documents import BadDocument
-from tests.support.budgets import DAY_US, HOUR_US, JUNE_1, MINUTE_US, budget, pane, standing_of, table
+from tests.support.budgets import DAY_US, HOUR_US, JUNE_1, MINUTE_US, budget, pane, standing, table
 
 
 def micros(text):
@@ -74,7 +74,7 @@ def test_a_threshold_is_reached_when_it_is_met(spent, soft, hard, state):
     ],
 )
 def test_a_threshold_is_a_share_of_the_limit_or_an_amount(soft, hard, limit, amounts, stop):
-    found = standing_of(budget(limit, soft=soft, hard=hard), Spend(), JUNE_1)
+    found = standing(budget(limit, soft=soft, hard=hard), Spend(), JUNE_1)
     assert [str(each.normalize()) if each % 1 else str(int(each)) for each in found.soft] == amounts
     assert found.hard == Decimal(stop)
 
@@ -149,13 +149,13 @@ def test_a_budget_covers_what_carries_all_its_names(scope, spent):
         pane(1, 2, "8", team="ads", project="rank"),
     ]
     spend.add(table(*rows), JUNE_1)
-    assert standing_of(budget(**scope), spend, JUNE_1 + HOUR_US).spent == Decimal(spent)
+    assert standing(budget(**scope), spend, JUNE_1 + HOUR_US).spent == Decimal(spent)
 
 
 def test_another_currency_is_told_and_not_added():
     spend = Spend()
     spend.add(table(pane(1, 0, "4"), pane(1, 1, "9", currency="EUR"), pane(1, 2, "0", currency=None)), JUNE_1)
-    found = standing_of(budget(), spend, JUNE_1 + HOUR_US)
+    found = standing(budget(), spend, JUNE_1 + HOUR_US)
     assert (found.spent, found.other_currencies) == (Decimal(4), ("EUR",))
 
 
@@ -163,9 +163,9 @@ def test_a_new_period_begins_with_nothing_spent():
     spend = Spend()
     spend.add(table(pane(1, 0, "90", JUNE_1 + DAY_US - MINUTE_US)), JUNE_1)
     daily = budget(period="daily")
-    assert standing_of(daily, spend, JUNE_1 + DAY_US - 1).state == "WARN"
-    assert standing_of(daily, spend, JUNE_1 + DAY_US).state == "OK"
-    assert standing_of(daily, spend, JUNE_1 + DAY_US).spent == 0
+    assert standing(daily, spend, JUNE_1 + DAY_US - 1).state == "WARN"
+    assert standing(daily, spend, JUNE_1 + DAY_US).state == "OK"
+    assert standing(daily, spend, JUNE_1 + DAY_US).spent == 0
 
 
 def test_spend_that_comes_late_belongs_to_its_own_period():
@@ -173,7 +173,7 @@ def test_spend_that_comes_late_belongs_to_its_own_period():
     spend.add(table(pane(1, 0, "5", JUNE_1 + DAY_US)), JUNE_1)
     spend.add(table(pane(2, 0, "7", JUNE_1)), JUNE_1)
     daily = budget(period="daily")
-    assert [standing_of(daily, spend, JUNE_1 + day * DAY_US).spent for day in (0, 1)] == [Decimal(7), Decimal(5)]
+    assert [standing(daily, spend, JUNE_1 + day * DAY_US).spent for day in (0, 1)] == [Decimal(7), Decimal(5)]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_burn_rate_needs_both_windows(per_minute, minutes, fast, slow):
     rows = [pane(1, number, per_minute, now - (number + 1) * MINUTE_US) for number in range(minutes)]
     spend.add(table(*rows), JUNE_1)
     monthly = budget("4320", hard="100%")  # 30 days of 144
-    burns = {each.name: each.is_burning for each in standing_of(monthly, spend, now).burns}
+    burns = {each.name: each.is_burning for each in standing(monthly, spend, now).burns}
     assert burns == {"FAST": fast, "SLOW": slow}
 
 
@@ -213,7 +213,7 @@ def test_a_burn_says_in_how_many_hours_the_budget_is_gone():
     spend, now = Spend(), JUNE_1 + 12 * HOUR_US
     rows = [pane(1, number, "2", now - (number + 1) * MINUTE_US) for number in range(60)]
     spend.add(table(*rows), JUNE_1)
-    fast = standing_of(budget("4320"), spend, now).burns[0]
+    fast = standing(budget("4320"), spend, now).burns[0]
     assert (fast.rate, fast.gone_in_h) == (Decimal("20.0"), Decimal("35.0"))  # (4320 - 120) / 120 an hour
 
 
@@ -235,24 +235,24 @@ def spent(cost, at=JUNE_1):
 
 def test_a_threshold_is_told_once_and_resolved_once():
     terms, now = budget(soft=("50%", "80%"), period="daily"), JUNE_1 + 20 * HOUR_US
-    first = changes([standing_of(terms, spent("60"), now)], {}, now)
+    first = changes([standing(terms, spent("60"), now)], {}, now)
     assert [(each.alert.state, each.alert.sequence, each.alert.expected) for each in first] == [
         ("OPEN", 1, Decimal(50))
     ]
-    assert changes([standing_of(terms, spent("61"), now)], told(first), now + 1) == []
-    second = changes([standing_of(terms, spent("100"), now)], told(first), now)
+    assert changes([standing(terms, spent("61"), now)], told(first), now + 1) == []
+    second = changes([standing(terms, spent("100"), now)], told(first), now)
     assert sorted(each.alert.severity for each in second) == ["CRITICAL", "MEDIUM"]
-    over = changes([standing_of(terms, spent("10"), now)], told(first) | told(second), now)
+    over = changes([standing(terms, spent("10"), now)], told(first) | told(second), now)
     assert {(each.alert.state, each.alert.sequence) for each in over} == {("RESOLVED", 2)}
-    again = changes([standing_of(terms, spent("60"), now)], told(over), now)
+    again = changes([standing(terms, spent("60"), now)], told(over), now)
     assert [(each.alert.state, each.alert.sequence) for each in again] == [("UPDATED", 3)]
 
 
 def test_the_end_of_a_period_resolves_its_alerts_and_the_next_one_has_other_ids():
     terms = budget(period="daily", soft=())
-    first = changes([standing_of(terms, spent("100"), JUNE_1)], {}, JUNE_1)
+    first = changes([standing(terms, spent("100"), JUNE_1)], {}, JUNE_1)
     tomorrow = JUNE_1 + DAY_US
-    after = changes([standing_of(terms, spent("100", tomorrow), tomorrow)], told(first), tomorrow)
+    after = changes([standing(terms, spent("100", tomorrow), tomorrow)], told(first), tomorrow)
     assert sorted(each.alert.state for each in after) == ["OPEN", "RESOLVED"]
     assert len({each.alert.anomaly_id for each in after}) == 2
 
@@ -265,19 +265,19 @@ def test_the_id_of_an_alert_follows_from_budget_threshold_and_period():
 
 def test_a_forecast_is_told_before_the_budget_is_gone():
     terms, now = budget("100", soft=()), JUNE_1 + 3 * DAY_US
-    found = changes([standing_of(terms, spent("11"), now)], {}, now)
+    found = changes([standing(terms, spent("11"), now)], {}, now)
     assert [(each.alert.severity, each.alert.actual) for each in found] == [("MEDIUM", Decimal(110))]
 
 
 def test_what_was_told_survives_being_stored():
-    found = changes([standing_of(budget(team="t", soft=()), spent("100"), JUNE_1)], {}, JUNE_1)
-    found += changes([standing_of(budget(soft=()), spent("100"), JUNE_1)], {}, JUNE_1)
+    found = changes([standing(budget(team="t", soft=()), spent("100"), JUNE_1)], {}, JUNE_1)
+    found += changes([standing(budget(soft=()), spent("100"), JUNE_1)], {}, JUNE_1)
     assert [told_of(each.encode()) for each in found] == found
 
 
 def test_the_document_is_that_of_the_tightest_budget_and_has_them_all():
     spend = spent("90")
-    both = [standing_of(budget("1000"), spend, JUNE_1), standing_of(budget("100", period="daily"), spend, JUNE_1)]
+    both = [standing(budget("1000"), spend, JUNE_1), standing(budget("100", period="daily"), spend, JUNE_1)]
     assert document(both, JUNE_1, 5) == (
         '{"budget_id":"acme@daily","state":"WARN","unit":"USD","spent":"90","limit":"100","hard":"100",'
         '"remaining":"10","period":"daily","period_start":"2026-06-01T00:00:00Z",'
