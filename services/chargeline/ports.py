@@ -291,3 +291,10 @@ class Warehouse(Protocol):
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """Rows of a SELECT as an Arrow table."""
+
+
+class Notifier(Protocol):
+    """Tells people of an incident. The anomaly service calls it after an update is published, so it may miss some."""
+
+    def notify(self, update: Any) -> None:
+        """Tell of a `domain.anomaly.update.Update`; returns at once and never raises: a dead channel blocks nothing."""

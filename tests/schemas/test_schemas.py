@@ -105,9 +105,9 @@ def test_generated_code_is_not_stale():
 
 
 def test_the_tables_have_the_schemas_columns():
-    sql = (ROOT / "deploy" / "clickhouse" / "0001_tables.sql").read_text()
+    sql = "".join(path.read_text() for path in sorted((ROOT / "deploy" / "clickhouse").glob("*.sql")))
     names = {"charge": "charges", "cost_rollup": "cost_rollups", "performance_rollup": "performance_rollups",
-             "dead_letter": "dead_letters"}  # fmt: skip
+             "dead_letter": "dead_letters", "cost_anomaly": "cost_anomalies"}  # fmt: skip
     for record, table in names.items():
         body = re.search(rf"CREATE TABLE IF NOT EXISTS {table}\n\((.*?)\n\)", sql, re.DOTALL)
         assert body is not None
@@ -117,7 +117,7 @@ def test_the_tables_have_the_schemas_columns():
                                                       "unit_append_time"]  # fmt: skip
 
 
-@pytest.mark.parametrize("record", ["charge", "cost_rollup", "performance_rollup"])
+@pytest.mark.parametrize("record", ["charge", "cost_rollup", "performance_rollup", "cost_anomaly"])
 def test_arrow_schemas_have_the_records_fields(record):
     arrow: pa.Schema = getattr(_arrow, record.upper())
     assert arrow.names == [each["name"] for each in json.loads(SCHEMAS[record])["fields"]]

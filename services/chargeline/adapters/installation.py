@@ -14,9 +14,20 @@ from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.domain.errors import ChargelineError, Fault
 from chargeline.runtime.stack import Stack
-from chargeline.wire._generated import GOVERNANCE_RECORD_SCHEMA, TOPICS, USAGE_EVENT_SCHEMA
+from chargeline.wire._generated import (
+    ANOMALY_NOTE_SCHEMA,
+    COST_ANOMALY_SCHEMA,
+    GOVERNANCE_RECORD_SCHEMA,
+    TOPICS,
+    USAGE_EVENT_SCHEMA,
+)
 
-SUBJECTS = {"usage-events-value": USAGE_EVENT_SCHEMA, "governance-log-value": GOVERNANCE_RECORD_SCHEMA}
+SUBJECTS = {
+    "usage-events-value": USAGE_EVENT_SCHEMA,
+    "governance-log-value": GOVERNANCE_RECORD_SCHEMA,
+    "cost-anomalies-value": COST_ANOMALY_SCHEMA,
+    "anomaly-notes-value": ANOMALY_NOTE_SCHEMA,
+}
 
 
 @dataclass(frozen=True)

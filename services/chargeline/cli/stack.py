@@ -31,6 +31,7 @@ def up(
     pricers: Annotated[int, typer.Option(min=1, max=16, help="Number of pricer processes.")] = 1,
     partitions: Annotated[int, typer.Option(min=1, max=256, help="Partitions of usage-events (first start only).")] = 2,
     services: Annotated[bool, typer.Option(help="Start the pricers and the sink too.")] = True,
+    anomaly: Annotated[bool, typer.Option(help="Start the anomaly service with them.")] = True,
 ) -> None:
     """Start Kafka, the schema registry, Redis, ClickHouse and the services here.
 
@@ -43,7 +44,7 @@ def up(
         raise Refused("ALREADY_UP", f"the stack in {home} is running: `chargeline status`, `chargeline down`")
     fetch()
     if detach:
-        _detached(home, pricers, partitions, services=services)
+        _detached(home, pricers, partitions, services=services, anomaly=anomaly)
         return
     # The servers are an extra of the package: only this command needs them.
     from chargeline.embedded.prepare import prepare  # noqa: PLC0415
@@ -59,7 +60,7 @@ def up(
         supervisor.start_servers()
         prepare(supervisor.stack, supervisor.partitions)
         if services:
-            supervisor.start_services()
+            supervisor.start_services(anomaly=anomaly)
         (home / "ready").touch()
         console.print(f"the servers are ready in {home}; stop with Ctrl-C or `chargeline down`", highlight=False)
         then = supervisor.train if services else lambda: None
@@ -83,12 +84,13 @@ def down(data: DataDir = None) -> None:
     Console(stderr=True).print(f"stopped: {', '.join(ended) or 'nothing was running'}", highlight=False)
 
 
-def _detached(home: Path, pricers: int, partitions: int, *, services: bool) -> None:
+def _detached(home: Path, pricers: int, partitions: int, *, services: bool, anomaly: bool) -> None:
     home.mkdir(parents=True, exist_ok=True)
     (home / "logs").mkdir(exist_ok=True)
     (home / "ready").unlink(missing_ok=True)
     command = [sys.executable, "-m", "chargeline.cli.main", "up", "--data-dir", str(home), "--pricers", str(pricers)]
     command += ["--partitions", str(partitions), "--services" if services else "--no-services"]
+    command += ["--anomaly" if anomaly else "--no-anomaly"]
     path = home / "logs" / "supervisor.log"
     with path.open("ab") as sink:
         child = subprocess.Popen(command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, start_new_session=True)

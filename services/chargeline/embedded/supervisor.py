@@ -22,7 +22,7 @@ import psutil
 from chargeline.domain.errors import Refused
 from chargeline.embedded import servers
 from chargeline.embedded.servers import Ports, Secrets, Server
-from chargeline.runtime.stack import Process, Stack
+from chargeline.runtime.stack import SERVICES, Process, Stack
 
 _READY_S = 120.0
 _CHECK_S = 0.2
@@ -145,12 +145,16 @@ class Supervisor:
         with ThreadPoolExecutor(len(makers)) as threads:
             list(threads.map(self._start_server, makers))
 
-    def start_services(self) -> None:
-        """Start the pricers and the sink against the servers."""
+    def start_services(self, *, anomaly: bool = True) -> None:
+        """Start the pricers, the sink and, unless it is not wanted, the anomaly service against the servers."""
         environment = self.stack.environment()
         for slot in range(self._pricers):
             self._start_service(f"pricer-{slot}", "pricer", {**environment, "CHARGELINE_PRICER_SLOT": str(slot)})
         self._start_service("sink", "sink", environment)
+        if anomaly:
+            # Windows as long as a pane: on a laptop there is something to see within minutes.
+            window_s = os.environ.get("CHARGELINE_ANOMALY_WINDOW_S") or os.environ.get("CHARGELINE_WINDOW_S", "60")
+            self._start_service("anomaly", "anomaly", {**environment, "CHARGELINE_ANOMALY_WINDOW_S": window_s})
         self.write_state()
 
     def train(self) -> None:
@@ -188,7 +192,7 @@ class Supervisor:
         if self._training is not None:
             self._training.stop()
         started = [child for child in self._children if child.process is not None]
-        services = [child for child in started if child.server.name.startswith(("pricer", "sink"))]
+        services = [child for child in started if child.server.name.startswith(SERVICES)]
         for group in (services, [child for child in started if child not in services]):
             if group:
                 with ThreadPoolExecutor(len(group)) as threads:

@@ -81,6 +81,31 @@ class Metric(Enum):
         "chargeline_transient_errors_total", "counter", "errors", ("peer",),
         "calls to kafka, redis, registry or clickhouse that failed and are made again",
     )  # fmt: skip
+    ANOMALY_UPDATES = Definition(
+        "chargeline_anomaly_updates_total", "counter", "updates", ("kind", "status"), "published updates of incidents"
+    )
+    ANOMALY_OPEN = Definition(
+        "chargeline_anomaly_open_incidents", "gauge", "incidents", ("partition",), "incidents that are open"
+    )
+    ANOMALY_SERIES = Definition(
+        "chargeline_anomaly_series", "gauge", "series", ("partition",), "series that are watched"
+    )
+    ANOMALY_EVICTED = Definition(
+        "chargeline_anomaly_evicted_series", "gauge", "series", ("partition",), "series given up so far, least active"
+    )
+    ANOMALY_PANES = Definition(
+        "chargeline_anomaly_panes_total", "counter", "panes", ("outcome",),
+        "panes read: all of them, late ones that corrected a window, and those that came too late for that",
+    )  # fmt: skip
+    ANOMALY_WINDOWS = Definition(
+        "chargeline_anomaly_windows_total", "counter", "windows", (), "detection windows that were judged"
+    )
+    ANOMALY_STORE_SECONDS = Definition(
+        "chargeline_anomaly_store_seconds", "histogram", "seconds", (), "time to store the state of a partition"
+    )
+    ANOMALY_STORED_BYTES = Definition(
+        "chargeline_anomaly_stored_bytes_total", "counter", "bytes", (), "state written to the changelog"
+    )
 
 
 class Metrics:

@@ -12,6 +12,7 @@ from chargeline.domain.errors import Refused
 
 STATE_FILE = "stack.json"
 DEFAULT_DIR = ".chargeline"
+SERVICES = ("pricer", "sink", "anomaly")  # how the names of services begin
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Stack:
 
     @property
     def services(self) -> list[Process]:
-        """The pricers and the sink."""
-        return [each for each in self.processes if each.name.startswith(("pricer", "sink"))]
+        """The pricers, the sink and the anomaly service."""
+        return [each for each in self.processes if each.name.startswith(SERVICES)]
 
     def environment(self) -> dict[str, str]:
         """The settings that tell a service where everything is."""

@@ -27,7 +27,7 @@ import structlog
 from chargeline.domain.errors import Fault, Fenced, TransientError
 from chargeline.ports import Clock, LogConsumer, Record, Warehouse
 from chargeline.sink.observer import Observer
-from chargeline.sink.rows import columnar_rows, dead_letter_rows, whole_unit
+from chargeline.sink.rows import anomaly_rows, columnar_rows, dead_letter_rows, whole_unit
 
 _POLL_S = 0.2
 _LOOK_S = 0.05  # how long a new message of another partition may wait for an insert in flight
@@ -40,7 +40,10 @@ TABLES = {
     "cost-rollups": "cost_rollups",
     "performance-rollups": "performance_rollups",
     "usage-events-dlq": "dead_letters",
+    "cost-anomalies": "cost_anomalies",
 }
+# Topics whose messages are a row each; their tables replace a row that comes again.
+SINGLE = {"usage-events-dlq": dead_letter_rows, "cost-anomalies": anomaly_rows}
 
 
 @dataclass(frozen=True)
@@ -170,8 +173,8 @@ class TopicSink:
         return {partition: block for partition, block in blocks.items() if block}
 
     def _next(self, partition: int, waiting: deque[Record]) -> list[Record]:
-        if self.topic == "usage-events-dlq":
-            return list(waiting)  # a dead letter is a message of its own: all that wait make one block
+        if self.topic in SINGLE:
+            return list(waiting)  # each is a message of its own: all that wait make one block
         try:
             return whole_unit(waiting, self._log_starts[partition])
         except (KeyError, ValueError) as error:
@@ -201,8 +204,8 @@ class TopicSink:
         first, last = records[0], records[-1]
         token = f"{self.topic}/{first.partition}/{first.offset}"
         try:
-            if self.topic == "usage-events-dlq":
-                return dead_letter_rows(records), f"{token}-{last.offset}"
+            if self.topic in SINGLE:
+                return SINGLE[self.topic](records), f"{token}-{last.offset}"
             return columnar_rows(records), token
         except (KeyError, ValueError) as error:
             raise self._not_ours(first, error) from error

@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from chargeline.ports import Record
+from chargeline.wire._arrow import COST_ANOMALY
+from chargeline.wire.anomaly_records import decode_anomaly
 from chargeline.wire.arrow_messages import decode
 from chargeline.wire.units import UnitHeader
 
@@ -64,6 +66,37 @@ def dead_letter_rows(records: list[Record]) -> pa.Table:
         "unit_append_time", pa.array([record.append_time for record in records]).cast(pa.timestamp("ms", "UTC"))
     )
 
+
+def anomaly_rows(records: list[Record]) -> pa.Table:
+    """One row for each update of an incident. Raises ValueError if one is none of ours."""
+    rows = []
+    for record in records:
+        row = decode_anomaly(record.value or b"")
+        row["dimensions"] = list(row["dimensions"].items())
+        rows.append(
+            row
+            | {
+                "log_topic": record.topic,
+                "log_partition": record.partition,
+                "log_offset": record.offset,
+                "unit_end": record.offset + 1,
+                "unit_append_time": record.append_time,
+            }
+        )
+    columns = _flat(pa.Table.from_pylist(rows, schema=_ANOMALY))
+    return pa.table(columns)
+
+
+_ANOMALY = pa.schema(
+    [
+        *COST_ANOMALY,
+        ("log_topic", pa.string()),
+        ("log_partition", pa.int32()),
+        ("log_offset", pa.int64()),
+        ("unit_end", pa.int64()),
+        ("unit_append_time", pa.timestamp("ms", "UTC")),
+    ]
+)
 
 _DEAD_LETTER = pa.schema(
     [

@@ -98,6 +98,39 @@ CHARGE = pa.schema(
     ]
 )
 
+COST_ANOMALY = pa.schema(
+    [
+        pa.field("anomaly_id", pa.string(), nullable=False),
+        pa.field("sequence", pa.int64(), nullable=False),
+        pa.field("status", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("kind", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("kinds", pa.list_(pa.struct([pa.field("name", pa.dictionary(pa.int32(), pa.string()), nullable=False)])), nullable=False),
+        pa.field("severity", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("billing_account_id", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("billing_currency", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("dimensions", pa.map_(pa.string(), pa.string()), nullable=False),
+        pa.field("window_start", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("window_end", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("windows", pa.int64(), nullable=False),
+        pa.field("actual_cost", pa.decimal128(38, 12), nullable=False),
+        pa.field("expected_cost", pa.decimal128(38, 12), nullable=False),
+        pa.field("reference_cost", pa.decimal128(38, 12), nullable=False),
+        pa.field("impact", pa.decimal128(38, 12), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("usual_value", pa.float64(), nullable=False),
+        pa.field("surprise", pa.float64(), nullable=False),
+        pa.field("volume_effect", pa.decimal128(38, 12), nullable=False),
+        pa.field("price_effect", pa.decimal128(38, 12), nullable=False),
+        pa.field("mix_effect", pa.decimal128(38, 12), nullable=False),
+        pa.field("contributors", pa.list_(pa.struct([pa.field("dimension", pa.dictionary(pa.int32(), pa.string()), nullable=False), pa.field("value", pa.string(), nullable=False), pa.field("actual_cost", pa.decimal128(38, 12), nullable=False), pa.field("reference_cost", pa.decimal128(38, 12), nullable=False), pa.field("volume_effect", pa.decimal128(38, 12), nullable=False), pa.field("price_effect", pa.decimal128(38, 12), nullable=False)])), nullable=False),
+        pa.field("reasons", pa.list_(pa.struct([pa.field("text", pa.string(), nullable=False)])), nullable=False),
+        pa.field("source_partition", pa.int32(), nullable=False),
+        pa.field("samples", pa.list_(pa.struct([pa.field("unit_start", pa.int64(), nullable=False), pa.field("unit_end", pa.int64(), nullable=False)])), nullable=False),
+        pa.field("watermark", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("is_muted", pa.bool_(), nullable=False),
+    ]
+)
+
 COST_ROLLUP = pa.schema(
     [
         pa.field("billing_account_id", pa.dictionary(pa.int32(), pa.string()), nullable=False),

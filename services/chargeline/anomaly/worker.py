@@ -1,0 +1,203 @@
+"""The Faust side of the anomaly service: thin agents around `processor.Partition`.
+
+    1. a message comes; the partition's state is loaded if it is not here (the table has been recovered by then)
+    2. the processor takes it; its updates are published, and durable, before anything else happens
+    3. every few minutes the state is stored, then the input's next_offsets are committed
+
+A crash after 2: the same units are read again from the stored state and give the same updates with the same names; a
+reader drops what it has by (anomaly_id, sequence). A rebalance is the same: partitions are forgotten when they are
+revoked, and loaded where they are assigned.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from faust import TopicT
+from faust.types import TP
+
+from chargeline.anomaly.metrics import AnomalyMetrics
+from chargeline.anomaly.processor import PERFORMANCE, TOPICS, Mark, Partition
+from chargeline.anomaly.state_table import StateTable
+from chargeline.anomaly.transport import App
+from chargeline.domain.anomaly.notes import Notes
+from chargeline.domain.anomaly.parameters import Parameters
+from chargeline.domain.anomaly.rules import Rules
+from chargeline.domain.anomaly.update import Update
+from chargeline.domain.anomaly.watch import Watch
+from chargeline.domain.errors import StateIncomplete
+from chargeline.ports import Clock, Notifier
+from chargeline.wire.anomaly_records import ANOMALIES, encode_update
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often: seconds without a unit until windows are complete; seconds between snapshots, bases in each."""
+
+    idle_s: float
+    snapshot_s: float
+    bases: int
+
+
+class Worker:
+    """The agents of one process. Everything here runs in the event loop's thread.
+
+    Args:
+        schema_id: of CostAnomaly in the registry.
+        failed: told of whatever ends the process.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        partitions: int,
+        rules: Rules,
+        parameters: Parameters,
+        pace: Pace,
+        *,
+        clock: Clock,
+        notes: Notes,
+        notifiers: Sequence[Notifier],
+        metrics: AnomalyMetrics,
+        schema_id: int,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._app, self._rules, self._parameters, self._pace = app, rules, parameters, pace
+        self._clock, self._notes, self._notifiers, self._metrics = clock, notes, notifiers, metrics
+        self._schema_id, self._failed = schema_id, failed
+        raw: dict[str, Any] = {
+            "key_type": bytes,
+            "value_type": bytes,
+            "key_serializer": "raw",
+            "value_serializer": "raw",
+        }
+        self._out: TopicT = app.topic(ANOMALIES, **raw)
+        table = app.Table("state", partitions=partitions, **raw)
+        self._state = StateTable(table)
+        self._partitions: dict[int, Partition] = {}
+        self._seen: dict[int, int] = {}  # by partition: time of its last message, or of its assignment
+        self._stored: dict[int, int] = {}
+        self._lock = asyncio.Lock()
+        app.agent(app.topic(*TOPICS, **raw), name="panes")(self._panes)
+        app.timer(1.0)(self._tick)
+        app.on_partitions_revoked.connect(self._on_revoked)
+        app.on_partitions_assigned.connect(self._on_assigned)
+        table.on_recover(self._on_recovered)
+
+    async def store_all(self) -> None:
+        """Store what has changed; before a stop, so that the next start has nothing to do again."""
+        async with self._lock:
+            for number, partition in self._partitions.items():
+                if partition.is_dirty:
+                    await self._store(number)
+
+    async def _panes(self, stream: Any) -> None:
+        try:
+            async for event in stream.noack().events():
+                async with self._lock:
+                    await self._take(event.message)
+        except Exception as error:  # the framework would log it and go on behind the message
+            self._failed(error)
+            raise
+
+    async def _take(self, message: Any) -> None:
+        number = message.partition
+        partition = self._partition(number)
+        now = self._clock.now_ms()
+        self._seen[number] = now
+        headers = [(name, bytes(value)) for name, value in _pairs(message.headers)]
+        updates = partition.record(message.topic, message.offset, headers, message.value or b"")
+        await self._publish(updates)
+        self._metrics.took(message.topic, number, message.offset, int(message.timestamp * 1000), partition.watch)
+        if now - self._stored.setdefault(number, now) >= self._pace.snapshot_s * 1000:
+            await self._store(number)
+
+    async def _tick(self) -> None:
+        self._metrics.beat()
+        if self._lock.locked():
+            return
+        try:
+            async with self._lock:
+                now = self._clock.now_ms()
+                for number, partition in list(self._partitions.items()):
+                    await self._idle(number, partition, now)
+        except Exception as error:
+            self._failed(error)
+            raise
+
+    async def _idle(self, number: int, partition: Partition, now: int) -> None:
+        if now - self._seen.get(number, now) < self._pace.idle_s * 1000:
+            return
+        self._metrics.idle(now)
+        if partition.is_waiting():
+            log.warning("unit_incomplete", partition=number, missing=PERFORMANCE)
+            await self._publish(partition.give_up_waiting())
+        mark = partition.idle_mark(now * 1000, int(self._pace.idle_s * 1_000_000))
+        if mark is not None:
+            await self._advance(number, partition, mark)
+        if partition.is_dirty and now - self._stored.setdefault(number, now) >= self._pace.snapshot_s * 1000:
+            await self._store(number)
+
+    async def _advance(self, number: int, partition: Partition, mark: Mark) -> None:
+        # The decision is kept before its updates are seen: a restart makes it again, at the same place.
+        await self._state.mark(number, mark)
+        await self._publish(partition.advance(mark))
+        self._metrics.looked(number, partition.watch)
+
+    async def _publish(self, updates: list[Update]) -> None:
+        if not updates:
+            return
+        told = [replace(each, is_muted=self._notes.is_muted(each)) for each in updates]
+        sent = [
+            await self._out.send(key=each.billing_account_id.encode(), value=encode_update(each, self._schema_id))
+            for each in told
+        ]
+        for future in sent:
+            await future
+        for update in told:
+            self._metrics.published(update)
+            for notifier in self._notifiers if not update.is_muted else ():
+                notifier.notify(update)
+
+    async def _store(self, number: int) -> None:
+        partition = self._partitions[number]
+        began = self._clock.now_ms()
+        await self._state.store(partition, self._pace.bases)
+        offsets = {TP(topic, number): offset for topic, offset in partition.next_offsets.items()}
+        await self._app.consumer._commit(offsets)  # type: ignore[attr-defined]
+        self._stored[number] = self._clock.now_ms()
+        self._metrics.stored((self._stored[number] - began) / 1000, self._state.bytes_written)
+
+    def _partition(self, number: int) -> Partition:
+        found = self._partitions.get(number)
+        if found is None:
+            try:
+                found = self._state.load(number, self._rules, self._parameters)
+            except StateIncomplete as error:
+                # What was learned is lost; what is counted is the log's, so detection begins anew from here.
+                log.error("state_dropped", partition=number, reason=str(error))
+                found = Partition(Watch(number, self._rules, self._parameters))
+            self._partitions[number] = found
+            log.info("partition_ready", partition=number, counted=found.watch.counted, series=len(found.watch.table))
+        return found
+
+    async def _on_assigned(self, _app: Any, assigned: set[TP], **_more: Any) -> None:
+        self._metrics.assigned({each.partition for each in assigned if each.topic in TOPICS})
+
+    async def _on_revoked(self, _app: Any, _revoked: set[TP], **_more: Any) -> None:
+        # Faust reads every assigned partition again from its committed place, also those that stay here.
+        numbers = list(self._partitions)
+        self._partitions.clear()
+        self._stored.clear()
+        self._metrics.revoked(numbers)
+
+    async def _on_recovered(self) -> None:
+        self._metrics.recovered()
+
+
+def _pairs(headers: Any) -> Any:
+    return headers.items() if isinstance(headers, dict) else headers or ()

@@ -1,0 +1,313 @@
+"""Judging one window of a source partition: from cells to alerts, from alerts to incidents.
+
+`judge` and `look_early` change the watch that they are given; nothing else does, but the watch itself.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from chargeline.domain.anomaly.cells import EVENTS, MEASURES, UNRATED, Cells, merged, nothing
+from chargeline.domain.anomaly.contribution import by_cause
+from chargeline.domain.anomaly.grouping import Candidate, grouped
+from chargeline.domain.anomaly.incidents import CALM_WINDOWS, HOLDS, Alert, Incident
+from chargeline.domain.anomaly.ratios import RATIOS, fractions
+from chargeline.domain.anomaly.scoring import DROP, FIRST_SPEND, SPEND, Judged
+from chargeline.domain.anomaly.series import SeriesName
+
+if TYPE_CHECKING:
+    from chargeline.domain.anomaly.watch import Watch
+
+Ints = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+
+RUNAWAY, DEAD_LETTERS = "RUNAWAY", "DEAD_LETTERS"
+_OF_SPEND = (SPEND, FIRST_SPEND, RUNAWAY, DROP)
+_CACHED_PRICE = 0.5  # of the price of an input token that is paid less for one from the cache, roughly
+_DEAD_LEAST, _DEAD_SHARE, _DEAD_TIMES, _DEAD_WEIGHT = 20, 0.05, 3.0, 0.05
+_SAMPLES = 5
+ALL_ACCOUNTS = "*"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window [start, end), microseconds, and its cells."""
+
+    start: int
+    end: int
+    cells: Cells
+
+
+class Reference:
+    """Sums over the usual: a full block of windows, and the one that is being filled."""
+
+    def __init__(self, windows: int) -> None:
+        self._windows = windows
+        self.full, self.full_windows = nothing(), 0
+        self.part, self.part_windows = nothing(), 0
+        self._fresh: list[Cells] = []
+
+    def add(self, cells: Cells) -> None:
+        """Another complete window."""
+        self._fresh.append(cells)
+        self.part_windows += 1
+        if self.part_windows >= self._windows:
+            self.full, self.full_windows = self._filled(), self.part_windows
+            self.part, self.part_windows = nothing(), 0
+
+    def usual(self) -> tuple[Cells, int]:
+        """Cells summed over so many windows; 0 windows: nothing is known."""
+        if self.full_windows:
+            return self.full, self.full_windows
+        self.part = self._filled()
+        return self.part, self.part_windows
+
+    def settle(self) -> None:
+        """Sum what is only put beside each other, so that the columns are the whole state."""
+        self.part = self._filled()
+
+    def renumber(self, number: Ints) -> None:
+        """Groups have new numbers; -1: forgotten."""
+        self.part = _renumbered(self._filled(), number)
+        self.full = _renumbered(self.full, number)
+
+    def _filled(self) -> Cells:
+        cells = merged([self.part, *self._fresh])
+        self._fresh = []
+        return cells
+
+
+def judge(watch: "Watch", window: Window) -> int:
+    """Judge a complete window; the number of alerts."""
+    table, cells = watch.table, window.cells
+    spend = table.totals(cells.group, cells.spend())
+    measures = np.stack([table.totals(cells.group, row.astype(np.float64)) for row in cells.measures])
+    judged = watch.scorer.step(table, window.start / 1e6, spend)
+    table.note(window.start, spend, measures[EVENTS])
+    alerts = _spend_alerts(watch, judged, spend)
+    alerts += _ratio_alerts(watch, judged.series, spend, measures)
+    expected = np.zeros(len(spend))
+    expected[judged.series] = judged.expected
+    candidates = _sorted_out(watch, window, alerts)
+    for candidate in candidates:
+        if candidate.incident is not None and candidate.incident.kind != DEAD_LETTERS:
+            _go_on(watch, window, candidate, expected)
+    _dead_letters(watch, window)
+    return len(alerts)
+
+
+def look_early(watch: "Watch", window: Window, newest: int) -> int:
+    """Look at a window that is still open; the number of series that run away.
+
+    Args:
+        newest: event time up to which the window's events have come, about; microseconds.
+    """
+    table, cells = watch.table, window.cells
+    series = table.live()
+    if not len(series) or not len(cells):
+        return 0
+    elapsed = min(1.0, max(0.0, (newest - window.start) / (window.end - window.start)))
+    spend = table.totals(cells.group, cells.spend())[series]
+    expected, deviation, known = watch.scorer.usual(series, window.start / 1e6)
+    # From the beginning a whole usual window is allowed: some series spend all at once.
+    allowed = (expected + 3 * deviation) * max(1.0, watch.rules.runaway_factor * elapsed)
+    beyond = spend - expected * elapsed
+    found = np.flatnonzero(known & (spend > allowed) & (beyond >= _minimum(watch, series, beyond)))
+    if not len(found):
+        return 0
+    reason = f"{100 * elapsed:.0f}% of the window is over"
+    alerts = [
+        Alert(int(series[at]), RUNAWAY, float(spend[at]), float(expected[at] * elapsed), float(beyond[at]), 0.0, reason)
+        for at in found.tolist()
+    ]
+    for candidate in _sorted_out(watch, window, alerts):
+        if candidate.incident is not None and not candidate.incident.windows and candidate.alerts:
+            incident, first = candidate.incident, candidate.alerts[0]
+            if not incident.sequence:
+                incident.begin_early(
+                    cells.take(table.cells_of(candidate.scope, cells.group)), first.expected, watch.groups
+                )
+    return len(alerts)
+
+
+def _spend_alerts(watch: "Watch", judged: Judged, spend: Doubles) -> list[Alert]:
+    values = spend[judged.series]
+    impact = np.where(judged.is_low, judged.expected - values, values - judged.expected)
+    enough = judged.is_alert & (impact > 0)
+    enough &= impact >= _minimum(watch, judged.series, impact)
+    alerts = []
+    for at in np.flatnonzero(enough).tolist():
+        kind = DROP if judged.is_low[at] else SPEND if judged.is_known[at] else FIRST_SPEND
+        alerts.append(
+            Alert(
+                int(judged.series[at]), kind, float(values[at]), float(judged.expected[at]), float(impact[at]),
+                float(judged.surprise[at]), judged.reason.get(at, ""),
+            )
+        )  # fmt: skip
+    return alerts
+
+
+def _ratio_alerts(watch: "Watch", series: Ints, spend: Doubles, measures: Doubles) -> list[Alert]:
+    numerators, denominators = fractions(spend[series], measures[:, series])
+    odd = watch.scorer.ratios.step(series, numerators, denominators)
+    alerts = []
+    for ratio, row, value, usual, apart in zip(
+        odd.ratio.tolist(), odd.row.tolist(), odd.value.tolist(), odd.usual.tolist(), odd.apart.tolist(), strict=True
+    ):
+        number, kind = int(series[row]), RATIOS[ratio].kind
+        impact = _ratio_impact(kind, value - usual, float(spend[number]), denominators[ratio, row], measures[:, number])
+        if impact < _least(watch, number):
+            continue
+        reason = f"{kind.lower().replace('_', ' ')}: {value:.4g} instead of {usual:.4g}"
+        alerts.append(Alert(number, kind, value, usual, impact, apart, reason))
+    return alerts
+
+
+def _ratio_impact(kind: str, change: float, spend: float, denominator: float, measures: Doubles) -> float:
+    """What a changed ratio costs in this window, in the currency; an estimate for all but the costs themselves."""
+    if kind in ("REQUEST_COST", "TOKEN_COST"):
+        return float(change * denominator)
+    if kind == "CACHE_COLLAPSE":
+        tokens = denominator + measures[MEASURES.index("output_tokens")]
+        return float(-change * denominator * spend / max(tokens, 1.0) * _CACHED_PRICE)
+    if kind == "UNRATED":
+        rated = max(measures[EVENTS] - measures[UNRATED], 1.0)
+        return float(change * measures[EVENTS] * spend / rated)
+    return change * spend
+
+
+def _sorted_out(watch: "Watch", window: Window, alerts: list[Alert]) -> list[Candidate]:
+    """The alerts by incident; new incidents are made and kept."""
+    open_ones = [
+        (each, number)
+        for each in watch.incidents
+        if each.status == "OPEN" and (number := watch.table.number_of(each.scope)) is not None
+    ]
+    lost = [each for each in watch.incidents if each.status == "OPEN" and watch.table.number_of(each.scope) is None]
+    for each in lost:
+        if each.kind != DEAD_LETTERS:
+            each.status = "RESOLVED"  # its series is not watched any more
+    if not alerts:
+        return [Candidate(number, np.zeros(0, bool), incident) for incident, number in open_ones]
+    weights = _weights(watch, window.cells)
+    candidates = grouped(alerts, open_ones, watch.table, lambda alert: weights[_weight_of(alert.kind)])
+    for candidate in candidates:
+        if candidate.incident is None and len(open_ones) < watch.rules.incidents_max:
+            candidate.incident = _opened(watch, window, candidate)
+            watch.incidents.append(candidate.incident)
+        for alert in candidate.alerts if candidate.incident else ():
+            assert candidate.incident is not None
+            candidate.incident.saw(alert.kind, alert.reason, alert.surprise)
+    return candidates
+
+
+def _opened(watch: "Watch", window: Window, candidate: Candidate) -> Incident:
+    table, first = watch.table, candidate.alerts[0]
+    incident = Incident(table.name(candidate.scope), first.kind, window.start, window.end, watch.partition)
+    usual, windows = watch.reference.usual()
+    inside = usual.take(table.cells_of(candidate.scope, usual.group))
+    incident.reference, incident.reference_windows = by_cause(inside, watch.groups), windows
+    if first.kind not in _OF_SPEND:
+        incident.value, incident.usual = first.actual, first.expected
+    cells = window.cells.take(table.cells_of(candidate.scope, window.cells.group))
+    largest = np.argsort(-cells.spend(), kind="stable")[:_SAMPLES]
+    units = watch.groups.unit[:, cells.group[largest]].T.tolist()
+    incident.samples = list(dict.fromkeys((int(start), int(end)) for start, end in units))
+    return incident
+
+
+def _go_on(watch: "Watch", window: Window, candidate: Candidate, expected: Doubles) -> None:
+    """One more complete window of an open incident: it goes on, or calms down, or is over."""
+    incident = candidate.incident
+    assert incident is not None
+    cells = window.cells.take(watch.table.cells_of(candidate.scope, window.cells.group))
+    usual = float(expected[candidate.scope])
+    excess = float(cells.spend().sum()) - usual
+    excess = -excess if incident.kind == DROP else excess
+    holds = incident.kind in _OF_SPEND and excess > 0 and excess >= HOLDS * incident.peak
+    if not candidate.alerts and not holds:
+        incident.calm += 1
+        if incident.calm >= CALM_WINDOWS:
+            incident.status = "RESOLVED"
+        return
+    incident.forget_early()
+    incident.calm = 0
+    incident.windows += 1
+    incident.window_end = window.end
+    incident.expected += round(usual * 1e12)
+    incident.peak = max(incident.peak, excess)
+    for alert in candidate.alerts:
+        if alert.kind not in _OF_SPEND:
+            incident.ratio_impact += round(alert.impact * 1e12)
+            break
+    incident.add(cells, watch.groups)
+
+
+def _dead_letters(watch: "Watch", window: Window) -> None:
+    """Whether an unusual share of what came could not be read; of the whole partition, no account is known."""
+    events = int(window.cells.measures[EVENTS].sum())
+    dead, watch.dead = watch.dead, 0
+    share = dead / (dead + events) if dead else 0.0
+    is_odd = dead >= _DEAD_LEAST and share >= max(_DEAD_SHARE, _DEAD_TIMES * watch.dead_usual)
+    if dead + events and not is_odd:
+        watch.dead_usual += _DEAD_WEIGHT * (share - watch.dead_usual)
+    found = next((each for each in watch.incidents if each.kind == DEAD_LETTERS and each.status == "OPEN"), None)
+    if found is None and is_odd:
+        scope = SeriesName(ALL_ACCOUNTS, "", (("source_partition", str(watch.partition)),))
+        found = Incident(scope, DEAD_LETTERS, window.start, window.end, watch.partition)
+        watch.incidents.append(found)
+    if found is None:
+        return
+    if is_odd:
+        found.saw(DEAD_LETTERS, f"{dead} dead letters beside {events} events", share)
+        found.value, found.usual = max(found.value, share), watch.dead_usual
+        found.windows, found.window_end, found.calm = found.windows + 1, window.end, 0
+        return
+    found.calm += 1
+    if found.calm >= CALM_WINDOWS:
+        found.status = "RESOLVED"
+
+
+def _weights(watch: "Watch", cells: Cells) -> dict[str, Doubles]:
+    """By group: spend beyond the usual, spend below it, spend, events without a price."""
+    size = watch.table.of_group.shape[1]
+    now, then = np.zeros(size), np.zeros(size)
+    now[cells.group] = cells.spend()
+    usual, windows = watch.reference.usual()
+    then[usual.group] = usual.spend() / max(windows, 1)
+    unrated = np.zeros(size)
+    unrated[cells.group] = cells.measures[UNRATED]
+    return {"more": np.maximum(now - then, 0), "less": np.maximum(then - now, 0), "spend": np.maximum(now, 0),
+            "unrated": unrated}  # fmt: skip
+
+
+def _weight_of(kind: str) -> str:
+    if kind == DROP:
+        return "less"
+    if kind == "UNRATED":
+        return "unrated"
+    return "more" if kind in _OF_SPEND else "spend"
+
+
+def _minimum(watch: "Watch", series: Ints, impact: Doubles) -> Doubles:
+    """Least impact of each series; asked only where the least of all is reached."""
+    rules = watch.rules
+    if not rules.minimum_impact_by_team:
+        return np.full(len(series), float(rules.minimum_impact))
+    least = min(float(rules.minimum_impact), *map(float, rules.minimum_impact_by_team.values()))
+    found = np.full(len(series), least)
+    for at in np.flatnonzero(impact >= least).tolist():
+        found[at] = _least(watch, int(series[at]))
+    return found
+
+
+def _least(watch: "Watch", series: int) -> float:
+    return float(watch.rules.minimum(watch.table.name(series)))
+
+
+def _renumbered(cells: Cells, number: Ints) -> Cells:
+    rows = np.flatnonzero(number[cells.group] >= 0)
+    kept = cells.take(rows)
+    return Cells(number[kept.group], kept.cost, kept.measures)
