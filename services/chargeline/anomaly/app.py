@@ -34,6 +34,8 @@ class Anomaly:
     """The event loop in a thread of its own; `step` is the main thread's."""
 
     def __init__(self, settings: AnomalySettings, telemetry: Telemetry) -> None:
+        for library in ("faust", "aiokafka", "mode", "httpx"):
+            logging.getLogger(library).setLevel(logging.WARNING)
         self._settings, self._telemetry = settings, telemetry
         self._clock = SystemClock()
         self._asker = KafkaLogReader(settings.kafka)
@@ -43,9 +45,6 @@ class Anomaly:
         self._failed: list[BaseException] = []
         self._loop = asyncio.new_event_loop()
         self._ending = asyncio.Event()
-        logging.getLogger("faust").setLevel(logging.WARNING)
-        logging.getLogger("aiokafka").setLevel(logging.WARNING)
-        logging.getLogger("mode").setLevel(logging.WARNING)
         self._notes.refresh()
         telemetry.watch({"kafka": self._look, "notes": self._notes.refresh})
         self._thread = threading.Thread(target=self._run, name="faust")

@@ -23,7 +23,7 @@ class AnomalySettings(ServiceSettings):
         default_factory=dict, description='The same for teams, as JSON: {"account/team": "25"}.'
     )
     anomaly_runaway_factor: PositiveFloat = Field(3.0, description="Times what is usual by a moment of an open window.")
-    anomaly_young_factor: PositiveFloat = Field(8.0, description="Times the largest spend so far of a new series.")
+    anomaly_young_factor: PositiveFloat = Field(4.0, description="Times the largest spend so far of a new series.")
     anomaly_idle_s: PositiveFloat = Field(120.0, description="Windows complete after so long without a unit.")
     anomaly_snapshot_s: PositiveFloat = Field(180.0, description="The state is stored every so often.")
     anomaly_bases: NonNegativeInt = Field(100, description="Full detectors whose state is stored with each snapshot.")

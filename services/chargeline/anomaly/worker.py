@@ -69,14 +69,10 @@ class Worker:
         self._app, self._rules, self._parameters, self._pace = app, rules, parameters, pace
         self._clock, self._notes, self._notifiers, self._metrics = clock, notes, notifiers, metrics
         self._schema_id, self._failed = schema_id, failed
-        raw: dict[str, Any] = {
-            "key_type": bytes,
-            "value_type": bytes,
-            "key_serializer": "raw",
-            "value_serializer": "raw",
-        }
+        kinds: dict[str, Any] = {"key_type": bytes, "value_type": bytes}
+        raw = {**kinds, "key_serializer": "raw", "value_serializer": "raw"}
         self._out: TopicT = app.topic(ANOMALIES, **raw)
-        table = app.Table("state", partitions=partitions, **raw)
+        table = app.Table("state", partitions=partitions, **kinds)
         self._state = StateTable(table)
         self._partitions: dict[int, Partition] = {}
         self._seen: dict[int, int] = {}  # by partition: time of its last message, or of its assignment

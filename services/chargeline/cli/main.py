@@ -13,6 +13,7 @@ from chargeline.domain.errors import ChargelineError, Refused
 COMMANDS = (
     "stack", "status", "doctor", "state", "rates", "price", "normalise", "replay", "generate", "query", "tail",
     "top", "dlq", "verify", "migrate", "explain", "accounts", "fx", "catalogue", "prorate", "anomaly",
+    "anomalies",
 )  # fmt: skip
 
 _ROOMS = {"up": "stack", "down": "stack"}

@@ -37,12 +37,14 @@ def grouped(
     known: Sequence[tuple[Incident, int]],
     table: SeriesTable,
     weigh: Callable[[Alert], Doubles],
+    spend: Doubles,
 ) -> list[Candidate]:
     """Put the alerts of one window into incidents.
 
     Args:
         known: open incidents and the numbers of their series.
         weigh: by group, what of the alert's excess lies there, >= 0.
+        spend: by group; what counts where there is no excess.
 
     Returns:
         The known ones and the new ones with their alerts, in the order in which they were found.
@@ -52,7 +54,10 @@ def grouped(
     weights: dict[tuple[int, str], Doubles] = {}
     for alert in ordered[:_ALERTS_MAX]:
         inside = _inside(table, alert.series)
-        weight = weights[alert.series, alert.kind] = np.where(inside, weigh(alert), 0.0)
+        weight = np.where(inside, weigh(alert), 0.0)
+        if not weight.any():
+            weight = np.where(inside, spend, 0.0)
+        weights[alert.series, alert.kind] = weight
         home = _home(alert, weight, [each for each in found if _may_hold(each, alert, table)])
         if home is None:
             home = Candidate(alert.series, inside)

@@ -18,6 +18,7 @@ from chargeline.domain.anomaly.series import SeriesName
 CALM_WINDOWS = 3  # windows without excess until an incident is over
 HOLDS = 0.5  # of the expected excess at its height: less is calm
 _LONG_S = 3600
+_REASONS = 8
 _FAR = 10.0  # times the expected spend
 
 # What money flows away through, and what makes the books unreliable: never one incident.
@@ -69,7 +70,8 @@ class Incident:
         peak: largest excess of a window, in the currency.
         calm: windows without excess since the last one with it.
         windows: complete windows in it.
-        causes: actual amounts by dimension and value. `reference`: of as many usual windows.
+        causes: actual amounts by dimension and value. `reference`: of `reference_windows` usual ones.
+        mean_before: spend of one of those, in the currency.
         told: impact and severity at the last update.
     """
 
@@ -92,6 +94,7 @@ class Incident:
     causes: dict[str, dict[str, Amount]] = field(default_factory=dict)
     reference: dict[str, dict[str, Amount]] = field(default_factory=dict)
     reference_windows: int = 0
+    mean_before: float = 0.0
     samples: list[tuple[int, int]] = field(default_factory=list)
     value: float = 0.0
     usual: float = 0.0
@@ -144,7 +147,8 @@ class Incident:
         if kind not in self.kinds:
             self.kinds.append(kind)
             self.is_changed = True
-        if reason and reason not in self.reasons and len(self.reasons) < 8:
+        about = reason.partition(":")[0]
+        if reason and len(self.reasons) < _REASONS and not any(each.startswith(about) for each in self.reasons):
             self.reasons.append(reason)
         self.surprise = max(self.surprise, surprise)
 

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from chargeline.domain.anomaly.cells import EVENTS, MEASURES, UNRATED, Cells, merged, nothing
-from chargeline.domain.anomaly.contribution import by_cause
+from chargeline.domain.anomaly.contribution import by_cause, rounded
 from chargeline.domain.anomaly.grouping import Candidate, grouped
 from chargeline.domain.anomaly.incidents import CALM_WINDOWS, HOLDS, Alert, Incident
 from chargeline.domain.anomaly.ratios import RATIOS, fractions
 from chargeline.domain.anomaly.scoring import DROP, FIRST_SPEND, SPEND, Judged
 from chargeline.domain.anomaly.series import SeriesName
+from chargeline.domain.exact import Exact
 
 if TYPE_CHECKING:
     from chargeline.domain.anomaly.watch import Watch
@@ -25,6 +26,7 @@ Doubles = npt.NDArray[np.float64]
 
 RUNAWAY, DEAD_LETTERS = "RUNAWAY", "DEAD_LETTERS"
 _OF_SPEND = (SPEND, FIRST_SPEND, RUNAWAY, DROP)
+_DEARER = (SPEND, FIRST_SPEND, RUNAWAY, "REQUEST_COST", "TOKEN_COST", "CACHE_COLLAPSE")
 _CACHED_PRICE = 0.5  # of the price of an input token that is paid less for one from the cache, roughly
 _DEAD_LEAST, _DEAD_SHARE, _DEAD_TIMES, _DEAD_WEIGHT = 20, 0.05, 3.0, 0.05
 _SAMPLES = 5
@@ -49,8 +51,12 @@ class Reference:
         self.part, self.part_windows = nothing(), 0
         self._fresh: list[Cells] = []
 
-    def add(self, cells: Cells) -> None:
-        """Another complete window."""
+    def add(self, cells: Cells, held: npt.NDArray[np.bool_]) -> None:
+        """Another complete window; of the groups that are `held`, what is usual counts instead of what was spent."""
+        if held.any():
+            usual, windows = self.usual()
+            outside = cells.take(np.flatnonzero(~held[cells.group]))
+            cells = merged([outside, _mean(usual.take(np.flatnonzero(held[usual.group])), windows)])
         self._fresh.append(cells)
         self.part_windows += 1
         if self.part_windows >= self._windows:
@@ -88,8 +94,9 @@ def judge(watch: "Watch", window: Window) -> int:
     table.note(window.start, spend, measures[EVENTS])
     alerts = _spend_alerts(watch, judged, spend)
     alerts += _ratio_alerts(watch, judged.series, spend, measures)
-    expected = np.zeros(len(spend))
-    expected[judged.series] = judged.expected
+    # Where nothing is known, not the largest spend so far is expected, but the mean of before the incident.
+    expected = np.full(len(spend), np.nan)
+    expected[judged.series[judged.is_known]] = judged.expected[judged.is_known]
     candidates = _sorted_out(watch, window, alerts)
     for candidate in candidates:
         if candidate.incident is not None and candidate.incident.kind != DEAD_LETTERS:
@@ -192,7 +199,9 @@ def _sorted_out(watch: "Watch", window: Window, alerts: list[Alert]) -> list[Can
     if not alerts:
         return [Candidate(number, np.zeros(0, bool), incident) for incident, number in open_ones]
     weights = _weights(watch, window.cells)
-    candidates = grouped(alerts, open_ones, watch.table, lambda alert: weights[_weight_of(alert.kind)])
+    candidates = grouped(
+        alerts, open_ones, watch.table, lambda alert: weights[_weight_of(alert.kind)], weights["spend"]
+    )
     for candidate in candidates:
         if candidate.incident is None and len(open_ones) < watch.rules.incidents_max:
             candidate.incident = _opened(watch, window, candidate)
@@ -209,6 +218,7 @@ def _opened(watch: "Watch", window: Window, candidate: Candidate) -> Incident:
     usual, windows = watch.reference.usual()
     inside = usual.take(table.cells_of(candidate.scope, usual.group))
     incident.reference, incident.reference_windows = by_cause(inside, watch.groups), windows
+    incident.mean_before = float(inside.spend().sum()) / max(windows, 1)
     if first.kind not in _OF_SPEND:
         incident.value, incident.usual = first.actual, first.expected
     cells = window.cells.take(table.cells_of(candidate.scope, window.cells.group))
@@ -224,6 +234,7 @@ def _go_on(watch: "Watch", window: Window, candidate: Candidate, expected: Doubl
     assert incident is not None
     cells = window.cells.take(watch.table.cells_of(candidate.scope, window.cells.group))
     usual = float(expected[candidate.scope])
+    usual = incident.mean_before if np.isnan(usual) else usual
     excess = float(cells.spend().sum()) - usual
     excess = -excess if incident.kind == DROP else excess
     holds = incident.kind in _OF_SPEND and excess > 0 and excess >= HOLDS * incident.peak
@@ -288,7 +299,7 @@ def _weight_of(kind: str) -> str:
         return "less"
     if kind == "UNRATED":
         return "unrated"
-    return "more" if kind in _OF_SPEND else "spend"
+    return "more" if kind in _DEARER else "spend"
 
 
 def _minimum(watch: "Watch", series: Ints, impact: Doubles) -> Doubles:
@@ -305,6 +316,15 @@ def _minimum(watch: "Watch", series: Ints, impact: Doubles) -> Doubles:
 
 def _least(watch: "Watch", series: int) -> float:
     return float(watch.rules.minimum(watch.table.name(series)))
+
+
+def _mean(cells: Cells, windows: int) -> Cells:
+    if not windows:
+        return nothing()
+    picos = {row: rounded(number, windows) for row, number in cells.cost.large.items()}
+    return Cells(
+        cells.group, Exact(np.rint(cells.cost.values / windows).astype(np.int64), picos), cells.measures // windows
+    )
 
 
 def _renumbered(cells: Cells, number: Ints) -> Cells:

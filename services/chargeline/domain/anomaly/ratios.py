@@ -17,7 +17,7 @@ Bools = npt.NDArray[np.bool_]
 
 _WEIGHT = 0.05  # of one window in the usual ratio
 _SURPRISED_WEIGHT = 0.005  # of a window that is odd: it becomes the usual one after a day, not after an hour
-_APART_LEAST = 6.0  # deviations from which a window is odd
+_APART_LEAST = 8.0  # deviations from which a window is odd
 _FLOOR = 0.02  # of the usual ratio: what varies less is constant
 
 
@@ -42,7 +42,7 @@ class Ratio:
 
 RATIOS = (
     Ratio("REQUEST_COST", is_down=False, part=0.3, least=0.0, denominator_least=20),
-    Ratio("TOKEN_COST", is_down=False, part=0.3, least=0.0, denominator_least=1),
+    Ratio("TOKEN_COST", is_down=False, part=0.3, least=0.0, denominator_least=20),
     Ratio("ERROR_COST", is_down=False, part=1.0, least=0.05, denominator_least=20),
     Ratio("CACHE_COLLAPSE", is_down=True, part=0.4, least=0.1, denominator_least=10_000),
     Ratio("RETRY_STORM", is_down=False, part=1.0, least=0.1, denominator_least=20),

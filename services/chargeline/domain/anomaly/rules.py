@@ -36,7 +36,7 @@ class Rules:
     minimum_impact: Decimal = Decimal(1)
     minimum_impact_by_team: Mapping[str, Decimal] = field(default_factory=dict)
     runaway_factor: float = 3.0
-    young_factor: float = 8.0
+    young_factor: float = 4.0
     late_windows: int = 12
     gap_windows: int = 12
     reference_windows: int = 12

@@ -84,15 +84,14 @@ class Watch:
                 self._count(panes, unit)
         if unit.watermark is not None:
             self.watermark = max(unit.watermark, self.watermark or unit.watermark)
-        self._complete()
+        made = self._complete()
         self._look_early()
-        return self._updates()
+        return made + self._updates()
 
     def advance(self, watermark: int) -> list[Update]:
         """Nothing came for so long that the watermark is taken to be this one; never backwards."""
         self.watermark = max(watermark, self.watermark or watermark)
-        self._complete()
-        return self._updates()
+        return self._complete()
 
     def dead_letters(self, offsets: Ints) -> None:
         """Count dead letters by their source offsets, ascending; those counted before are left out."""
@@ -156,25 +155,27 @@ class Watch:
                     incident.add(inside, self.groups)
                     incident.is_changed = True
 
-    def _complete(self) -> None:
+    def _complete(self) -> list[Update]:
+        made: list[Update] = []
         if self.watermark is None:
-            return
+            return made
         width = self.rules.window_us
         while True:
             starts = self.windows.starts()
             if self.complete is None:
                 if not starts:
-                    return
+                    return made
                 self.complete = starts[0]
             if starts and (starts[0] - self.complete) // width > self.rules.gap_windows:
                 self.counts.gaps += 1
                 self.complete = starts[0]
             if self.complete + width > self.watermark:
-                return
+                return made
             if self.is_silent():
-                return
+                return made
             self._judge(self.complete)
             self.complete += width
+            made += self._updates()
 
     def _judge(self, start: int) -> None:
         cells = self.windows.take(start)
@@ -183,8 +184,17 @@ class Watch:
         window = Window(start, start + self.rules.window_us, cells)
         self.counts.windows += 1
         self.counts.alerts += judge(self, window)
-        self.reference.add(cells)
+        self.reference.add(cells, self._held())
         self._evict()
+
+    def _held(self) -> npt.NDArray[np.bool_]:
+        """By group: it belongs to an open incident, whose spend is not usual."""
+        held = np.zeros(self.table.of_group.shape[1], bool)
+        for incident in self.incidents:
+            series = self.table.number_of(incident.scope)
+            if series is not None and incident.status == "OPEN":
+                held |= self.table.of_group[int(self.table.place[series])] == series
+        return held
 
     def _look_early(self) -> None:
         if self.watermark is None:
