@@ -12,7 +12,7 @@ from faust.transport.drivers import aiokafka as driver
 READ_COMMITTED = "read_committed"
 
 
-class CommittedConsumerThread(driver.AIOKafkaConsumerThread):
+class CommittedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread that owns the client."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
@@ -24,20 +24,20 @@ class CommittedConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
 
-class CommittedConsumer(driver.Consumer):
+class CommittedConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer, with that thread."""
 
     def _new_consumer_thread(self) -> Any:
         return CommittedConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
 
-class CommittedTransport(driver.Transport):
+class CommittedTransport(driver.Transport):  # type: ignore[misc]
     """Faust's transport, with that consumer."""
 
     Consumer: ClassVar[Any] = CommittedConsumer
 
 
-class App(faust.App):
+class App(faust.App):  # type: ignore[misc]
     """A Faust app on that transport."""
 
     def _new_transport(self) -> Any:

@@ -256,8 +256,8 @@ def _sample_charges(stack: Stack, found: Mapping[str, Any]) -> list[dict[str, An
             given[f"d_{name}"] = value
     sql = (
         "SELECT source_partition, source_offset, event_time, event_id, request_model, feature, billed_cost "
-        f"FROM charges WHERE source_partition = {{p:Int32}} AND ({units}) AND billing_account_id = {{account:String}}{scope} "
-        "ORDER BY billed_cost DESC, source_offset LIMIT 5"
+        f"FROM charges WHERE source_partition = {{p:Int32}} AND ({units}) AND billing_account_id = {{account:String}}"
+        f"{scope} ORDER BY billed_cost DESC, source_offset LIMIT 5"
     )
     return _rows(stack, sql, given)
 

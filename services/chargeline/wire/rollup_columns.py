@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from chargeline.domain.anomaly.cells import MEASURES
@@ -82,7 +83,8 @@ def _text(column: Any) -> Text:
 
 
 def _chained(texts: list[Text]) -> Text:
-    codes, values = [], []
+    codes: list[npt.NDArray[np.int32]] = []
+    values: list[str] = []
     for text in texts:
         codes.append(np.where(text.codes < 0, -1, text.codes + len(values)).astype(np.int32))
         values += text.values.to_pylist()

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from chargeline.domain.anomaly.cells import EVENTS, MEASURES, UNRATED, Cells, merged, nothing
+from chargeline.domain.anomaly.cells import (
+    CACHE_READ,
+    ERRORS,
+    EVENTS,
+    INPUT,
+    MEASURES,
+    RETRIES,
+    UNRATED,
+    Cells,
+    merged,
+    nothing,
+)
 from chargeline.domain.anomaly.contribution import by_cause, rounded
 from chargeline.domain.anomaly.grouping import Candidate, grouped
 from chargeline.domain.anomaly.incidents import CALM_WINDOWS, HOLDS, Alert, Incident
@@ -26,7 +37,6 @@ Doubles = npt.NDArray[np.float64]
 
 RUNAWAY, DEAD_LETTERS = "RUNAWAY", "DEAD_LETTERS"
 _OF_SPEND = (SPEND, FIRST_SPEND, RUNAWAY, DROP)
-_DEARER = (SPEND, FIRST_SPEND, RUNAWAY, "REQUEST_COST", "TOKEN_COST", "CACHE_COLLAPSE")
 _CACHED_PRICE = 0.5  # of the price of an input token that is paid less for one from the cache, roughly
 _DEAD_LEAST, _DEAD_SHARE, _DEAD_TIMES, _DEAD_WEIGHT = 20, 0.05, 3.0, 0.05
 _SAMPLES = 5
@@ -200,7 +210,7 @@ def _sorted_out(watch: "Watch", window: Window, alerts: list[Alert]) -> list[Can
         return [Candidate(number, np.zeros(0, bool), incident) for incident, number in open_ones]
     weights = _weights(watch, window.cells)
     candidates = grouped(
-        alerts, open_ones, watch.table, lambda alert: weights[_weight_of(alert.kind)], weights["spend"]
+        alerts, open_ones, watch.table, lambda alert: weights[_WEIGHTS.get(alert.kind, "more")], weights["spend"]
     )
     for candidate in candidates:
         if candidate.incident is None and len(open_ones) < watch.rules.incidents_max:
@@ -282,24 +292,30 @@ def _dead_letters(watch: "Watch", window: Window) -> None:
 
 
 def _weights(watch: "Watch", cells: Cells) -> dict[str, Doubles]:
-    """By group: spend beyond the usual, spend below it, spend, events without a price."""
+    """By group: what there is more of than usual (spend, errors, retries, …), spend that is missing, and all spend."""
     size = watch.table.of_group.shape[1]
-    now, then = np.zeros(size), np.zeros(size)
-    now[cells.group] = cells.spend()
     usual, windows = watch.reference.usual()
-    then[usual.group] = usual.spend() / max(windows, 1)
-    unrated = np.zeros(size)
-    unrated[cells.group] = cells.measures[UNRATED]
-    return {"more": np.maximum(now - then, 0), "less": np.maximum(then - now, 0), "spend": np.maximum(now, 0),
-            "unrated": unrated}  # fmt: skip
+
+    def more(values: Doubles, before: Doubles) -> Doubles:
+        change = np.zeros(size)
+        change[cells.group] = values
+        change[usual.group] -= before / max(windows, 1)
+        return change
+
+    spend = more(cells.spend(), usual.spend())
+    now, then = cells.measures.astype(np.float64), usual.measures.astype(np.float64)
+    found = {"more": spend, "less": -spend}
+    found |= {
+        name: more(now[at], then[at]) for name, at in (("errors", ERRORS), ("retries", RETRIES), ("unrated", UNRATED))
+    }
+    found["uncached"] = more(now[INPUT] - now[CACHE_READ], then[INPUT] - then[CACHE_READ])
+    found["spend"] = np.zeros(size)
+    found["spend"][cells.group] = cells.spend()
+    return {name: np.maximum(values, 0) for name, values in found.items()}
 
 
-def _weight_of(kind: str) -> str:
-    if kind == DROP:
-        return "less"
-    if kind == "UNRATED":
-        return "unrated"
-    return "more" if kind in _DEARER else "spend"
+_WEIGHTS = {DROP: "less", "UNRATED": "unrated", "ERROR_COST": "errors", "RETRY_STORM": "retries",
+            "CACHE_COLLAPSE": "uncached"}  # fmt: skip
 
 
 def _minimum(watch: "Watch", series: Ints, impact: Doubles) -> Doubles:

@@ -198,7 +198,7 @@ class Scorer:
 
     def _seed(self, table: SeriesTable, series: Ints, spend: Doubles) -> None:
         """Give young series their account's profile, in their own proportion."""
-        state = self.light.state
+        state: dict[str, npt.NDArray[Any]] = dict(self.light.state)
         parent = table.parent[series]
         young = (parent >= 0) & ~self.seeded[series] & (state["rows"][0, series] <= _SEED_ROWS)
         young_series, of = series[young], parent[young]
@@ -214,7 +214,7 @@ class Scorer:
             for name in ("day_rows", "week_rows", "begun"):
                 state[name][:, child] = state[name][:, of]
             # Of a part that is smaller the noise is relatively larger: at least as its root.
-            state["deviation_all"][:, child] /= np.sqrt(np.maximum(ratio, 1e-6))
+            state["deviation_all"][:, child] = state["deviation_all"][:, child] / np.sqrt(np.maximum(ratio, 1e-6))
             self.seeded[child] = True
         grown = series[self.seeded[series] & (state["rows"][0, series] > self.parameters.learning_rows)]
         self.seeded[grown] = False
