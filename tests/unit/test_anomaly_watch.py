@@ -243,7 +243,9 @@ def test_a_new_series_borrows_from_its_account():
 def test_amounts_beyond_64_bits_stay_exact():
     subject = watch()
     run(subject, history(8, lambda n: [{"team": "big", "picos": 10**20 + n, "events": 10}], HOUR))
-    updates = run(subject, history(2, lambda n: [{"team": "big", "picos": 7 * 10**21 + 1, "events": 10}], HOUR, first=8))
+    updates = run(
+        subject, history(2, lambda n: [{"team": "big", "picos": 7 * 10**21 + 1, "events": 10}], HOUR, first=8)
+    )
     assert updates[-1].kind == "NEW_SPEND"
     assert updates[-1].actual_cost == Decimal(7 * 10**21 + 1).scaleb(-12)
 
@@ -252,5 +254,9 @@ def test_currencies_are_never_added():
     subject = watch()
     rows = [{"window": START, "team": "x", "picos": PICO, "billing_currency": each} for each in ("USD", "EUR")]
     subject.take(unit(0, rows, START))
-    names = {(each.billing_account_id, each.billing_currency) for n in subject.table.live() if (each := subject.table.name(n))}
+    names = {
+        (each.billing_account_id, each.billing_currency)
+        for n in subject.table.live()
+        if (each := subject.table.name(n))
+    }
     assert names == {("a", "USD"), ("a", "EUR")}

@@ -9,6 +9,7 @@ from typing import Any
 
 import fastavro
 
+from chargeline.domain.anomaly.contribution import money
 from chargeline.domain.anomaly.update import Update
 from chargeline.wire._generated import SCHEMAS
 
@@ -68,10 +69,10 @@ def anomaly_of(update: Update) -> dict[str, Any]:
             {
                 "dimension": each.dimension,
                 "value": each.value,
-                "actual_cost": each.actual,
-                "reference_cost": each.reference,
-                "volume_effect": each.volume_effect,
-                "price_effect": each.price_effect,
+                "actual_cost": money(each.actual),
+                "reference_cost": money(each.reference),
+                "volume_effect": money(each.volume_effect),
+                "price_effect": money(each.price_effect),
             }
             for each in update.contributors
         ],

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from chargeline.domain.anomaly.cells import EVENTS, Cells
 from chargeline.domain.anomaly.groups import Groups
 from chargeline.domain.anomaly.panes import DIMENSIONS
+from chargeline.domain.money import round_half_away
 
 Ints = npt.NDArray[np.int64]
 # Where a cause is looked for; the account is the incident's own.
@@ -45,35 +46,29 @@ class Effects:
 
 @dataclass(frozen=True)
 class Contributor:
-    """One value of one dimension and what it brought to the change; amounts in the currency."""
+    """One value of one dimension and what it brought to the change; amounts in picounits."""
 
     dimension: str
     value: str
-    actual: Decimal
-    reference: Decimal
-    volume_effect: Decimal
-    price_effect: Decimal
+    actual: int
+    reference: int
+    volume_effect: int
+    price_effect: int
 
     @property
-    def change(self) -> Decimal:
+    def change(self) -> int:
         return self.actual - self.reference
 
 
 def money(picos: int) -> Decimal:
-    """Picounits as money, exact."""
-    return Decimal(picos).scaleb(-12)
-
-
-def rounded(numerator: int, denominator: int) -> int:
-    """The quotient, half away from zero; `denominator` > 0."""
-    size = (2 * abs(numerator) + denominator) // (2 * denominator)
-    return size if numerator >= 0 else -size
+    """Picounits as money, exact: the decimal context, which rounds to 28 digits, is not asked."""
+    return Decimal((int(picos < 0), tuple(map(int, str(abs(picos)))), -12))
 
 
 def scaled(amounts: Mapping[str, Amount], windows: int, of: int) -> dict[str, Amount]:
     """Amounts of `of` windows as those of `windows` windows, each rounded by itself."""
     return {
-        key: Amount(rounded(each.picos * windows, of), rounded(each.events * windows, of))
+        key: Amount(round_half_away(each.picos * windows, of), round_half_away(each.events * windows, of))
         for key, each in amounts.items()
     }
 
@@ -109,12 +104,12 @@ def effects(actual: Mapping[str, Amount], reference: Mapping[str, Amount]) -> Ef
     change = cost_now - cost_then
     if not events_then:
         return Effects(change, 0, 0)
-    volume = rounded((events_now - events_then) * cost_then, events_then)
+    volume = round_half_away((events_now - events_then) * cost_then, events_then)
     price = 0
     for child, now in actual.items():
         then = reference.get(child)
         if then is not None and then.events:
-            price += now.picos - rounded(now.events * then.picos, then.events)
+            price += now.picos - round_half_away(now.events * then.picos, then.events)
     return Effects(volume, price, change - volume - price)
 
 
@@ -143,6 +138,4 @@ def contributors(
 def _contributor(dimension: str, value: str, now: Mapping[str, Amount], then: Mapping[str, Amount]) -> Contributor:
     new, old = now.get(value, Amount(0, 0)), then.get(value, Amount(0, 0))
     parts = effects({value: new}, {value: old})
-    return Contributor(
-        dimension, value, money(new.picos), money(old.picos), money(parts.volume), money(parts.price + parts.mix)
-    )
+    return Contributor(dimension, value, new.picos, old.picos, parts.volume, parts.price + parts.mix)

@@ -21,13 +21,14 @@ from chargeline.domain.anomaly.cells import (
     merged,
     nothing,
 )
-from chargeline.domain.anomaly.contribution import by_cause, rounded
+from chargeline.domain.anomaly.contribution import by_cause
 from chargeline.domain.anomaly.grouping import Candidate, grouped
 from chargeline.domain.anomaly.incidents import CALM_WINDOWS, HOLDS, Alert, Incident
 from chargeline.domain.anomaly.ratios import RATIOS, fractions
 from chargeline.domain.anomaly.scoring import DROP, FIRST_SPEND, SPEND, Judged
 from chargeline.domain.anomaly.series import SeriesName
 from chargeline.domain.exact import Exact
+from chargeline.domain.money import round_half_away
 
 if TYPE_CHECKING:
     from chargeline.domain.anomaly.watch import Watch
@@ -337,7 +338,7 @@ def _least(watch: "Watch", series: int) -> float:
 def _mean(cells: Cells, windows: int) -> Cells:
     if not windows:
         return nothing()
-    picos = {row: rounded(number, windows) for row, number in cells.cost.large.items()}
+    picos = {row: round_half_away(number, windows) for row, number in cells.cost.large.items()}
     return Cells(
         cells.group, Exact(np.rint(cells.cost.values / windows).astype(np.int64), picos), cells.measures // windows
     )
