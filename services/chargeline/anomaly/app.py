@@ -111,6 +111,7 @@ def faust_app(settings: AnomalySettings, folder: str) -> App:
         store="memory://",
         datadir=folder,
         web_enabled=False,
+        stream_wait_empty=False,
         topic_disable_leader=True,
         topic_replication_factor=settings.anomaly_replication,
         consumer_auto_offset_reset="earliest",

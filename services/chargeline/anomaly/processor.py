@@ -60,6 +60,7 @@ class Partition:
         self.marks = deque(marks)
         self.next_offsets: dict[str, int] = dict(next_offsets or {})
         self.is_dirty = False
+        self.read: dict[str, int] = dict(self.next_offsets)  # by topic, next offset to take; before it all was taken
         self._reading = {COST: _Reading(), PERFORMANCE: _Reading()}
 
     def record(self, topic: str, offset: int, headers: Sequence[tuple[str, bytes]], value: bytes) -> list[Update]:
@@ -68,6 +69,9 @@ class Partition:
         Raises:
             Fault: it is no message of ours.
         """
+        if offset < self.read.get(topic, 0):
+            return []  # the client went back; it is here already
+        self.read[topic] = offset + 1
         try:
             if topic == DEAD_LETTERS:
                 return self._dead_letter(offset, headers)

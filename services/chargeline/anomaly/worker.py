@@ -32,6 +32,7 @@ from chargeline.ports import Clock, Notifier
 from chargeline.wire.anomaly_records import ANOMALIES, encode_update
 
 log = structlog.get_logger()
+_LOOK_TICKS = 5  # seconds between two looks for what was lost
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class Worker:
         table = app.Table("state", partitions=partitions, **kinds)
         self._state = StateTable(table)
         self._partitions: dict[int, Partition] = {}
+        self._assigned: set[int] = set()
+        self._is_recovered = False
+        self._places: dict[TP, tuple[int, int]] = {}  # where the client and we were at the last look
+        self._read_again: dict[TP, int] = {}
+        self._ticks = 0
         self._seen: dict[int, int] = {}  # by partition: time of its last message, or of its assignment
         self._stored: dict[int, int] = {}
         self._lock = asyncio.Lock()
@@ -109,8 +115,7 @@ class Worker:
         updates = partition.record(message.topic, message.offset, headers, message.value or b"")
         await self._publish(updates)
         self._metrics.took(message.topic, number, message.offset, int(message.timestamp * 1000), partition.watch)
-        if now - self._stored.setdefault(number, now) >= self._pace.snapshot_s * 1000:
-            await self._store(number)
+        await self._store_if_due(number, now)
 
     async def _tick(self) -> None:
         self._metrics.beat()
@@ -119,11 +124,35 @@ class Worker:
         try:
             async with self._lock:
                 now = self._clock.now_ms()
-                for number, partition in list(self._partitions.items()):
+                self._ticks += 1
+                for number in sorted(self._assigned) if self._is_recovered else ():
+                    partition = self._partition(number)
+                    self._seen.setdefault(number, now)
+                    if self._ticks % _LOOK_TICKS == 0:
+                        await self._look_for_lost(number, partition)
                     await self._idle(number, partition, now)
+                    if partition.is_dirty:
+                        await self._store_if_due(number, now)
         except Exception as error:
             self._failed(error)
             raise
+
+    async def _look_for_lost(self, number: int, partition: Partition) -> None:
+        """Read again what the client took from Kafka and never handed over.
+
+        A suspended flow drops the message that waits at that moment. Its record and its marker are two offsets; what
+        lies between may also be an aborted transaction, so a place is read again once only.
+        """
+        consumer = self._app.consumer
+        for topic in TOPICS:
+            at = TP(topic, number)
+            position, ours = await consumer.position(at) or 0, partition.read.get(topic, 0)
+            is_known = self._places.get(at) == (position, ours)
+            self._places[at] = (position, ours)
+            if is_known and position - ours >= 2 and self._read_again.get(at) != position:
+                self._read_again[at] = position
+                log.warning("read_again", topic=topic, partition=number, from_offset=ours, position=position)
+                await consumer.seek(at, ours)
 
     async def _idle(self, number: int, partition: Partition, now: int) -> None:
         if now - self._seen.get(number, now) < self._pace.idle_s * 1000:
@@ -135,8 +164,6 @@ class Worker:
         mark = partition.idle_mark(now * 1000, int(self._pace.idle_s * 1_000_000))
         if mark is not None:
             await self._advance(number, partition, mark)
-        if partition.is_dirty and now - self._stored.setdefault(number, now) >= self._pace.snapshot_s * 1000:
-            await self._store(number)
 
     async def _advance(self, number: int, partition: Partition, mark: Mark) -> None:
         # The decision is kept before its updates are seen: a restart makes it again, at the same place.
@@ -158,6 +185,10 @@ class Worker:
             self._metrics.published(update)
             for notifier in self._notifiers if not update.is_muted else ():
                 notifier.notify(update)
+
+    async def _store_if_due(self, number: int, now: int) -> None:
+        if now - self._stored.setdefault(number, now) >= self._pace.snapshot_s * 1000:
+            await self._store(number)
 
     async def _store(self, number: int) -> None:
         partition = self._partitions[number]
@@ -182,16 +213,19 @@ class Worker:
         return found
 
     async def _on_assigned(self, _app: Any, assigned: set[TP], **_more: Any) -> None:
-        self._metrics.assigned({each.partition for each in assigned if each.topic in TOPICS})
+        self._assigned = {each.partition for each in assigned if each.topic in TOPICS}
+        self._metrics.assigned(self._assigned)
 
     async def _on_revoked(self, _app: Any, _revoked: set[TP], **_more: Any) -> None:
         # Faust reads every assigned partition again from its committed place, also those that stay here.
         numbers = list(self._partitions)
         self._partitions.clear()
         self._stored.clear()
+        self._assigned, self._is_recovered = set(), False
         self._metrics.revoked(numbers)
 
     async def _on_recovered(self) -> None:
+        self._is_recovered = True
         self._metrics.recovered()
 
 
