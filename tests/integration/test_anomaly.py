@@ -49,13 +49,13 @@ def oracle(data, monkeypatch):
     """What the pure fold makes of the panes in the log, read once and in order: by id and sequence."""
     for name, value in load_stack(str(data)).environment().items():
         monkeypatch.setenv(name, value)
-    settings = AnomalySettings()
+    settings = AnomalySettings()  # type: ignore[call-arg]
     partition = Partition(Watch(0, rules_of(settings), parameters_of(settings)))
     reader = KafkaLogReader(settings.kafka)
     made = []
     for topic in (COST, PERFORMANCE):
         for record in reader.read(topic, 0, 0, reader.bounds(topic, 0)[1]):
-            made += partition.record(topic, record.offset, record.headers, record.value)
+            made += partition.record(topic, record.offset, record.headers, record.value or b"")
     reader.close()
     return {(each.anomaly_id, each.sequence): anomaly_of(each) for each in made}
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,7 +66,8 @@ class Store:
 def test_crashes_and_repeats_anywhere_give_the_same_updates(units, faults):
     calm = Watch(0, RULES, PARAMETERS)
     wanted = {(each.anomaly_id, each.sequence): each for number in units for each in calm.take(number)}
-    store, subject, found = Store(), Watch(0, RULES, PARAMETERS), {}
+    store, subject = Store(), Watch(0, RULES, PARAMETERS)
+    found: dict[tuple[str, int], Any] = {}
     left = sorted(faults)
     at = 0
     while at < len(units):
@@ -92,7 +94,7 @@ def test_crashes_and_repeats_anywhere_give_the_same_updates(units, faults):
 @settings(max_examples=30, deadline=None)
 def test_updates_are_numbered_without_gaps_and_nothing_opens_twice(units):
     subject = Watch(0, RULES, PARAMETERS)
-    numbers = {}
+    numbers: dict[str, int] = {}
     for each in (update for number in units for update in subject.take(number)):
         assert each.sequence == numbers.get(each.anomaly_id, 0) + 1
         numbers[each.anomaly_id] = each.sequence

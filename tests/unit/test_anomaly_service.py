@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -100,7 +101,7 @@ def test_slices_of_a_unit_are_put_together():
 
 def test_the_order_in_which_the_topics_are_read_does_not_matter():
     apart = partition()
-    messages = {COST: [], PERFORMANCE: []}
+    messages: dict[str, list[Any]] = {COST: [], PERFORMANCE: []}
     for number in range(12):
         window, amount = START + number * MINUTE, 100 if number in (8, 9) else 1
         rows = {COST: (COST_ROLLUP, [cost(window, amount)]),
@@ -189,7 +190,7 @@ def test_panes_keep_money_beyond_64_bits():
 
 
 def note(**changed):
-    usual = {"kind": "MUTE", "anomaly_id": None, "billing_account_id": None, "dimensions": {}, "anomaly_kind": None,
+    usual: dict[str, Any] = {"kind": "MUTE", "anomaly_id": None, "billing_account_id": None, "dimensions": {}, "anomaly_kind": None,
              "label": None}  # fmt: skip
     return usual | changed
 
@@ -226,10 +227,10 @@ def test_settings_refuse_dimensions_that_panes_do_not_have(monkeypatch):
     for name in ("KAFKA", "REGISTRY", "REDIS_URL", "CLICKHOUSE_URL"):
         monkeypatch.setenv(f"CHARGELINE_{name}", "x")
     monkeypatch.setenv("CHARGELINE_ANOMALY_DIMENSIONS", "team;team,request_model")
-    assert AnomalySettings().sets() == (("team",), ("team", "request_model"))
+    assert AnomalySettings().sets() == (("team",), ("team", "request_model"))  # type: ignore[call-arg]
     monkeypatch.setenv("CHARGELINE_ANOMALY_DIMENSIONS", "squad")
     with pytest.raises(ValueError, match="squad"):
-        AnomalySettings()
+        AnomalySettings()  # type: ignore[call-arg]
 
 
 def test_a_set_of_dimensions_may_be_watched_besides_the_usual_ones():
