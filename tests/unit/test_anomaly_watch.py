@@ -231,7 +231,7 @@ def test_series_beyond_the_limit_are_given_up_least_active_first():
 
 def test_a_new_series_borrows_from_its_account():
     subject = learned()
-    fresh = lambda n: list(usual(n)) + [row | {"team": "new"} for row in usual(n) if row["team"] == "x"]  # noqa: E731
+    fresh = lambda n: usual(n) + [row | {"team": "new"} for row in usual(n) if row["team"] == "x"]  # noqa: E731
     run(subject, after(fresh, 14))
     number = next(each for each in subject.table.live() if dict(subject.table.name(each).dimensions) == {"team": "new"})
     assert subject.scorer.seeded[number]

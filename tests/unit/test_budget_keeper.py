@@ -15,7 +15,7 @@ from chargeline.domain.budgets import Scope
 from chargeline.domain.errors import Fault, TransientError
 from chargeline.sdk.budget import BudgetGate, budget_keys
 from chargeline.wire.arrow_messages import encode
-from tests.support.budgets import DAY_US, JUNE_1, budget, pane, read, record_of, stored_in, table
+from tests.support.budgets import DAY_US, JUNE_1, budget, pane, read, record_of, table
 
 
 class Installation:
@@ -30,15 +30,14 @@ class Installation:
         self.start()
 
     def start(self):
-        self.consumer = MemoryLogConsumer(self.log, "budgets")
         self.keeper = BudgetKeeper(
-            consumer=self.consumer, store=self.store, alerts=MemoryLogWriter(self.log),
+            consumer=MemoryLogConsumer(self.log, "budgets"), store=self.store, alerts=MemoryLogWriter(self.log),
             budgets=lambda _: self.budgets, partition_of=lambda _: 0, encode=lambda each, _: record_of(each),
             clock=self.clock, future_bound_ms=300_000, every_ms=0,
         )  # fmt: skip
 
     def crash(self):
-        self.log.leave("budgets", TOPIC, self.consumer.member)
+        self.log.leave("budgets", TOPIC, self.keeper.consumer.member)
         self.start()
 
     def spend(self, unit, *costs, at=JUNE_1, **names):
@@ -134,15 +133,14 @@ def test_a_call_whose_answer_is_lost_counts_once():
     found = Installation(budget("100"))
     found.run()
     found.spend(1, "30")
-    store: Any = found.store
-    real = store.apply
+    real = found.store.apply
 
     def silent(*arguments):
         real(*arguments)
-        store.apply = real
+        found.store.apply = real
         raise TransientError("no answer")
 
-    store.apply = silent
+    found.store.apply = silent
     with pytest.raises(TransientError):
         found.run()
     found.run()
@@ -171,7 +169,7 @@ def test_a_process_that_was_replaced_takes_what_is_stored():
     found.spend(2, "5")
     found.run()
     old._count(0, found.log.readable(TOPIC, 0, 1, 2))  # it does not know yet that the partition has moved
-    assert stored_in(found.store)[0].next_offset == 2
+    assert found.store.load(0)[0].next_offset == 2
     assert old._assigned == [0]
     assert found.document()["spent"] == "35"
 

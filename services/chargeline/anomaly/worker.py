@@ -115,7 +115,8 @@ class Worker:
         updates = partition.record(message.topic, message.offset, headers, message.value or b"")
         await self._publish(updates)
         self._metrics.took(message.topic, number, message.offset, int(message.timestamp * 1000), partition.watch)
-        await self._store_if_due(number, now)
+        if partition.is_dirty:
+            await self._store_if_due(number, now)
 
     async def _tick(self) -> None:
         self._metrics.beat()

@@ -145,12 +145,12 @@ class Watch:
             return
         self.counts.late_panes += panes
         change = self.table.totals(cells.group, cells.spend())
-        for series in np.flatnonzero(change).tolist():
-            self.scorer.correct(series, int(back), float(change[series]))
+        for changed in np.flatnonzero(change).tolist():
+            self.scorer.correct(changed, int(back), float(change[changed]))
         for incident in self.incidents:
-            scope = self.table.number_of(incident.scope)
-            if scope is not None and incident.window_start <= start < incident.window_end:
-                inside = cells.take(self.table.cells_of(scope, cells.group))
+            series = self.table.number_of(incident.scope)
+            if series is not None and incident.window_start <= start < incident.window_end:
+                inside = cells.take(self.table.cells_of(series, cells.group))
                 if len(inside):
                     incident.add(inside, self.groups)
                     incident.is_changed = True
