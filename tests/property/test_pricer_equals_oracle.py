@@ -11,7 +11,7 @@ import pytest
 
 from chargeline.domain.identities import Identities
 from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card import read_rate_card
+from chargeline.domain.rate_card_reader import read_rate_card
 from chargeline.domain.rate_table import RateTable
 from chargeline.pricer.compute import Rules, compute
 from chargeline.pricer.intake import fitting

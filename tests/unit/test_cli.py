@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from chargeline.adapters import installation, kafka
 from chargeline.cli.main import COMMANDS, build
+from chargeline.cli.publishing import instant_argument
 from chargeline.runtime.stack import Stack
+from tests.support.full_card import FULL_CARD
 
 RUNNER = CliRunner()
 CARD = "examples/rates/openai.yaml"
@@ -81,6 +83,57 @@ def test_validate_names_problems_as_json_and_exits_2(tmp_path):
     assert next(each["line"] for each in problems if each["code"] == "UNKNOWN_KEY") == 3
 
 
+def run(*arguments):
+    return RUNNER.invoke(build([arguments[0]]), list(map(str, arguments)))
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "text", "code", "place"),
+    [
+        ("accounts", "a.yaml", "accounts:\n  - {billing_account_id: a}\n", "MISSING_KEY", (2, 5)),
+        ("accounts", "a.json", '{"accounts": [{"billing_account_id": "a"}]}', "MISSING_KEY", (1, 15)),
+        ("fx", "f.csv", "date,from_currency,to_currency,rate,source\n2026-06-01,USD,EUR,x,ECB\n", "BAD_NUMBER", (2, 20)),
+        ("fx", "f.yaml", "rates: [{date: x, from_currency: USD, to_currency: EUR, rate: 1, source: ECB}]\n", "BAD_TIME", (1, 10)),
+        ("rates", "r.yaml", "id: {}\n", "BAD_VALUE", (1, 1)),
+    ],
+)  # fmt: skip
+def test_validate_of_every_kind_of_file_gives_file_place_and_code(tmp_path, command, name, text, code, place):
+    path = tmp_path / name
+    path.write_text(text)
+    done = run(command, "validate", path, "--json")
+    assert done.exit_code == 2
+    problem = next(each for each in json.loads(done.stdout) if each["code"] == code)
+    assert set(problem) == {"file", "line", "column", "code", "message", "warning"}
+    assert (problem["file"], problem["line"], problem["column"]) == (str(path), *place)
+
+
+def test_a_file_with_warnings_only_is_valid(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("accounts:\n  - {billing_account_id: a, valid_from: 2026-01-01T00:00:00Z, group: g}\n")
+    done = run("accounts", "validate", path, "--json")
+    assert done.exit_code == 0
+    assert [(each["code"], each["warning"]) for each in json.loads(done.stdout)] == [("UNKNOWN_GROUP", True)]
+
+
+def test_diff_tells_added_removed_and_changed_skus_with_old_and_new_price(tmp_path):
+    before, after = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    before.write_text(FULL_CARD)
+    text = FULL_CARD.replace("unit_price: 1.25", "unit_price: 1.5").replace("{percent: 10}", "{percent: 20}")
+    after.write_text(text.replace("sku_id: resale", "sku_id: resold"))
+    rows = json.loads(run("rates", "diff", before, after, "--json").stdout)
+    assert [(each["change"], each["sku_id"], each["variant"], each["differing"]) for each in rows] == [
+        ("changed", "gpt-4o/input", "batch", ["model"]),
+        ("changed", "gpt-4o/output", None, ["discounts"]),
+        ("removed", "resale", None, []),
+        ("added", "resold", None, []),
+    ]
+    assert (rows[0]["old_price"], rows[0]["new_price"]) == ({"unit_price": "1.25"}, {"unit_price": "1.5"})
+    assert (rows[3]["old_price"], rows[3]["new_price"]) == (None, {"multiplier": "1.15"})
+    table = run("rates", "diff", before, after)
+    assert table.exit_code == 0
+    assert json.loads(run("rates", "diff", before, before, "--json").stdout) == []
+
+
 def test_doctor_says_what_to_do_about_everything_that_does_not_answer(monkeypatch):
     monkeypatch.setattr(installation, "REQUEST_TIMEOUT_S", 1.0)
     monkeypatch.setattr(kafka, "REQUEST_TIMEOUT_S", 1.0)
@@ -119,3 +172,21 @@ def test_doctor_tells_a_port_of_the_stack_that_another_program_took(tmp_path):
         done = RUNNER.invoke(build(["doctor"]), ["doctor", "--data-dir", str(tmp_path), "--json"])
     found = next(each for each in json.loads(done.output) if each["check"] == "ports")
     assert (found["result"], found["found"]) == ("WARN", f"taken by others: kafka {port}")
+
+
+@pytest.mark.parametrize(
+    ("text", "micros"),
+    [
+        ("1970-01-02", 86_400_000_000),
+        ("1970-01-01T00:00:01.5Z", 1_500_000),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("1970-01-01T00:00:00", None),
+        ("yesterday", None),
+    ],
+)
+def test_an_instant_on_the_command_line_names_its_zone_or_is_a_date(text, micros):
+    if micros is None:
+        with pytest.raises(typer.BadParameter):
+            instant_argument(text)
+    else:
+        assert instant_argument(text) == micros

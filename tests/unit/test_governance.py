@@ -2,13 +2,15 @@
 
 import hashlib
 import struct
+from datetime import date
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from chargeline.adapters.governance import GovernanceReader, encode
 from chargeline.domain.errors import Fault
-from chargeline.domain.governance import GENESIS, GovernanceChain, InputTopic, UnreadableCard
+from chargeline.domain.governance import GENESIS, GovernanceChain, InputTopic, UnreadableCard, UnreadableDocument
 from chargeline.ports import Record
 from tests.support.rates import card
 
@@ -128,9 +130,63 @@ def test_an_unreadable_card_keeps_its_place_and_prices_nothing():
     assert [each.sequence for each in chain.cards()] == [2]
 
 
+ACCOUNTS = '{"accounts":[{"billing_account_id":"acme","group":"lab","valid_from":"2026-01-01T00:00:00Z"}]}'
+FX = '{"rates":[{"date":"2026-06-0%d","from_currency":"USD","rate":"0.9%d","source":"ECB","to_currency":"EUR"}]}'
+
+
+def chained(*facts):
+    """A chain of the topic fact and these (name, fields)."""
+    values, last = [FIRST], digest(FIRST)
+    for number, (name, fact) in enumerate(facts, start=1):
+        values.append(datum(number, last, fact, name))
+        last = digest(values[-1])
+    return reader(*map(framed, values)).chain
+
+
+def accounts_fact(text):
+    return "AccountsPublished", {"accounts": text, "file_hash": "a" * 64}
+
+
+def fx_fact(text):
+    return "FxPublished", {"fx_rates": text, "file_hash": "b" * 64}
+
+
+def test_the_newest_accounts_that_are_visible_hold():
+    chain = chained(accounts_fact(ACCOUNTS), accounts_fact(ACCOUNTS.replace("lab", "home")))
+    assert [chain.accounts(count).at("acme", 2 * 10**15).groups for count in (1, 2, 3)] == [(), ("lab",), ("home",)]
+    assert chain.accounts() == chain.accounts(3)
+    assert chain.facts[1].body.file_hash == "a" * 64
+
+
+def test_exchange_rates_add_up_and_the_first_recorded_holds():
+    chain = chained(fx_fact(FX % (1, 1)), fx_fact(FX % (2, 2)), fx_fact(FX % (1, 9)))
+    days = [date(2026, 6, 1), date(2026, 6, 2)]
+    assert [[chain.fx(count).rate("USD", "EUR", day) for day in days] for count in (1, 2, 4)] == [
+        [None, None], [Decimal("0.91"), Decimal("0.91")], [Decimal("0.91"), Decimal("0.92")]
+    ]  # fmt: skip
+
+
+def test_an_unreadable_document_keeps_its_place_and_says_nothing():
+    chain = chained(accounts_fact(ACCOUNTS), accounts_fact("{}}"), fx_fact("[]"))
+    assert [type(fact.body) for fact in chain.facts[2:]] == [UnreadableDocument, UnreadableDocument]
+    assert chain.accounts().at("acme", 2 * 10**15).groups == ("lab",)
+    assert chain.fx().rates == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "fact", "after_author"),
+    [
+        ("AccountsPublished", {"accounts": "{}", "file_hash": "f"}, b"\x04\x04{}\x02f"),
+        ("FxPublished", {"fx_rates": "{}", "file_hash": "f"}, b"\x06\x04{}\x02f"),
+    ],
+)
+def test_the_bytes_of_a_fact_stay_what_they_are(name, fact, after_author):
+    assert datum(0, "x", fact, name) == b"\x00\x02x\x04me" + after_author
+
+
 def test_a_card_that_a_later_version_wrote_stops_the_reader():
-    text = card().text.replace("per_unit", "cost_plus").replace('"unit_price":', '"multiplier":')
-    with pytest.raises(Fault, match="NOT_SUPPORTED_YET"):
+    text = card().text.replace('"leaf":', '"free_units":"1","leaf":')
+    with pytest.raises(Fault, match="needs a newer version"):
         reader(framed(FIRST), framed(published(text, 1, digest(FIRST))))
 
 

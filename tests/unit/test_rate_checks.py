@@ -2,7 +2,9 @@
 
 import pytest
 
+from chargeline.domain.rate_card_reader import read_rate_card
 from chargeline.domain.rate_checks import check_card, check_publication
+from chargeline.domain.rate_prices import jump
 from tests.support.rates import DAY_MS, FUTURE_BOUND_MS, JANUARY_1, MARGIN_MS, card, published, sku
 
 
@@ -74,6 +76,7 @@ def test_an_alias_of_another_card_counts_too():
 @pytest.mark.parametrize(
     ("candidate", "codes"),
     [
+        (card(id="two", scope="{group: g}"), ["NOT_SUPPORTED_YET"]),
         (card(version=2, supersedes=1, start="2026-03-01"), []),
         (card(version=2, start="2026-03-01"), ["OVERLAP"]),
         (card(version=2, supersedes=1, start="2025-12-31"), ["OVERLAP"]),
@@ -117,6 +120,49 @@ def test_a_refusal_says_when_a_replacement_may_begin():
 def test_what_is_odd_is_accepted_with_a_warning(candidate, codes):
     assert beside(candidate, card()) == []
     assert beside(candidate, card(), warnings=True) == codes
+
+
+CALLS = "  - {sku_id: s, match: {provider_name: p, models: [m]}, quantity: tool_calls, pricing_unit: Calls, "
+
+
+@pytest.mark.parametrize(
+    ("rate", "start", "codes"),
+    [
+        ("charge_model: per_unit, unit_price: 1", "2026-01-15", []),
+        ("charge_model: per_unit, unit_price: 1, free_units: 1", "2026-01-15", ["STARTS_INSIDE_PERIOD"]),
+        ("charge_model: per_unit, unit_price: 1, free_units: 1", "2026-02-01", []),
+        ("charge_model: per_unit, unit_price: 1, free_units: 1, window: event", "2026-01-15", []),
+        ("charge_model: per_unit, unit_price: 0", "2026-01-01", ["FREE"]),
+        ("charge_model: graduated, tiers: [{up_to: 2}, {up_to: null, unit_price: 1}]", "2026-01-01", ["FREE"]),
+        ("charge_model: graduated, tiers: [{up_to: 2, flat_fee: 1}, {up_to: null, unit_price: 1}]", "2026-01-01", []),
+        ("charge_model: graduated, tiers: [{up_to: 2, unit_price: 1}]", "2026-01-01", ["BOUND_REMOVED"]),
+        ("charge_model: package, package_price: 0, package_size: 1", "2026-01-01", ["FREE"]),
+    ],
+)
+def test_a_card_is_warned_of_for_what_it_says_by_itself(rate, start, codes):
+    assert alone(card(f"{CALLS}{rate}}}", start=start), warnings=True) == codes
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name"),
+    [
+        ("charge_model: per_unit, unit_price: 4", "charge_model: per_unit, unit_price: 6", None),
+        ("charge_model: per_unit, unit_price: 4", "charge_model: per_unit, unit_price: 1", "unit_price"),
+        ("charge_model: graduated, tiers: [{up_to: 2, unit_price: 1}, {up_to: null, unit_price: 2}]",
+         "charge_model: graduated, tiers: [{up_to: 2, unit_price: 1}, {up_to: null, unit_price: 4}]", "tier 2 unit_price"),
+        ("charge_model: package, package_price: 1, package_size: 1", "charge_model: package, package_price: 2, package_size: 1", "package_price"),
+        ("charge_model: package, package_price: 1, package_size: 1", "charge_model: per_unit, unit_price: 9", None),
+    ],
+)  # fmt: skip
+def test_a_price_is_compared_with_the_same_price_before(before, after, name):
+    skus = [
+        read_rate_card(
+            f"id: a\nversion: 1\ncurrency: USD\neffective_from: 2026-01-01T00:00:00Z\nscope: default\nskus:\n{CALLS}{each}}}\n"
+        ).skus[0]
+        for each in (before, after)
+    ]
+    found = jump(*skus)
+    assert (found and found[0]) == name
 
 
 def test_a_gap_between_two_versions_is_warned_of():

@@ -17,7 +17,7 @@ from chargeline.domain.documents import BadDocument
 from chargeline.domain.identities import Identities
 from chargeline.domain.money import plain
 from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card import read_rate_card
+from chargeline.domain.rate_card_reader import read_rate_card
 from chargeline.domain.rate_checks import check_publication
 from chargeline.domain.rate_table import RateTable
 from chargeline.ports import LogBatch

@@ -13,7 +13,8 @@ from chargeline.domain.usage import TEXT_BYTES_MAX
 
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 _WHOLE = re.compile(r"[0-9]{1,18}")
-_PRICE_DECIMALS, _PRICE_LIMIT = 18, Decimal(10**20)  # Decimal(38, 18)
+# (decimals, whole digits) of each kind of number (spec/rating.md 2).
+PRICE, AMOUNT, FACTOR = (18, 20), (12, 26), (9, 9)
 
 
 class Fields:
@@ -82,28 +83,58 @@ class Fields:
             self.fault(place, key, "BAD_VALUE", f"{key} is true or false")
         return value is True
 
-    def number(self, place: Place, key: str) -> Decimal | None:
+    def number(self, place: Place, key: str, *, signed: bool = False) -> Decimal | None:
         value = place.get(key)
         try:
             number = parse_decimal(value if isinstance(value, str) else "")
         except NotANumber:
             self.fault(place, key, "BAD_NUMBER", f"{key} must be a plain decimal number")
             return None
-        if number < 0:
+        if number < 0 and not signed:
             self.fault(place, key, "NEGATIVE", f"{key} must not be negative")
             return None
         return number
 
-    def price(self, place: Place, key: str) -> Decimal | None:
+    def exact(
+        self, place: Place, key: str, size: tuple[int, int], *, required: bool = False, signed: bool = False
+    ) -> Decimal | None:
+        """A number of at most so many decimals and whole digits; absent: None, and a fault if required.
+
+        It is >= 0 unless it may be `signed`.
+        """
         if place.get(key) is None:
-            self.fault(place, key, "MISSING_KEY", f"{key} is required")
+            if required:
+                self.fault(place, key, "MISSING_KEY", f"{key} is required")
             return None
-        number = self.number(place, key)
+        number = self.number(place, key, signed=signed)
         if number is None:
             return None
-        if -int(number.as_tuple().exponent) > _PRICE_DECIMALS or number >= _PRICE_LIMIT:
-            self.fault(place, key, "BAD_NUMBER", f"{key} has more than 18 decimals or 20 digits before the point")
+        decimals, digits = size
+        if -int(number.as_tuple().exponent) > decimals or abs(number) >= Decimal(10**digits):
+            self.fault(place, key, "BAD_NUMBER", f"{key} has over {decimals} decimals or {digits} whole digits")
+            return None
         return number
+
+    def price(self, place: Place, key: str) -> Decimal | None:
+        return self.exact(place, key, PRICE, required=True)
+
+    def positive(
+        self, place: Place, key: str, size: tuple[int, int] = AMOUNT, *, required: bool = False
+    ) -> Decimal | None:
+        """A number above 0."""
+        number = self.exact(place, key, size, required=required)
+        if number == 0:
+            self.fault(place, key, "NOT_POSITIVE", f"{key} must be above 0")
+            return None
+        return number
+
+    def choice(self, place: Place, key: str, choices: tuple[str, ...]) -> str | None:
+        """One of some words."""
+        value = place.get(key)
+        if value is None or value in choices:
+            return value
+        self.fault(place, key, "BAD_VALUE", f"{key} is one of {', '.join(choices)}")
+        return None
 
     def whole(self, place: Place, key: str, limit: int = 10**18) -> int | None:
         value = place.get(key)

@@ -13,10 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chargeline.domain.accounts import Accounts
+from chargeline.domain.accounts_reader import accounts_from_json
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import Fault
+from chargeline.domain.fx import FxTable
+from chargeline.domain.fx_reader import fx_from_json
 from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card import RateCard, from_json
+from chargeline.domain.rate_card import RateCard
+from chargeline.domain.rate_card_reader import from_json
+from chargeline.domain.rate_support import unsupported
 
 GENESIS = "0" * 64
 
@@ -39,7 +45,30 @@ class UnreadableCard:
     text: str
 
 
-Body = InputTopic | RateCard | UnreadableCard
+@dataclass(frozen=True)
+class UnreadableDocument:
+    """Accounts or exchange rates that no publication would have let through: they keep their place and say nothing."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class AccountsPublished:
+    """An accounts document; it replaces the one before it. `file_hash`: hex sha256 of the file."""
+
+    accounts: Accounts
+    file_hash: str
+
+
+@dataclass(frozen=True)
+class FxPublished:
+    """Exchange rates; they add to those before. `file_hash`: hex sha256 of the file."""
+
+    table: FxTable
+    file_hash: str
+
+
+Body = InputTopic | RateCard | UnreadableCard | AccountsPublished | FxPublished | UnreadableDocument
 
 
 @dataclass(frozen=True)
@@ -93,6 +122,18 @@ class GovernanceChain:
             if isinstance(fact.body, RateCard)
         ]
 
+    def accounts(self, count: int | None = None) -> Accounts:
+        """What the newest accounts document among the first `count` facts says (None: all facts)."""
+        for fact in reversed(self.facts[:count]):
+            if isinstance(fact.body, AccountsPublished):
+                return fact.body.accounts
+        return Accounts()
+
+    def fx(self, count: int | None = None) -> FxTable:
+        """All exchange rates among the first `count` facts, in the order of the log (None: all facts)."""
+        published = [fact.body.table for fact in self.facts[:count] if isinstance(fact.body, FxPublished)]
+        return FxTable(tuple(rate for table in published for rate in table.rates))
+
     def book(self, count: int, *, margin_ms: int, future_bound_ms: int) -> RateBook:
         """The rates that an event sees that may see `count` facts."""
         return RateBook(self.cards(count), margin_ms=margin_ms, future_bound_ms=future_bound_ms)
@@ -106,13 +147,26 @@ class GovernanceChain:
 
 
 def _body(fact: Mapping[str, Any]) -> Body:
-    """The fact of a record. Raises Fault if it holds what only a later version can price."""
-    if "card" not in fact:
-        return InputTopic(fact["topic"], fact["partitions"], fact["partitioner"])
+    """The fact of a record, told by the field that only its kind has. Raises Fault for what it cannot price yet."""
+    if "card" in fact:
+        return _card(fact)
     try:
-        return from_json(fact["card"])
-    except BadDocument as error:
-        if any(problem.code == "NOT_SUPPORTED_YET" for problem in error.problems):
-            # Left out, its events would be priced without it for good: rather stop until the software is newer.
-            raise Fault(f"governance-log holds a rate card that needs a newer version: {error}") from error
+        if "accounts" in fact:
+            return AccountsPublished(accounts_from_json(fact["accounts"]), fact["file_hash"])
+        if "fx_rates" in fact:
+            return FxPublished(fx_from_json(fact["fx_rates"]), fact["file_hash"])
+    except BadDocument:
+        return UnreadableDocument(fact.get("accounts") or fact["fx_rates"])
+    return InputTopic(fact["topic"], fact["partitions"], fact["partitioner"])
+
+
+def _card(fact: Mapping[str, Any]) -> RateCard | UnreadableCard:
+    try:
+        card = from_json(fact["card"])
+    except BadDocument:
         return UnreadableCard(fact["rate_card_id"], fact["rate_card_version"], fact["card"])
+    missing = next((what for sku in card.skus if (what := unsupported(sku, card)) is not None), None)
+    if missing is not None:
+        # Left out, its events would be priced without it for good: rather stop until the software is newer.
+        raise Fault(f"governance-log holds a rate card that needs a newer version: {card.rate_card_id}, {missing}")
+    return card

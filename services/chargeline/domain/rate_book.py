@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from chargeline.domain.money import rounded
-from chargeline.domain.rate_card import Alias, RateCard, Sku
+from chargeline.domain.rate_card import DEFAULT, Alias, RateCard, Scope, Sku
 from chargeline.domain.rate_units import consumed_unit
 
 # The price a leaf pays if it has none of its own, nearest first.
@@ -86,7 +86,7 @@ class Rate:
     @property
     def place(self) -> tuple[object, ...]:
         """What no two versions may cover at the same time: level, owner, SKU and attributes."""
-        return (self.card.account, self.sku.key, self.sku.match.attributes, self.sku.match.labels)
+        return (self.card.scope, self.sku.key, self.sku.match.attributes, self.sku.match.labels)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ class RateBook:
     def __init__(self, cards: Sequence[PublishedCard], *, margin_ms: int, future_bound_ms: int) -> None:
         live = live_cards(cards, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
         self.rates = live.rates
-        self.owners = frozenset(rate.card.account for rate in self.rates if rate.card.account is not None)
+        scopes = {rate.card.scope for rate in self.rates}
+        self.owners = frozenset(each.name for each in scopes if each.kind == "account" and each.name is not None)
         matches = [rate.sku.match for rate in self.rates]
         self.named_attributes = tuple(sorted({name for match in matches for name, _ in match.attributes}))
         self.named_labels = tuple(sorted({name for match in matches for name, _ in match.labels}))
@@ -160,12 +161,13 @@ class RateBook:
             event_time: microseconds since 1970 UTC.
         """
         kind, candidates = self._named(provider, model, event_time)
+        owner = None if account is None else Scope("account", account)
         fitting = [
             rate
             for rate in candidates
-            if rate.holds(event_time) and rate.card.account in (None, account) and _fits(rate.sku, attributes, labels)
+            if rate.holds(event_time) and rate.card.scope in (DEFAULT, owner) and _fits(rate.sku, attributes, labels)
         ]
-        own = {name: self._best(fitting, name, account) for name in {rate.sku.measures for rate in fitting}}
+        own = {name: self._best(fitting, name, owner) for name in {rate.sku.measures for rate in fitting}}
         prices = dict(own)
         for leaf, parents in PARENTS.items():
             if leaf not in own:
@@ -186,11 +188,11 @@ class RateBook:
                 return "PREFIX", self._by_prefix[provider, model[:length]]
         return "NONE", []
 
-    def _best(self, rates: list[Rate], measures: str, account: str | None) -> LeafPrice:
+    def _best(self, rates: list[Rate], measures: str, owner: Scope | None) -> LeafPrice:
         mine = [rate for rate in rates if rate.sku.measures == measures]
-        level = [rate for rate in mine if rate.card.account == account] if account else []
+        level = [rate for rate in mine if rate.card.scope == owner]
         best = max(level or mine, key=_named_count)
-        default = [rate for rate in mine if rate.card.account is None]
+        default = [rate for rate in mine if rate.card.scope == DEFAULT]
         return _leaf_price(best, max(default, key=_named_count, default=best))
 
 

@@ -1,36 +1,33 @@
-"""Rate cards: what they hold, how they are read from a document, and their canonical text.
+"""Rate cards: what they hold. Reading them is in `rate_card_reader`, their canonical text in `rate_card_text`.
 
-In this version a rate is per_unit or threshold, and a card belongs to everybody or to one account; the rest of the
-format is refused with NOT_SUPPORTED_YET. Source: spec/formats.md, section 2; spec/rating.md, sections 4.1, 4.8.
+Every number is a Decimal that is exactly what the document says; times are microseconds since 1970 UTC.
+
+Source: spec/formats.md, section 2; spec/rating.md, sections 3 to 5, 7 and 10.
 """
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Literal
 
-from chargeline.domain.currencies import is_currency
-from chargeline.domain.documents import BadDocument, Place, Problem, read_document, read_json
-from chargeline.domain.fields import Fields
-from chargeline.domain.money import plain
-from chargeline.domain.rate_card_format import (
-    CARD_KEYS,
-    FOCUS_KEYS,
-    MATCH_ATTRIBUTES,
-    MONEY_QUANTITIES,
-    NEUTRAL,
-    PARAMETERS,
-    SKU_KEYS,
-    STATUSES,
-    SUPPORTED,
-)
-from chargeline.domain.rate_units import names_number, unit_size
-from chargeline.domain.usage import LEAVES
+from chargeline.domain.documents import Problem
 
-_VERSION_MAX = 2**31 - 1  # an int of the governance record
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Texts = tuple[tuple[str, str], ...]
+Level = Literal["default", "group", "account", "contract"]
+LEVELS: tuple[Level, ...] = ("default", "group", "account", "contract")  # from the farthest to the nearest
+Window = Literal["billing_period", "day", "hour", "event"]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whom a card is for. `name` is the group, account or contract; None for the default card."""
+
+    kind: Level = "default"
+    name: str | None = None
+
+
+DEFAULT = Scope()
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,10 @@ class Alias:
 
 @dataclass(frozen=True)
 class Match:
-    """Which events a rate is for; everything named must hold. Values and labels are sorted."""
+    """Which events a rate is for; everything named must hold. Values and labels are sorted.
+
+    A rate of no event (a standing fee, recurring units) has NO_EVENT, which names no model.
+    """
 
     provider_name: str
     models: tuple[str, ...] = ()
@@ -67,8 +67,18 @@ class Match:
         return len(self.attributes) + len(self.labels)
 
 
+NO_EVENT = Match("")
+
+
 @dataclass(frozen=True)
-class Threshold:
+class PerUnit:
+    """f = unit_price · P (spec/rating.md 4.1)."""
+
+    unit_price: Decimal
+
+
+@dataclass(frozen=True)
+class PriceAbove:
     """Above so many input tokens of the request the price is this one. `above` 0: the base price."""
 
     above: int
@@ -76,13 +86,157 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """A price by the length of the request: base price first, then ascending limits (spec/rating.md 4.8)."""
+
+    prices: tuple[PriceAbove, ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A fee for each billing period (`flat`, spec/rating.md 4.2), booked at its start or (default) at its close."""
+
+    amount: Decimal
+    in_advance: bool = False
+
+
+@dataclass(frozen=True)
+class Package:
+    """A price for each package of `package_size` pricing units, > 0 (spec/rating.md 4.3)."""
+
+    package_price: Decimal
+    package_size: Decimal
+    round_up: bool = True
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One tier.
+
+    Attributes:
+        up_to: cumulative and inclusive, in pricing units, > 0; None: open, for the last tier only.
+        unit_price: of a unit, or of a block where there is a block size; of graduated_percentage the share of the
+            amount, which is rate_percent / 100.
+        flat_fee: charged once when the tier is entered.
+        block_size: pricing units of a block, > 0; None: no blocks.
+    """
+
+    up_to: Decimal | None
+    unit_price: Decimal = Decimal(0)
+    flat_fee: Decimal = Decimal(0)
+    block_size: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class Tiered:
+    """Prices by quantity (spec/rating.md 4.4, 4.5, 4.7): at least one tier, ascending, the last one open."""
+
+    kind: Literal["graduated", "volume", "graduated_percentage"]
+    tiers: tuple[Tier, ...]
+
+
+@dataclass(frozen=True)
+class Percentage:
+    """A share of each transaction (spec/rating.md 4.6); None: not set. `free_events` and `free_amount` are > 0."""
+
+    rate_percent: Decimal
+    fixed: Decimal = Decimal(0)
+    free_events: int | None = None
+    free_amount: Decimal | None = None
+    per_event_min: Decimal | None = None
+    per_event_max: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """The event's own price, from these sources only (spec/rating.md 4.9); sorted."""
+
+    price_sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CostPlus:
+    """The provider's cost of the event times this (spec/rating.md 4.10)."""
+
+    multiplier: Decimal
+
+
+ChargeModel = PerUnit | Threshold | Standing | Package | Tiered | Percentage | Dynamic | CostPlus
+_NAMES: dict[type, str] = {
+    PerUnit: "per_unit", Threshold: "threshold", Standing: "flat", Package: "package", Percentage: "percentage",
+    Dynamic: "dynamic", CostPlus: "cost_plus",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Discount:
+    """Percent off (0 to 100), or a fixed amount off the period's charge."""
+
+    kind: Literal["percent", "fixed"]
+    value: Decimal
+
+
+@dataclass(frozen=True)
+class FactorTable:
+    """Factors of unit prices by the value of an attribute, sorted by value; `*` stands for the values not named."""
+
+    attribute: str
+    factors: tuple[tuple[str, Decimal], ...]
+
+
+@dataclass(frozen=True)
+class TimeBand:
+    """A factor for some local hours of some weekdays.
+
+    Attributes:
+        weekdays: of the band's start, ascending; 0 is Monday.
+        start, end: minutes of the local day, half-open; `end` may be 1440, and below `start` is past midnight.
+    """
+
+    weekdays: tuple[int, ...]
+    start: int
+    end: int
+    factor: Decimal
+
+
+@dataclass(frozen=True)
+class TimeBands:
+    """Factors of unit prices by local time (`time_band`); they do not overlap, and elsewhere the factor is 1."""
+
+    time_zone: str
+    bands: tuple[TimeBand, ...]
+
+    @property
+    def attribute(self) -> str:
+        return "time_band"
+
+
+Modifier = FactorTable | TimeBands
+
+
+@dataclass(frozen=True)
+class StatusRule:
+    """What a failed request pays (spec/rating.md 10); `pool` for amortise only."""
+
+    status: str
+    policy: Literal["bill_full", "bill_zero", "amortise"] = "bill_full"
+    pool: str | None = None
+
+
+@dataclass(frozen=True)
 class Sku:
     """One rate: a SKU with its price list.
 
     Attributes:
-        measures: a token leaf or another quantity of the event.
-        divide_by: base units in a pricing unit, > 0; None: GB-Months, whose size depends on the billing period.
-        prices: base price first, then ascending thresholds; a per_unit rate has one.
+        measures: a token leaf or another quantity of the event; `recurring_units`; empty for a standing fee.
+        divide_by: base units in a pricing unit, > 0; None: GB-Months, whose size depends on the billing period. Extra
+            quantities count in whole units here, and money in units of the currency.
+        round_up: the accumulated quantity is rounded up to whole pricing units.
+        free_units: in pricing units.
+        minimum, maximum: money for each scope; None: none.
+        scope_by: attributes of the event that split the scope; sorted.
+        modifiers: one for an attribute, sorted by attribute.
+        status_policy: what the SKU says itself, sorted by status; see `status_rule`.
         source: url and date of the price, where given.
         line, column: where it stands in the document, from 1.
     """
@@ -91,10 +245,18 @@ class Sku:
     variant: str | None
     match: Match
     measures: str
-    charge_model: str
+    model: ChargeModel
     pricing_unit: str
     divide_by: Decimal | None
-    prices: tuple[Threshold, ...]
+    round_up: bool = False
+    free_units: Decimal = Decimal(0)
+    discounts: tuple[Discount, ...] = ()
+    minimum: Decimal | None = None
+    maximum: Decimal | None = None
+    window: Window = "billing_period"
+    scope_by: tuple[str, ...] = ()
+    modifiers: tuple[Modifier, ...] = ()
+    status_policy: tuple[StatusRule, ...] = ()
     focus: Texts = ()
     source: Texts = ()
     line: int = field(default=1, compare=False)
@@ -104,12 +266,37 @@ class Sku:
     def key(self) -> tuple[str, str | None]:
         return self.sku_id, self.variant
 
+    @property
+    def charge_model(self) -> str:
+        """The name of the charge model, as documents spell it."""
+        return self.model.kind if isinstance(self.model, Tiered) else _NAMES[type(self.model)]
+
+    @property
+    def prices(self) -> tuple[PriceAbove, ...]:
+        """The price list of a rate that never accumulates: base price first, then ascending limits; others: none."""
+        if isinstance(self.model, Threshold):
+            return self.model.prices
+        return (PriceAbove(0, self.model.unit_price),) if isinstance(self.model, PerUnit) else ()
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether the charge of an event depends on what came before it in its scope (spec/rating.md 3)."""
+        model = self.model
+        free = isinstance(model, Percentage) and (model.free_events is not None or model.free_amount is not None)
+        bounds = self.minimum is not None or self.maximum is not None or self.free_units != 0
+        fixed = any(each.kind == "fixed" for each in self.discounts)
+        return isinstance(model, Tiered | Package) or self.round_up or free or bounds or fixed
+
 
 @dataclass(frozen=True)
 class RateCard:
-    """One immutable version of a card. Times are microseconds since 1970 UTC; `account` None: for everybody.
+    """One immutable version of a card. Times are microseconds since 1970 UTC, half-open.
 
     Two cards are equal if they say the same, however it was written.
+
+    Attributes:
+        status_policy: what the card says for all its SKUs, sorted by status, without what is the default anyway.
+        remarks: warnings found while it was read.
     """
 
     rate_card_id: str
@@ -119,277 +306,30 @@ class RateCard:
     currency: str
     effective_from: int
     effective_to: int | None
-    account: str | None
+    scope: Scope
     aliases: tuple[Alias, ...]
     skus: tuple[Sku, ...]
     description: str | None = None
+    status_policy: tuple[StatusRule, ...] = ()
     focus: Texts = ()
+    remarks: tuple[Problem, ...] = field(default=(), compare=False)
 
     @property
     def text(self) -> str:
         """The canonical text."""
+        from chargeline.domain.rate_card_text import to_json  # noqa: PLC0415 - it builds on this module
+
         return to_json(self)
 
 
-def to_json(card: RateCard) -> str:
-    """The canonical text: keys sorted, numbers as plain text, defaults left out. Equal cards have equal texts."""
-    document = {
-        "id": card.rate_card_id,
-        "version": str(card.version),
-        "supersedes": None if card.supersedes is None else str(card.supersedes),
-        "correction": card.correction or None,
-        "currency": card.currency,
-        "effective_from": instant(card.effective_from),
-        "effective_to": None if card.effective_to is None else instant(card.effective_to),
-        "scope": "default" if card.account is None else {"account": card.account},
-        "description": card.description,
-        "aliases": [
-            {"provider_name": each.provider_name, "alias": each.alias, "model": each.model} for each in card.aliases
-        ],
-        "focus": dict(card.focus),
-        "skus": [_sku(sku) for sku in card.skus],
-    }
-    return json.dumps(_given(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _sku(sku: Sku) -> dict[str, Any]:
-    sized = sku.divide_by is None or sku.divide_by == unit_size(sku.pricing_unit, sku.measures)
-    document: dict[str, Any] = {
-        "sku_id": sku.sku_id,
-        "variant": sku.variant,
-        "match": _match(sku.match),
-        "leaf" if sku.measures in LEAVES else "quantity": sku.measures,
-        "charge_model": sku.charge_model,
-        "pricing_unit": sku.pricing_unit,
-        "divide_by": None if sized or sku.divide_by is None else plain(sku.divide_by),
-        "focus": dict(sku.focus),
-        "source": dict(sku.source),
-    }
-    base, *thresholds = sku.prices
-    if sku.charge_model == "threshold":
-        document["base"] = plain(base.price)
-        document["thresholds"] = [{"above": str(each.above), "price": plain(each.price)} for each in thresholds]
-    else:
-        document["unit_price"] = plain(base.price)
-    return _given(document)
-
-
-def _match(match: Match) -> dict[str, Any]:
-    return _given(
-        {
-            "provider_name": match.provider_name,
-            "models": list(match.models),
-            "model_prefix": match.model_prefix,
-            "labels": dict(match.labels),
-            **{name: values[0] if len(values) == 1 else list(values) for name, values in match.attributes},
-        }
-    )
-
-
-def _given(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if value not in (None, [], {})}
+def status_rule(card: RateCard, sku: Sku, status: str) -> StatusRule:
+    """What a request of this status pays: the SKU's own rule, else the card's, else bill_full."""
+    for rule in (*sku.status_policy, *card.status_policy):
+        if rule.status == status:
+            return rule
+    return StatusRule(status)
 
 
 def instant(micros: int) -> str:
     """Microseconds since 1970 UTC as ISO 8601 with Z, as short as it can be."""
     return (_EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
-
-
-def read_rate_card(text: str) -> RateCard:
-    """The card of a YAML or JSON document. Raises BadDocument with every fault found."""
-    return _read(read_document(text))
-
-
-def from_json(text: str) -> RateCard:
-    """The card of a canonical text. Raises BadDocument."""
-    return _read(read_json(text))
-
-
-def _read(document: Any) -> RateCard:
-    reader = _Reader()
-    card = reader.card(document)
-    if reader.problems or card is None:
-        raise BadDocument(sorted(reader.problems, key=lambda each: (each.line, each.column)))
-    return card
-
-
-class _Reader(Fields):
-    """Collects all faults of a card before it gives up."""
-
-    def card(self, document: Any) -> RateCard | None:
-        if not isinstance(document, Place):
-            self.problems.append(Problem("NOT_A_CARD", "a rate card is a mapping"))
-            return None
-        self.keys(document, CARD_KEYS, ("id", "version", "currency", "effective_from", "scope", "skus"))
-        start, end = self.instant(document, "effective_from"), self.instant(document, "effective_to")
-        if start is not None and end is not None and end <= start:
-            self.fault(document, "effective_to", "BAD_PERIOD", "effective_to must lie after effective_from")
-        currency = self.text(document, "currency")
-        if currency and not is_currency(currency):
-            self.fault(document, "currency", "UNKNOWN_CURRENCY", f"{currency} is neither ISO 4217 nor a credit unit")
-        self._status_policy(document)
-        card = RateCard(
-            self.text(document, "id") or "",
-            self.whole(document, "version", _VERSION_MAX) or 0,
-            self.whole(document, "supersedes", _VERSION_MAX),
-            self.flag(document, "correction"),
-            currency or "",
-            start or 0,
-            end,
-            self._account(document),
-            tuple(self._alias(each) for each in self.places(document, "aliases")),
-            tuple(sku for each in self.places(document, "skus") if (sku := self._sku(each)) is not None),
-            self.text(document, "description"),
-            self.texts(document, "focus", FOCUS_KEYS),
-        )
-        if card.supersedes is not None and card.supersedes == card.version:
-            self.fault(document, "supersedes", "BAD_VALUE", "a version cannot supersede itself")
-        if document.get("skus") == []:
-            self.fault(document, "skus", "BAD_VALUE", "a card has at least one SKU")
-        return card
-
-    def _sku(self, document: Place) -> Sku | None:
-        model = self.text(document, "charge_model")
-        if model is not None and model not in PARAMETERS:
-            self.fault(document, "charge_model", "BAD_VALUE", f"charge_model is one of {', '.join(PARAMETERS)}")
-            return None
-        self.keys(document, SKU_KEYS | PARAMETERS[model or "per_unit"], ("sku_id", "charge_model", "pricing_unit"))
-        if model not in SUPPORTED:
-            if model is not None:
-                self.fault(document, "charge_model", "NOT_SUPPORTED_YET", f"charge model {model}")
-            return None
-        self._neutral(document)
-        self._status_policy(document)
-        measures, match = self._measures(document), self._match(document)
-        prices = self._prices(document, model)
-        unit = self.text(document, "pricing_unit")
-        if measures is None or unit is None:
-            return None
-        divide_by = self._divide_by(document, unit, measures)
-        if match is None or not prices:
-            return None
-        return Sku(
-            self.text(document, "sku_id") or "",
-            self.text(document, "variant"),
-            match,
-            measures,
-            model,
-            unit,
-            divide_by,
-            prices,
-            self.texts(document, "focus", FOCUS_KEYS),
-            self.texts(document, "source", frozenset({"url", "date"})),
-            document.line,
-            document.column,
-        )
-
-    def _measures(self, document: Place) -> str | None:
-        given = [(key, document[key]) for key in ("leaf", "quantity") if document.get(key) is not None]
-        if len(given) != 1:
-            self.fault(document, "leaf", "BAD_VALUE", "a SKU names one leaf or one quantity")
-            return None
-        key, _ = given[0]
-        name = self.text(document, key)
-        if name in MONEY_QUANTITIES:
-            self.fault(document, key, "NOT_SUPPORTED_YET", f"a price for {name}")
-            return None
-        if name is not None and (name in LEAVES) != (key == "leaf"):
-            what = "is not a leaf" if key == "leaf" else "is a leaf"
-            self.fault(document, key, "BAD_VALUE", f"{name} {what}; leaves are {', '.join(LEAVES)}")
-            return None
-        return name
-
-    def _prices(self, document: Place, model: str) -> tuple[Threshold, ...]:
-        base = self.price(document, "unit_price" if model == "per_unit" else "base")
-        prices = [] if base is None else [Threshold(0, base)]
-        if model == "per_unit":
-            return tuple(prices)
-        if not document.get("thresholds"):
-            self.fault(document, "thresholds", "MISSING_KEY", "thresholds is required")
-        last = 0
-        for each in self.places(document, "thresholds"):
-            self.keys(each, frozenset({"above", "price"}), ("above",))
-            above, price = self.whole(each, "above"), self.price(each, "price")
-            if above is not None and above <= last:
-                self.fault(each, "above", "NOT_ASCENDING", "thresholds must be above 0 and ascending")
-            if above is not None and price is not None:
-                prices.append(Threshold(above, price))
-                last = above
-        return tuple(prices)
-
-    def _match(self, document: Place) -> Match | None:
-        match = document.get("match")
-        if not isinstance(match, Place):
-            code = "MISSING_KEY" if match is None else "BAD_VALUE"
-            self.fault(document, "match", code, "match is required and is a mapping")
-            return None
-        known = frozenset({"provider_name", "models", "model_prefix", "labels", *MATCH_ATTRIBUTES})
-        self.keys(match, known, ("provider_name",))
-        models, prefix = match.get("models"), self.text(match, "model_prefix")
-        if (models is None) == (prefix is None):
-            self.fault(match, "models", "BAD_VALUE", "a match names either models or model_prefix")
-        if models is not None and not isinstance(models, list):
-            self.fault(match, "models", "BAD_VALUE", "models is a list of names")
-            models = None
-        return Match(
-            self.text(match, "provider_name") or "",
-            () if models is None else self.values(match, "models"),
-            prefix,
-            tuple((name, self.values(match, name)) for name in MATCH_ATTRIBUTES if match.get(name) is not None),
-            self.texts(match, "labels"),
-        )
-
-    def _divide_by(self, document: Place, unit: str, measures: str) -> Decimal | None:
-        """Base units in a pricing unit; None for GB-Months, whose size depends on the month."""
-        size = unit_size(unit, measures)
-        if size is None:
-            self.fault(document, "pricing_unit", "UNKNOWN_UNIT", f"{unit} does not measure {measures}")
-            return None
-        if document.get("divide_by") is None:
-            return size or None
-        given = self.number(document, "divide_by")
-        if given is None:
-            return None
-        if given == 0:
-            self.fault(document, "divide_by", "ZERO_DIVISOR", "divide_by must not be 0")
-        elif size == 0 or (names_number(unit) and given != size):
-            self.fault(document, "divide_by", "BAD_VALUE", f"divide_by {plain(given)} does not agree with {unit}")
-        return given
-
-    def _neutral(self, document: Place) -> None:
-        for key, neutral in NEUTRAL.items():
-            if document.get(key) not in neutral:
-                self.fault(document, key, "NOT_SUPPORTED_YET", f"{key} of a rate")
-        if document.get("free_units") is not None and self.number(document, "free_units") != 0:
-            self.fault(document, "free_units", "NOT_SUPPORTED_YET", "free_units of a rate")
-
-    def _status_policy(self, document: Place) -> None:
-        policy = document.get("status_policy")
-        if policy is None:
-            return
-        if not isinstance(policy, Place):
-            self.fault(document, "status_policy", "BAD_VALUE", "status_policy is a mapping")
-            return
-        self.keys(policy, frozenset(STATUSES), ())
-        for status, value in policy.items():
-            if value != "bill_full":
-                self.fault(policy, status, "NOT_SUPPORTED_YET", "a status policy other than bill_full")
-
-    def _account(self, document: Place) -> str | None:
-        scope = document.get("scope")
-        if scope == "default" or scope is None:
-            return None
-        if isinstance(scope, Place) and list(scope) == ["account"]:
-            return self.text(scope, "account")
-        known = isinstance(scope, Place) and len(scope) == 1 and set(scope) <= {"group", "contract"}
-        code, message = "BAD_VALUE", "scope is default, {group: …}, {account: …} or {contract: …}"
-        if known:
-            code, message = "NOT_SUPPORTED_YET", f"a scope of a {next(iter(scope))}"
-        self.fault(document, "scope", code, message)
-        return None
-
-    def _alias(self, place: Place) -> Alias:
-        keys = ("provider_name", "alias", "model")
-        self.keys(place, frozenset(keys), keys)
-        provider, alias, model = (self.text(place, key) or "" for key in keys)
-        return Alias(provider, alias, model, place.line, place.column)

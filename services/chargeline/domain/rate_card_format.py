@@ -1,9 +1,7 @@
-"""The keys of a rate card and of its SKUs, and which of them this version can work out.
+"""The keys of a rate card and of its SKUs, and the words that their values may be.
 
 Source: spec/formats.md, section 2.
 """
-
-from typing import Any
 
 MATCH_ATTRIBUTES = (
     "operation_name",
@@ -28,7 +26,7 @@ SKU_KEYS = frozenset({
 FOCUS_KEYS = frozenset({
     "service_name", "service_category", "service_subcategory", "service_provider_name", "host_provider_name",
 })  # fmt: skip
-# The parameters of each charge model; those that this version can work out have theirs read below.
+# The parameters of each charge model.
 PARAMETERS = {
     "per_unit": frozenset({"unit_price"}),
     "threshold": frozenset({"base", "thresholds"}),
@@ -43,16 +41,27 @@ PARAMETERS = {
     "dynamic": frozenset({"dynamic", "price_sources"}),
     "cost_plus": frozenset({"multiplier"}),
 }
-SUPPORTED = ("per_unit", "threshold")
 STATUSES = ("OK", "ERROR", "CANCELLED", "PARTIAL")
-MONEY_QUANTITIES = ("reported_cost", "transaction_amount", "recurring_units")
-# Keys of a rate that this version reads only where they change nothing.
-NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "discounts": (None, []),
-    "minimum": (None,),
-    "maximum": (None,),
-    "window": (None, "billing_period"),
-    "scope_by": (None, []),
-    "modifiers": (None, []),
-    "round": (None, "none"),
+POLICIES = ("bill_full", "bill_zero")
+SCOPES = ("group", "account", "contract")
+WINDOWS = ("billing_period", "day", "hour", "event")
+WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+TIME_BAND = "time_band"
+MODIFIER_ATTRIBUTES = ("service_tier", "criticality", "latency_class", "accuracy_class", "region")
+# Money amounts of the event: their pricing unit is the currency.
+MONEY_QUANTITIES = ("transaction_amount", "reported_cost")
+RECURRING = "recurring_units"
+# What some charge models are worked out on, and nothing else.
+MEASURED_BY = {
+    "percentage": "transaction_amount",
+    "graduated_percentage": "transaction_amount",
+    "dynamic": "reported_cost",
+    "cost_plus": "reported_cost",
 }
+# Attributes of an event that a scope may be split by.
+SCOPE_ATTRIBUTES = (
+    "sub_account_id", "team", "project", "environment", "cost_center", "initiative", "experiment_id", "feature",
+    "customer_id", "user_intent", "principal_id", "credential_id", "service_name", "resource_id", "commitment_id",
+    "deployment", "model_version", "request_model", "response_model", "operation_name", "region", "accelerator",
+    "service_tier", "accuracy_class", "latency_class", "criticality", "run_id",
+)  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from chargeline.domain.documents import Problem
 from chargeline.domain.money import fits_columns, picos_per_base_unit, plain
+from chargeline.domain.periods import billing_period
 from chargeline.domain.rate_book import (
     PARENTS,
     Live,
@@ -20,7 +21,9 @@ from chargeline.domain.rate_book import (
     live_cards,
     overlap,
 )
-from chargeline.domain.rate_card import Alias, Match, RateCard, Sku, instant
+from chargeline.domain.rate_card import DEFAULT, LEVELS, Alias, Match, RateCard, Scope, Sku, instant
+from chargeline.domain.rate_prices import is_free, jump
+from chargeline.domain.rate_support import unsupported
 from chargeline.domain.rate_units import base_units
 
 _TEXT_BYTES_MAX = 15_000_000  # governance-log takes records of 16 MiB
@@ -32,7 +35,7 @@ def check_card(card: RateCard) -> list[Problem]:
     return [
         *_sku_twice(card),
         *_ties(rates, ()),
-        *([] if card.account else _without_parent(card, ())),
+        *(_without_parent(card, ()) if card.scope == DEFAULT else []),
         *_join_price_missing(card, ()),
         *_alias_faults(card, ()),
         *_warnings(card),
@@ -57,18 +60,31 @@ def check_publication(
     candidate = PublishedCard(card, recorded_time, len(published))
     after = accept(candidate, live, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
     earliest = earliest_replacement(recorded_time, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
-    problems = [*_sku_twice(card), *_versions(card, published)]
+    problems = [*_not_supported(card), *_sku_twice(card), *_versions(card, published)]
     if not card.correction and not problems:
         problems += _replacements(card, live, earliest)
     fresh = [Rate(sku, card, card.effective_from, card.effective_to) for sku in card.skus]
     others = [rate for rate in (after or live).rates if rate.card is not card]
     problems += _ties(fresh, () if after is None or card.correction else others)
     problems += _gaps(fresh, others)
-    reachable = [rate for rate in others if rate.card.account in (None, card.account)]
+    reachable = [rate for rate in others if _may_see(card.scope, rate.card.scope)]
     problems += _without_parent(card, reachable)
     problems += _join_price_missing(card, reachable)
     problems += _alias_faults(card, [each for each in (after or live).aliases if each.card is not card])
     return [*problems, *_warnings(card), *_jumps(fresh, live)]
+
+
+def _may_see(scope: Scope, other: Scope) -> bool:
+    """Whether an event that a card of `scope` is for may also find prices of a card of the other one.
+
+    Groups nest, and which account lies in which group is not known here: every group may be the one.
+    """
+    return other in (DEFAULT, scope) or other.kind == "group" or LEVELS.index(other.kind) < LEVELS.index(scope.kind)
+
+
+def _not_supported(card: RateCard) -> list[Problem]:
+    found = [(sku, unsupported(sku, card)) for sku in card.skus]
+    return [_problem(sku, "NOT_SUPPORTED_YET", what) for sku, what in found if what is not None]
 
 
 def _sku_twice(card: RateCard) -> list[Problem]:
@@ -85,10 +101,10 @@ def _ties(fresh: Sequence[Rate], others: Sequence[Rate]) -> list[Problem]:
     rivals: dict[object, list[Rate]] = {}
     for rate in others:
         for name in rate.sku.match.names:
-            rivals.setdefault((rate.card.account, rate.sku.measures, name), []).append(rate)
+            rivals.setdefault((rate.card.scope, rate.sku.measures, name), []).append(rate)
     problems = []
     for rate in fresh:
-        keys = [(rate.card.account, rate.sku.measures, name) for name in rate.sku.match.names]
+        keys = [(rate.card.scope, rate.sku.measures, name) for name in rate.sku.match.names]
         found = next((each for key in keys for each in rivals.get(key, ()) if _tied(rate, each)), None)
         if found is not None:
             text = f"{_name(rate.sku)} and {_name(found.sku)} of {found.card.rate_card_id} version {found.card.version}"
@@ -224,24 +240,33 @@ def _jumps(fresh: Sequence[Rate], live: Live) -> list[Problem]:
     problems = []
     for rate in fresh:
         old = before.get(rate.place)
-        if old is None or old.card.currency != rate.card.currency or old.sku.divide_by != rate.sku.divide_by:
+        if old is None or old.card.currency != rate.card.currency:
             continue
-        was, now = old.sku.prices[0].price, rate.sku.prices[0].price
-        if 2 * abs(now - was) > was:
-            jump = f"{_name(rate.sku)} goes from {plain(was)} to {plain(now)}"
-            problems.append(_problem(rate.sku, "PRICE_JUMP", jump, True))
+        found = jump(old.sku, rate.sku)
+        if found is not None:
+            name, was, now = found
+            text = f"{name} of {_name(rate.sku)} goes from {plain(was)} to {plain(now)}"
+            problems.append(_problem(rate.sku, "PRICE_JUMP", text, True))
     return problems
 
 
 def _warnings(card: RateCard) -> list[Problem]:
-    problems = []
+    problems = [*card.remarks]
     for sku in card.skus:
-        if any(each.price == 0 for each in sku.prices):
-            problems.append(_problem(sku, "FREE", f"{_name(sku)} costs nothing", True))
+        if is_free(sku):
+            problems.append(_problem(sku, "FREE", f"{_name(sku)} has a price of 0", True))
+        if sku.accumulates and sku.window != "event" and not _starts_a_month(card.effective_from):
+            text = f"{_name(sku)} adds up over a period and starts inside one: where it follows another, it waits"
+            problems.append(_problem(sku, "STARTS_INSIDE_PERIOD", text, True))
         size = base_units(sku.divide_by, sku.measures)
         if not all(fits_columns(*picos_per_base_unit(each.price, size)) for each in sku.prices):
             problems.append(_problem(sku, "WIDE_PRICE", f"{_name(sku)} has a price of the exact, slow way", True))
     return problems
+
+
+def _starts_a_month(time: int) -> bool:
+    """Whether a billing period of most accounts begins then; a card cannot know the cycle day of each."""
+    return billing_period(time)[0] == time
 
 
 def _name(sku: Sku) -> str:

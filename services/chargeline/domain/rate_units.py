@@ -28,6 +28,9 @@ _SIZES: dict[str, dict[str, int]] = {
     "training_tokens": _TOKENS,
     "provisioned_unit_s": {"Unit-Hours": 3600},
 }
+# Base units of one unit of the event's own field, where that field is finer than what a price list counts: extra
+# quantities come in millionths, the reported cost in picounits of the currency.
+_FINER = {"reported_cost": 10**12, "recurring_units": 1, "": 1}
 # A quantity of a free name counts in a plural of its own; these already mean a number of something smaller.
 _TAKEN = {name for sizes in _SIZES.values() for name, size in sizes.items() if size != 1}
 _UNIT = re.compile(r"(?:([1-9][0-9]{0,14}) )?([A-Z][A-Za-z-]*)")
@@ -84,4 +87,4 @@ def base_units(divide_by: Decimal | None, measures: str) -> Fraction:
     """
     if divide_by is None:
         return Fraction(10**9 * 3600 * _HOURS_OF_A_MONTH, 1_048_576)
-    return Fraction(divide_by) * (1 if measures in LEAVES or measures in COUNTED else _MILLION)
+    return Fraction(divide_by) * (1 if measures in LEAVES or measures in COUNTED else _FINER.get(measures, _MILLION))

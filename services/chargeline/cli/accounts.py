@@ -1,0 +1,87 @@
+"""`chargeline accounts …`: groups, accounts, contracts, subscriptions, commitments and credits."""
+
+import hashlib
+from pathlib import Path
+
+import typer
+
+from chargeline.adapters.clock import SystemClock
+from chargeline.cli.common import AsJson, DataDir
+from chargeline.cli.publishing import (
+    FACT_BYTES_MAX,
+    AlreadyPublished,
+    Author,
+    File,
+    Files,
+    Wait,
+    governance_log,
+    governance_writer,
+    in_file,
+    read_text,
+    stderr,
+    tell,
+    wait_until_visible,
+    warn,
+)
+from chargeline.domain.accounts_reader import AccountsDocument, read_accounts
+from chargeline.domain.accounts_text import accounts_to_json
+from chargeline.domain.documents import BadDocument, Problem
+from chargeline.domain.governance import AccountsPublished, GovernanceChain
+from chargeline.runtime.stack import load_stack
+
+
+def register(app: typer.Typer) -> None:
+    accounts = typer.Typer(help="Accounts: validate, publish.", no_args_is_help=True)
+    accounts.command()(validate)
+    accounts.command()(publish)
+    app.add_typer(accounts, name="accounts")
+
+
+def validate(files: Files, as_json: AsJson = False) -> None:
+    """Check accounts files without a stack; exit code 2 and every problem with its line if one is wrong.
+
+    Example: chargeline accounts validate accounts.yaml
+    """
+    found: list[tuple[Path, list[Problem]]] = []
+    for path in files:
+        try:
+            found.append((path, list(read_accounts(read_text(path)).remarks)))
+        except BadDocument as error:
+            found.append((path, error.problems))
+    tell(found, as_json=as_json)
+
+
+def publish(file: File, data: DataDir = None, wait: Wait = True, author: Author = None) -> None:
+    """Publish an accounts file. It replaces the one before it as a whole; events before it keep what they saw.
+
+    Example: chargeline accounts publish accounts.yaml
+    """
+    document = _read(file)
+    text, digest = accounts_to_json(document.accounts), hashlib.sha256(file.read_bytes()).hexdigest()
+    if len(text.encode()) > FACT_BYTES_MAX:
+        raise in_file(file, [Problem("TOO_LARGE", f"accounts have at most {FACT_BYTES_MAX} bytes")])
+    stack, clock = load_stack(data), SystemClock()
+
+    def may(chain: GovernanceChain) -> None:
+        published = [fact.body for fact in chain.facts if isinstance(fact.body, AccountsPublished)]
+        if published and published[-1].accounts == document.accounts:
+            raise AlreadyPublished
+
+    with governance_log(stack, clock) as governance:
+        writer = governance_writer(stack, governance, author)
+        try:
+            fact = writer.append("AccountsPublished", {"accounts": text, "file_hash": digest}, may)
+        except AlreadyPublished:
+            stderr().print(f"{file} is published already: nothing changed")
+            return
+    warn(file, document.remarks)
+    stderr().print(f"[green]published[/green] {file} as fact {fact.sequence}")
+    if wait:
+        wait_until_visible(fact.recorded_time, stack, clock)
+
+
+def _read(path: Path) -> AccountsDocument:
+    try:
+        return read_accounts(read_text(path))
+    except BadDocument as error:
+        raise in_file(path, error.problems) from error
