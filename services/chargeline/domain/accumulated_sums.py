@@ -1,0 +1,237 @@
+"""Events of scopes with a running amount, in columns: rates with modifiers, and fees for each transaction.
+
+Steps 7 to 9 work on the running sum of Q12 amounts, so first what every event adds to it is worked out, then the sums
+are priced like quantities: by a rate whose base unit is the picounit. Source: spec/rating.md, sections 4.6 and 5.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from chargeline.domain.accumulated_entries import (
+    FREE_UNITS,
+    PER_EVENT_FEE,
+    UNIT,
+    AccumulatedEntries,
+    block,
+)
+from chargeline.domain.accumulated_lines import taken_off
+from chargeline.domain.codes import combine
+from chargeline.domain.exact import Exact, Int64Array, Ratios, scale
+from chargeline.domain.exact_rows import plus
+from chargeline.domain.money import PICOS
+from chargeline.domain.period_columns import SegmentColumns, Zone, ratios
+from chargeline.domain.period_function import ChargeModel, RateFunction, RateTier
+
+BoolArray = npt.NDArray[np.bool_]
+_NO_LIMIT = 1 << 62
+_FIXED_MAX = 1 << 56
+
+
+def closing_function(function: RateFunction) -> RateFunction:
+    """Steps 7 to 9 as a rate on picounits of the running amount."""
+    return RateFunction(
+        ChargeModel.PER_UNIT,
+        (RateTier(None, Fraction(1)),),
+        Fraction(PICOS),
+        kept=function.kept,
+        fixed_discount=function.fixed_discount,
+        maximum=function.maximum,
+    )
+
+
+@dataclass(frozen=True)
+class Additions:
+    """What n events add to the running amount of their scope, and to the amount after percentage discounts.
+
+    Attributes:
+        added, gross: picounits; 0 where not `known`.
+        free, charged: base units. pricing_free, pricing: picounits of the pricing quantities.
+        tier: of the charged part; 0: free units only.
+        kind: index into KINDS of the charged part.
+        known: False: the exact function must say.
+    """
+
+    added: Int64Array
+    gross: Exact
+    free: Int64Array
+    charged: Int64Array
+    pricing_free: Exact
+    pricing: Exact
+    tier: Int64Array
+    kind: int
+    known: BoolArray
+
+    def take(self, at: Int64Array) -> "Additions":
+        return Additions(
+            self.added[at],
+            self.gross.take(at),
+            self.free[at],
+            self.charged[at],
+            self.pricing_free.take(at),
+            self.pricing.take(at),
+            self.tier[at],
+            self.kind,
+            self.known[at],
+        )
+
+
+def modified_additions(
+    columns: SegmentColumns,
+    function: Int64Array,
+    lower: Int64Array,
+    upper: Int64Array,
+    factor: Int64Array,
+    factors: Sequence[Fraction],
+) -> Additions:
+    """Of rates with modifiers; only events inside one segment are known."""
+    segment = columns.find(function, upper)
+    known = (lower >= columns.column["enter"][segment]) & (upper <= columns.column["limit"][segment])
+    lower, upper = np.where(known, lower, 0), np.where(known, upper, 0)
+    counted = np.where(known, columns.steps(segment, upper) - columns.steps(segment, lower), 0)
+    pair, first = combine([(segment, len(columns.segments)), (factor, len(factors))], len(segment))
+    chosen = [(columns.segments[segment[row]], factors[factor[row]]) for row in first.tolist()]
+    added = scale(counted, pair, ratios([each.undiscounted * times for each, times in chosen]))
+    prices = ratios([each.price * times for each, times in chosen])
+    known[list(added.large)] = False
+    tier = columns.column["tier"][segment]
+    quantity, pricing = upper - lower, scale(counted, segment, columns.pricing)
+    free = tier == 0
+    return Additions(
+        added.values,
+        scale(counted, pair, prices),
+        np.where(free, quantity, 0),
+        np.where(free, 0, quantity),
+        pricing,
+        pricing,
+        tier,
+        UNIT,
+        known,
+    )
+
+
+@dataclass(frozen=True)
+class _Fee:
+    """A percentage rate with a factor, in picounits where the amounts are whole; else `exact` is False.
+
+    Attributes:
+        rate: picounits for one base unit. pairs of values: without and with percentage discounts.
+    """
+
+    exact: bool
+    rates: tuple[Fraction, Fraction]
+    pricing: Fraction
+    fixed: tuple[int, int]
+    least: tuple[int, int]
+    most: tuple[int, int]
+    free_events: int
+    free_amount: int
+
+    @classmethod
+    def of(cls, function: RateFunction, factor: Fraction) -> "_Fee":
+        rule, kept = function.rule, function.kept
+        least = rule.per_event_min or Fraction(0)
+        most = rule.per_event_max
+        free = (rule.free_amount or Fraction(0)) * function.divide_by
+        rate = factor * rule.rate * PICOS / function.divide_by
+        fixed = [factor * rule.fixed * part * PICOS for part in (Fraction(1), kept)]
+        lowest = [least * part * PICOS for part in (Fraction(1), kept)]
+        highest = [Fraction(_NO_LIMIT) if most is None else most * part * PICOS for part in (Fraction(1), kept)]
+        numbers = [*fixed, *lowest, *highest, free]
+        whole = all(each.denominator == 1 for each in numbers) and all(
+            each < _FIXED_MAX for each in (*fixed, *lowest, free)
+        )
+
+        def pair(values: list[Fraction]) -> tuple[int, int]:
+            return (min(int(values[0]), _NO_LIMIT), min(int(values[1]), _NO_LIMIT)) if whole else (0, 0)
+
+        return cls(
+            whole, (rate, rate * kept), PICOS / function.divide_by, pair(fixed), pair(lowest), pair(highest),
+            rule.free_events or 0, int(free) if whole else 0,
+        )  # fmt: skip
+
+
+def fee_additions(
+    functions: Sequence[RateFunction],
+    function: Int64Array,
+    amount: Int64Array,
+    number: Int64Array,
+    before: Int64Array,
+    factor: Int64Array,
+    factors: Sequence[Fraction],
+) -> Additions:
+    """Of percentage rates; `number`, `before`: n and S of spec/rating.md 4.6."""
+    pair, first = combine([(function, len(functions)), (factor, len(factors))], len(function))
+    fees = [_Fee.of(functions[function[row]], factors[factor[row]]) for row in first.tolist()]
+
+    def column(values: "list[int]") -> Int64Array:
+        return np.array(values, np.int64)[pair]
+
+    free_events, free_amount = column([fee.free_events for fee in fees]), column([fee.free_amount for fee in fees])
+    left = np.minimum(amount, np.maximum(0, free_amount - before))
+    free = np.where(free_amount > 0, left, np.where(free_events > 0, amount, 0))
+    free = np.where((free_events > 0) & (number > free_events), 0, free)
+    charged = amount - free
+    known = np.array([fee.exact for fee in fees], bool)[pair]
+    results = []
+    for part in (0, 1):
+        share = scale(charged, pair, ratios([fee.rates[part] for fee in fees]))
+        known[list(share.large)] = False
+        fee = np.maximum(
+            share.values + column([fee.fixed[part] for fee in fees]), column([f.least[part] for f in fees])
+        )
+        results.append(np.where(charged > 0, np.minimum(fee, column([fee.most[part] for fee in fees])), 0))
+    pricing: Ratios = ratios([fee.pricing for fee in fees])
+    return Additions(
+        results[0],
+        Exact(results[1]),
+        free,
+        charged,
+        scale(free, pair, pricing),
+        scale(charged, pair, pricing),
+        np.where(charged > 0, 1, 0),
+        PER_EVENT_FEE,
+        known,
+    )
+
+
+def sum_entries(
+    columns: SegmentColumns, closing: Int64Array, row: Int64Array, running: Int64Array, additions: Additions
+) -> tuple[list[AccumulatedEntries], Int64Array]:
+    """The entries of events that add to a running amount.
+
+    Args:
+        closing: by event, the number of the function of steps 7 to 9.
+        running: picounits before the event.
+
+    Returns:
+        As `accumulated_lines.line_entries`.
+    """
+    after = running + additions.added
+    segment = columns.find(closing, after)
+    inside = (running >= columns.column["enter"][segment]) & (after <= columns.column["limit"][segment])
+    risen, fits = columns.risen(segment, running, after)
+    done = additions.known & fits & inside
+    done[list(additions.gross.large)] = False
+    at = np.flatnonzero(done)
+    zone = columns.column["zone"][segment[at]]
+    changes = (additions.added[at] > 0) & (columns.price.numerator[segment[at]] > 0)
+    gross = Exact(np.where(zone == Zone.BETWEEN, 0, additions.gross.values[at]))
+    amount = plus(gross, Exact(risen[at]))
+    free, charged = additions.free[at], additions.charged[at]
+    with_free, with_charge = np.flatnonzero(free > 0), np.flatnonzero(charged > 0)
+    blocks = [
+        block(
+            row[at[with_free]], FREE_UNITS, Exact(np.zeros(len(with_free), np.int64)), 0, Exact(free[with_free]),
+            additions.pricing_free.take(at[with_free]),
+        ),
+        block(
+            row[at[with_charge]], additions.kind, amount.take(with_charge), additions.tier[at[with_charge]],
+            Exact(charged[with_charge]), additions.pricing.take(at[with_charge]),
+        ),
+        *taken_off(row[at], zone, changes, gross),
+    ]  # fmt: skip
+    return blocks, np.flatnonzero(~done)
