@@ -10,7 +10,8 @@ from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import ChargelineError, Refused
 
 COMMANDS = (
-    "stack", "status", "doctor", "state", "rates", "accounts", "fx", "price", "normalise", "replay", "generate", "query",
+    "stack", "status", "doctor", "state", "rates", "accounts", "fx", "price", "prorate", "normalise", "replay",
+    "generate", "query", "tail", "top", "dlq", "verify", "migrate",
     "tail", "top", "dlq", "verify", "migrate",
 )  # fmt: skip
 
