@@ -1,0 +1,77 @@
+"""Exact numbers: texts to fractions, Q12, plain texts, and the split by largest remainder.
+
+Source: spec/rating.md, section 2; spec/formats.md, section 1; spec/allocation.md, section 2.
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from math import floor
+from typing import Any
+
+PICOS = 10**12
+LIMIT = 10**38  # |amount| >= 10^26, counted in picounits
+_PRICE_DIGITS = 18
+
+
+def number(value: Any, default: int = 0) -> Fraction:
+    """The exact value of a number's text; null is the default. A binary float is a fault of the caller."""
+    if value is None:
+        return Fraction(default)
+    assert isinstance(value, str | int), f"{value!r} is no text of a number"
+    return Fraction(value)
+
+
+def q12(amount: Fraction) -> int:
+    """Picounits of an amount, half away from zero."""
+    return rounded(amount * PICOS)
+
+
+def rounded(value: Fraction) -> int:
+    """The nearest whole number, half away from zero."""
+    size = floor(abs(value) + Fraction(1, 2))
+    return size if value >= 0 else -size
+
+
+def money(picos: int) -> str:
+    """Picounits as a plain text."""
+    return _plain(picos, 12)
+
+
+def quantity(value: Fraction) -> str:
+    """A quantity, rounded to 12 decimals, as a plain text."""
+    return _plain(q12(value), 12)
+
+
+def price(value: Fraction) -> str:
+    """A unit price or rate, rounded to 18 decimals, as a plain text."""
+    return _plain(rounded(value * 10**_PRICE_DIGITS), _PRICE_DIGITS)
+
+
+def price18(value: Fraction) -> Fraction:
+    """A unit price as it is stored: 18 decimals."""
+    return Fraction(rounded(value * 10**_PRICE_DIGITS), 10**_PRICE_DIGITS)
+
+
+def variance(value: Fraction) -> str:
+    """A variance of cost: 24 decimals, rounded once, as a plain text."""
+    return _plain(rounded(value * 10**24), 24)
+
+
+def split(amount: int, weights: Mapping[str | None, int]) -> dict[str | None, int]:
+    """Shares of an amount by weight, in whole picounits; what is left over goes to the largest remainders.
+
+    A tie goes to the smaller key in UTF-8 bytes, an absent key first.
+    """
+    total = sum(weights.values())
+    exact = {key: Fraction(abs(amount) * weight, total) for key, weight in weights.items()}
+    shares = {key: floor(share) for key, share in exact.items()}
+    order = sorted(weights, key=lambda key: (shares[key] - exact[key], key is not None, (key or "").encode()))
+    for key in order[: abs(amount) - sum(shares.values())]:
+        shares[key] += 1
+    return {key: share if amount >= 0 else -share for key, share in shares.items()}
+
+
+def _plain(count: int, digits: int) -> str:
+    whole, rest = divmod(abs(count), 10**digits)
+    text = f"{whole}.{rest:0{digits}d}".rstrip("0").rstrip(".")
+    return f"-{text}" if count < 0 else text
