@@ -12,7 +12,6 @@ from chargeline.domain.errors import ChargelineError, Refused
 COMMANDS = (
     "stack", "status", "doctor", "state", "rates", "accounts", "fx", "price", "prorate", "normalise", "replay",
     "generate", "query", "tail", "top", "dlq", "verify", "migrate",
-    "tail", "top", "dlq", "verify", "migrate",
 )  # fmt: skip
 
 _ROOMS = {"up": "stack", "down": "stack"}
