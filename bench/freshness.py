@@ -118,6 +118,7 @@ def _send(stack: Stack, prepared: list[tuple[int, str, bytes]], produced: list[l
             producer.produce("usage-events", value, account.encode(), partition)
         producer.poll(0)
     producer.flush()
+    producer.close()
 
 
 def _prepared(count: int, stack: Stack) -> list[tuple[int, str, bytes]]:

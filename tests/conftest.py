@@ -41,7 +41,7 @@ def docker():
 _docker_missing = cache(docker_missing)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data():
     """The folder of public traces and catalogues; a test that needs it is counted where it is absent."""
     if not DATA.exists():

@@ -193,6 +193,35 @@ def test_each_unit_pays_the_price_of_its_tier(ends, prices, quantity):
     assert RateFunction(ChargeModel.GRADUATED, tiers).amount(quantity) == by_hand(tiers, quantity)
 
 
+MANY_TIERS = (
+    RateTier(Fraction(5), Fraction(3)),
+    RateTier(Fraction(9), Fraction(2), Fraction(4)),
+    RateTier(None, Fraction(1)),
+)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        RateFunction(ChargeModel.GRADUATED, MANY_TIERS, Fraction(1000)),
+        RateFunction(ChargeModel.GRADUATED, MANY_TIERS, Fraction(1000), round_up=True, free_units=Fraction(2)),
+        RateFunction(ChargeModel.GRADUATED, MANY_TIERS, Fraction(1000), fixed_discount=Fraction(7)),
+        RateFunction(ChargeModel.GRADUATED, MANY_TIERS, Fraction(1000), kept=Fraction("0.85"), maximum=Fraction(21)),
+        RateFunction(ChargeModel.VOLUME, MANY_TIERS, Fraction(1000), free_units=Fraction(2)),
+        RateFunction(
+            ChargeModel.PERCENTAGE, divide_by=Fraction(1000), maximum=Fraction(1),
+            fee_rule=PercentageFee(Fraction("0.024"), Fraction("0.3"), 2, Fraction(3)),
+        ),
+        RateFunction(ChargeModel.PER_UNIT, MANY_TIERS[2:], Fraction(1000), maximum=Fraction(5), modified=True),
+    ],
+)  # fmt: skip
+def test_whole_bounds_discounts_and_maxima_are_crossed_without_the_exact_function(function, monkeypatch):
+    expected, _, usage = one_by_one([function], [(0, 430, 0, 5)] * 30)
+    for name in ("pieces", "fee_pieces", "running_step"):
+        monkeypatch.delattr(RateFunction, name)
+    assert in_columns([function], usage)[0] == expected
+
+
 def test_a_factor_too_small_to_be_booked_is_not_capped():
     tiny = RateFunction(
         ChargeModel.PER_UNIT, (RateTier(None, Fraction(1, 10**18)),), maximum=Fraction(0), modified=True

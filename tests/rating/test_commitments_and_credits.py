@@ -2,9 +2,23 @@
 
 import pytest
 
-from tests.support.rating import account_facts, booked, card, cancel, close_record, costs, kinds, scopes, sku, tiers, token_sku
+from tests.support.rating import (
+    account_facts,
+    booked,
+    cancel,
+    card,
+    close_record,
+    costs,
+    kinds,
+    scopes,
+    sku,
+    tiers,
+    token_sku,
+    total,
+    used,
+    uses,
+)
 from tests.support.rating import event as an_event
-from tests.support.rating import total, used, uses
 
 ONE = card(sku("per_unit", unit_price="1"))
 TERM = {"commitment_id": "K", "billing_account_id": "acme", "amount": "1000", "currency": "USD", "overage_factor": "1.25",

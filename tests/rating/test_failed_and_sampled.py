@@ -20,7 +20,9 @@ FEE = sku("per_unit", "requests", "Requests", unit_price="0.1")
 )
 def test_the_policy_says_who_pays_a_failed_request(price, policy, status, mine, platform):
     failed = used("2", status=status)
-    results = price([card(sku("per_unit", unit_price="1"), status_policy={"ERROR": policy})], None, None, [failed], False)
+    results = price(
+        [card(sku("per_unit", unit_price="1"), status_policy={"ERROR": policy})], None, None, [failed], False
+    )
     assert total(results) == mine
     assert results[-1]["totals"].get("platform") == (
         None if platform is None else {"USD": {"contracted_cost": platform, "billed_cost": platform}}
@@ -32,7 +34,9 @@ def test_the_policy_says_who_pays_a_failed_request(price, policy, status, mine, 
 
 def test_the_policy_of_a_sku_comes_before_that_of_its_card(price):
     rate = sku("per_unit", unit_price="1", status_policy={"ERROR": "bill_full"})
-    assert costs(price([card(rate, status_policy={"ERROR": "bill_zero"})], None, None, uses("2", status="ERROR"), False)) == ["2"]
+    assert costs(
+        price([card(rate, status_policy={"ERROR": "bill_zero"})], None, None, uses("2", status="ERROR"), False)
+    ) == ["2"]
 
 
 def test_what_was_waived_does_not_count_for_tiers(price):
@@ -72,5 +76,9 @@ def test_a_sampled_event_moves_the_tiers_by_its_weight(price):
 
 
 def test_the_length_limit_is_that_of_one_request(price):
-    rate = token_sku("input", "0") | {"charge_model": "threshold", "base": "1", "thresholds": [{"above": 1500, "price": "9"}]}
+    rate = token_sku("input", "0") | {
+        "charge_model": "threshold",
+        "base": "1",
+        "thresholds": [{"above": 1500, "price": "9"}],
+    }
     assert costs(price([card(rate)], None, None, [SAMPLE], False)) == ["0.006"]

@@ -19,7 +19,9 @@ def contract(start, end):
 
 def subscription(*changes):
     rows = [{"at": f"2026-{day}T00:00:00Z", "quantity": count} for day, count in changes]
-    return {"subscriptions": [{"subscription_id": "S", "billing_account_id": "acme", "sku_id": "seats", "changes": rows}]}
+    return {
+        "subscriptions": [{"subscription_id": "S", "billing_account_id": "acme", "sku_id": "seats", "changes": rows}]
+    }
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,9 @@ def test_a_minimum_is_prorated_and_a_maximum_is_not(price):
     facts = contract("2026-01-01T00:00:00Z", "2026-04-11T00:00:00Z")
     results = price([card(rate, scope={"contract": "C"})], facts, None, [touch("2026-04-05T00:00:00Z")], True)
     assert booked(results) == [("TRUE_UP", "25")]
-    results = price([card(rate, scope={"contract": "C"})], facts, None, [used("30", event_time="2026-04-05T00:00:00Z")], True)
+    results = price(
+        [card(rate, scope={"contract": "C"})], facts, None, [used("30", event_time="2026-04-05T00:00:00Z")], True
+    )
     assert total(results) == "80"
 
 

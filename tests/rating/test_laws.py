@@ -1,6 +1,7 @@
 """Laws of rating, on random rates and quantities (spec/rating.md 2, 3, 4 and 12)."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -55,8 +56,12 @@ def summed(*numbers):
     return f"{thousandths // 1000}.{thousandths % 1000:03d}"
 
 
+def exact_costs(results):
+    return [Fraction(cost) for cost in costs(results) if cost is not None]
+
+
 def sum_of(results):
-    return sum((Fraction(cost) for cost in costs(results)), Fraction(0))
+    return sum(exact_costs(results), Fraction(0))
 
 
 @LAWS
@@ -80,18 +85,18 @@ def test_the_sum_does_not_depend_on_order(price, rate, numbers, order):
 @LAWS
 @given(rate=rates(), numbers=QUANTITIES)
 def test_more_never_costs_less(price, rate, numbers):
-    assert all(Fraction(cost) >= 0 for cost in costs(price([card(rate)], None, None, events(numbers), False)))
+    assert all(cost >= 0 for cost in exact_costs(price([card(rate)], None, None, events(numbers), False)))
 
 
 @LAWS
 @given(tiers=tiered(blocks=False))
 def test_there_is_no_gap_at_a_bound(price, tiers):
     """One millionth above a bound costs the next tier's flat fee and a millionth of its price, no more."""
-    for low, high in zip(tiers, tiers[1:], strict=False):
+    for low, high in pairwise(tiers):
         rate = sku("graduated", tiers=tiers)
         results = price([card(rate)], None, None, [used(low["up_to"], "at"), used("0.000001", "above")], False)
         step = Fraction(high["unit_price"]) / 10**6 + Fraction(high["flat_fee"])
-        assert Fraction(costs(results)[1]) == step
+        assert exact_costs(results)[1] == step
 
 
 @LAWS
@@ -109,7 +114,12 @@ def test_a_cancelled_event_has_never_been(price, rate, numbers, at):
 
 
 @LAWS
-@given(tiers=tiered(), numbers=QUANTITIES, order=st.randoms(), projects=st.lists(st.sampled_from("abc"), min_size=6, max_size=6))
+@given(
+    tiers=tiered(),
+    numbers=QUANTITIES,
+    order=st.randoms(),
+    projects=st.lists(st.sampled_from("abc"), min_size=6, max_size=6),
+)
 def test_a_settled_volume_does_not_depend_on_order(price, tiers, numbers, order, projects):
     all_events = [used(number, f"e{at}", project=projects[at]) for at, number in enumerate(numbers)]
     shuffled = list(all_events)

@@ -4,7 +4,13 @@ import pytest
 
 from tests.support.rating import JUNE, card, costs, event, millionths, sku, token_sku
 
-FIVE = {"input": "2", "cache_read_input": "0.2", "cache_write_input": "2.5", "input_audio": "8", "cache_read_audio": "0.8"}
+FIVE = {
+    "input": "2",
+    "cache_read_input": "0.2",
+    "cache_write_input": "2.5",
+    "input_audio": "8",
+    "cache_read_audio": "0.8",
+}
 MIXED = {"input": 5000, "cache_read_input": 3200, "cache_write_input": 600, "input_audio": 900, "cache_read_audio": 400}
 
 

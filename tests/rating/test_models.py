@@ -22,7 +22,9 @@ BLOCKS = [{"up_to": "300", "unit_price": "2", "block_size": "25"}, {"unit_price"
 MIX = sku("per_unit", unit_price="3", divide_by="250", round="up")
 PACKS = sku("package", package_price="7", package_size="48", package_round="up", free_units="12")
 CALLS = sku("graduated", tiers=THREE)
-PERCENT = sku("percentage", "transaction_amount", "USD", rate_percent="2.4", fixed="0.30", free_events="2", free_amount="120")
+PERCENT = sku(
+    "percentage", "transaction_amount", "USD", rate_percent="2.4", fixed="0.30", free_events="2", free_amount="120"
+)
 SHARES = [{"up_to": "500", "rate_percent": "1.5", "flat_fee": "3"}, {"rate_percent": "0.8", "flat_fee": "2"}]
 CAPPED = sku("per_unit", unit_price="4", maximum="50")
 
@@ -87,7 +89,9 @@ def test_a_transaction_costs_its_share(price, rate, amounts, expected):
     [("2.75", 1_234_567, "3.39505925"), ("2.75", 0, "0"), ("0.1234567", 1, "0.000000123457")],
 )
 def test_tokens_cost_their_unit_price(price, unit_price, tokens, expected):
-    assert costs(price([card(token_sku("input", unit_price))], None, None, [event(input_tokens=tokens)], False)) == [expected]
+    assert costs(price([card(token_sku("input", unit_price))], None, None, [event(input_tokens=tokens)], False)) == [
+        expected
+    ]
 
 
 @pytest.mark.parametrize(
@@ -160,15 +164,23 @@ def test_what_the_maximum_takes_off_is_an_entry(price):
 def test_free_units_are_an_entry_of_price_zero(price):
     (result, _) = price([card(PACKS)], None, None, uses("13"), False)
     assert kinds(result) == [("FREE_UNITS", "0"), ("UNIT", "7")]
-    assert [(e["sku_price_id"], e["pricing_quantity"]) for e in result["entries"]] == [("units/0", "12"), ("units/1", "1")]
+    assert [(e["sku_price_id"], e["pricing_quantity"]) for e in result["entries"]] == [
+        ("units/0", "12"),
+        ("units/1", "1"),
+    ]
 
 
 LONG = [
-    token_sku("input", "0") | {"charge_model": "threshold", "base": "1.2", "thresholds": [{"above": 128000, "price": "2.4"}]},
+    token_sku("input", "0")
+    | {"charge_model": "threshold", "base": "1.2", "thresholds": [{"above": 128000, "price": "2.4"}]},
     token_sku("cache_read_input", "0")
     | {"charge_model": "threshold", "base": "0.12", "thresholds": [{"above": 128000, "price": "0.24"}]},
 ]
-ANSWER = token_sku("output", "0") | {"charge_model": "threshold", "base": "6", "thresholds": [{"above": 128000, "price": "9"}]}
+ANSWER = token_sku("output", "0") | {
+    "charge_model": "threshold",
+    "base": "6",
+    "thresholds": [{"above": 128000, "price": "9"}],
+}
 
 
 @pytest.mark.parametrize(

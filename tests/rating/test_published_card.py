@@ -101,7 +101,12 @@ EVENTS = [json.loads(line) for line in """
 
 def test_the_published_events_give_the_published_objects(price):
     results = price([CARD], None, None, EVENTS[:1], False)
-    common = {"entry_kind": "UNIT", "rate_card_id": "house-list", "rate_card_version": 1, "pricing_unit": "1000000 Tokens"}
+    common = {
+        "entry_kind": "UNIT",
+        "rate_card_id": "house-list",
+        "rate_card_version": 1,
+        "pricing_unit": "1000000 Tokens",
+    }
     expected = [
         common | {"sku_id": sku, "sku_price_id": f"{sku}/1", "leaf": leaf, "pricing_quantity": quantity,
                   "list_unit_price": price_, "contracted_unit_price": price_, "contracted_cost": cost, "list_cost": cost}
@@ -141,7 +146,8 @@ def test_the_control_record_closes_the_period(price):
 )
 def test_an_extra_quantity_costs_what_the_comment_says(price, provider, model, quantity, numbers, expected):
     events = [
-        used(number, f"e{at}", quantity, provider_name=provider, request_model=model) for at, number in enumerate(numbers)
+        used(number, f"e{at}", quantity, provider_name=provider, request_model=model)
+        for at, number in enumerate(numbers)
     ]
     assert costs(price([CARD], None, None, events, False)) == expected
 
@@ -151,8 +157,14 @@ def test_an_extra_quantity_costs_what_the_comment_says(price, provider, model, q
     [
         ({"provider_name": "openai", "request_model": "gpt-4o", "input_tokens": 1000}, "0.0025"),
         ({"provider_name": "openai", "request_model": "gpt-4o-2024-08-06", "input_tokens": 1000}, "0.0025"),
-        ({"provider_name": "openai", "request_model": "gpt-4o", "input_tokens": 1000, "service_tier": "batch"}, "0.00125"),
-        ({"provider_name": "openai", "request_model": "gpt-4o", "input_tokens": 1000, "service_tier": "priority"}, "0.00375"),
+        (
+            {"provider_name": "openai", "request_model": "gpt-4o", "input_tokens": 1000, "service_tier": "batch"},
+            "0.00125",
+        ),
+        (
+            {"provider_name": "openai", "request_model": "gpt-4o", "input_tokens": 1000, "service_tier": "priority"},
+            "0.00375",
+        ),
         ({"provider_name": "openai", "request_model": "long-1", "input_tokens": 128_001}, "0.3072024"),
         ({"provider_name": "reseller", "request_model": "any", "reported_cost_picos": 17_300_000_000}, "0.019895"),
         ({"provider_name": "house", "request_model": "h100-job", "accelerator": "h100", "gpu_ms": 16_200_000}, "9.9"),

@@ -44,7 +44,11 @@ def test_the_nearest_level_with_a_valid_rate_decides(price, account, time, expec
 def test_contract_before_account_before_group_before_default(price, scopes, expected):
     cards = [card(sku("per_unit", unit_price=str(at)), id=f"c{at}", scope=each) for at, each in enumerate(scopes, 1)]
     facts = MEMBER | {
-        "groups": [{"group": "far", "parent": None}, {"group": "near", "parent": "far"}, {"group": "foreign", "parent": None}],
+        "groups": [
+            {"group": "far", "parent": None},
+            {"group": "near", "parent": "far"},
+            {"group": "foreign", "parent": None},
+        ],
         "accounts": [account_facts(group="near")],
     }
     result = price(cards, facts, None, [used("1")], False)[0]
@@ -116,7 +120,10 @@ OLD, NEW = tiers((None, "1", "0")), tiers((None, "2", "0"))
 )
 def test_a_version_of_an_accumulating_rate_waits_for_the_next_period(price, first, expected):
     new = card(sku("graduated", tiers=NEW), version=2, supersedes=1, effective_from="2026-06-02T00:00:00Z")
-    events = [used("1", f"e{day}", event_time=day) for day in ("2026-06-10T00:00:00Z", "2026-06-11T00:00:00Z", "2026-07-01T00:00:00Z")]
+    events = [
+        used("1", f"e{day}", event_time=day)
+        for day in ("2026-06-10T00:00:00Z", "2026-06-11T00:00:00Z", "2026-07-01T00:00:00Z")
+    ]
     assert costs(price([*first, new], None, None, events, False)) == expected
 
 
@@ -142,7 +149,11 @@ def test_an_interval_is_split_at_time_bands_and_the_last_part_takes_the_rest(pri
             "bands": [{"weekdays": ["WED"], "from": "08:01", "to": "08:02", "factor": "10"}]}  # fmt: skip
     rate = sku("per_unit", "gpu_ms", "GPU-Seconds", unit_price="1000", modifiers=[band])
     interval = event(charge_period_end="2026-06-10T08:03:00Z", gpu_ms=10)
-    assert [e["contracted_cost"] for e in price([card(rate)], None, None, [interval], False)[0]["entries"]] == ["3", "30", "4"]
+    assert [e["contracted_cost"] for e in price([card(rate)], None, None, [interval], False)[0]["entries"]] == [
+        "3",
+        "30",
+        "4",
+    ]
 
 
 def test_windows_start_anew(price):

@@ -39,7 +39,15 @@ COMMON: dict[str, Any] = {
 class KafkaLogConsumer:
     """`ports.LogConsumer`: classic protocol, eager assignor, read_committed, nothing committed by itself."""
 
-    def __init__(self, bootstrap: str, group: str, *, session_timeout_ms: int = 10_000, client_id: str = "") -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        *,
+        session_timeout_ms: int = 10_000,
+        client_id: str = "",
+        prefetch_kib: int = 131_072,
+    ) -> None:
         self._consumer = Consumer(
             {
                 **COMMON,
@@ -58,7 +66,7 @@ class KafkaLogConsumer:
                 "max.poll.interval.ms": 300_000,
                 # The next unit is fetched by the client's own threads while this one is computed.
                 "queued.min.messages": 200_000,
-                "queued.max.messages.kbytes": 131_072,
+                "queued.max.messages.kbytes": prefetch_kib,
                 "fetch.message.max.bytes": 8_388_608 + 65_536,
                 "fetch.max.bytes": 33_554_432,
                 "fetch.wait.max.ms": 500,

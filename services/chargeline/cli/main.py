@@ -5,13 +5,14 @@ from importlib import import_module
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import ChargelineError, Refused
 
 COMMANDS = (
-    "stack", "status", "doctor", "state", "rates", "accounts", "fx", "price", "prorate", "normalise", "replay",
-    "generate", "query", "tail", "top", "dlq", "verify", "migrate",
+    "stack", "status", "doctor", "state", "rates", "accounts", "fx", "catalogue", "price", "prorate", "normalise",
+    "replay", "generate", "query", "tail", "top", "dlq", "verify", "migrate",
 )  # fmt: skip
 
 _ROOMS = {"up": "stack", "down": "stack"}
@@ -38,16 +39,16 @@ def main() -> None:
     try:
         build(sys.argv[1:])()
     except Refused as error:
-        console.print(f"[red]{error.code}[/red] {error.reason}", highlight=False)
+        console.print(f"[red]{error.code}[/red] {escape(error.reason)}", highlight=False)
         sys.exit(1)
     except BadDocument as error:
         for problem in error.problems:
             console.print(
-                f"{problem.line}:{problem.column} [red]{problem.code}[/red] {problem.message}", highlight=False
+                f"{problem.line}:{problem.column} [red]{problem.code}[/red] {escape(problem.message)}", highlight=False
             )
         sys.exit(2)
     except ChargelineError as error:
-        console.print(f"[red]{type(error).__name__}[/red] {error}", highlight=False)
+        console.print(f"[red]{type(error).__name__}[/red] {escape(str(error))}", highlight=False)
         sys.exit(1)
 
 

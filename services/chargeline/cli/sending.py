@@ -63,6 +63,10 @@ class Sender:
         self.events_per_s = 0.0
         self._failed: list[KafkaError] = []
 
+    def close(self) -> None:
+        """Leave the broker; nothing may be on its way any more."""
+        self._producer.close()
+
     def send(self, account: str, value: bytes) -> None:
         """Put one value on its account's partition."""
         self.send_batch(Framed(pa.array([account]).dictionary_encode(), [value]))

@@ -256,7 +256,7 @@ class _Walk:
         some = np.flatnonzero(np.isin(scope[last], scope[counts]))  # an event that does not count opens nothing
         amounts.update(zip(scope[last[some]].tolist(), (running + moves)[last[some]].tolist(), strict=True))
         blocks, left = sum_entries(
-            self.functions.columns.lines,
+            self.functions.columns,
             self.functions.closing[self.function[at[kept]]],
             self.row[at[kept]],
             running[kept],

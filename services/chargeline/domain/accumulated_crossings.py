@@ -33,18 +33,15 @@ def crossing_entries(columns: LineColumns, steps: Steps) -> tuple[list[Accumulat
     Returns:
         Blocks, in the order of a row's entries, and which moves (indices) are in none of them.
     """
-    total = _Total.of(columns.lines, steps)
+    total = Total.of(columns.lines, steps)
     parts = _Parts.of(columns.tiers, steps, total.known)
     stored = parts.sums()
-    before, after = total.zone_before, total.zone_after
-    open_discount = (after == Zone.BELOW) | (steps.lower < columns.discount_end[steps.function])
-    is_discounted = (before == Zone.BELOW) & parts.costs & open_discount
-    is_capped = (after == Zone.ABOVE) & parts.costs
+    is_discounted, is_capped = total.taken_off(steps.lower < columns.discount_end[steps.function], parts.costs)
     # What a discount and a cap take of one event is rounded one by one: rare, and left to the exact function.
     done = parts.known & ~(is_discounted & is_capped)
 
     events = done & ~steps.is_shift
-    last_takes = events & ~is_discounted & ~is_capped & (after != Zone.APART)
+    last_takes = events & ~is_discounted & ~is_capped & (total.zone_after != Zone.APART)
     blocks = [parts.entries(events, np.where(last_takes, total.picos - stored, 0))]
     for kind, taken in ((DISCOUNT, is_discounted), (CAP, is_capped)):
         at = np.flatnonzero(events & taken)
@@ -54,7 +51,7 @@ def crossing_entries(columns: LineColumns, steps: Steps) -> tuple[list[Accumulat
 
 
 @dataclass(frozen=True)
-class _Total:
+class Total:
     """By move: Q12(T(upper)) - Q12(T(lower)) where it is known, and in which zones the move begins and ends."""
 
     picos: Int64Array
@@ -63,7 +60,7 @@ class _Total:
     zone_after: Int64Array
 
     @classmethod
-    def of(cls, columns: SegmentColumns, steps: Steps) -> "_Total":
+    def of(cls, columns: SegmentColumns, steps: Steps) -> "Total":
         column = columns.column
         low, high = columns.find(steps.function, steps.lower), columns.find(steps.function, steps.upper)
         one = low == high
@@ -80,6 +77,17 @@ class _Total:
         between = np.where(one, 0, column["base"][high] + column["jump"][high] - column["base"][next_one])
         known &= fits & fits_too
         return cls(np.where(known, first + between + last, 0), known, column["zone"][low], column["zone"][high])
+
+    def taken_off(self, has_discount: BoolArray, costs: BoolArray) -> tuple[BoolArray, BoolArray]:
+        """By move, whether the fixed discount and whether the maximum takes something off it.
+
+        Args:
+            has_discount: some of the fixed discount is left before the move.
+            costs: the move costs more than 0 before both.
+        """
+        before, after = self.zone_before, self.zone_after
+        is_discounted = (before == Zone.BELOW) & costs & ((after == Zone.BELOW) | has_discount)
+        return is_discounted, (after == Zone.ABOVE) & costs
 
 
 @dataclass(frozen=True)

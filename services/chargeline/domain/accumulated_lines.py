@@ -111,12 +111,12 @@ def _outside(
     """The amounts of UNIT entries where T does not rise with them, and the DISCOUNT and CAP that take them off."""
     zone = columns.column["zone"][segment]
     priced = scale(np.where(zone == Zone.BETWEEN, 0, counted), segment, columns.price)
-    return plus(priced, Exact(risen)), taken_off(
+    return plus(priced, Exact(risen)), _taken_off(
         row, zone, (columns.price.numerator[segment] > 0) & (counted > 0), priced
     )
 
 
-def taken_off(row: Int64Array, zone: Int64Array, costs: BoolArray, amount: Exact) -> list[AccumulatedEntries]:
+def _taken_off(row: Int64Array, zone: Int64Array, costs: BoolArray, amount: Exact) -> list[AccumulatedEntries]:
     """DISCOUNT and CAP entries that take the whole of an amount; none where the event costs exactly nothing."""
     blocks = []
     for code, kind in ((Zone.BELOW, DISCOUNT), (Zone.ABOVE, CAP)):

@@ -11,19 +11,21 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from chargeline.domain.accumulated_crossings import Total
 from chargeline.domain.accumulated_entries import (
+    CAP,
+    DISCOUNT,
     FREE_UNITS,
     PER_EVENT_FEE,
     UNIT,
     AccumulatedEntries,
     block,
 )
-from chargeline.domain.accumulated_lines import taken_off
+from chargeline.domain.accumulated_lines import Steps
 from chargeline.domain.codes import combine
 from chargeline.domain.exact import Exact, Int64Array, Ratios, scale
-from chargeline.domain.exact_rows import plus
 from chargeline.domain.money import PICOS
-from chargeline.domain.period_columns import SegmentColumns, Zone, ratios
+from chargeline.domain.period_columns import LineColumns, SegmentColumns, ratios
 from chargeline.domain.period_function import ChargeModel, RateFunction, RateTier
 
 BoolArray = npt.NDArray[np.bool_]
@@ -199,7 +201,7 @@ def fee_additions(
 
 
 def sum_entries(
-    columns: SegmentColumns, closing: Int64Array, row: Int64Array, running: Int64Array, additions: Additions
+    columns: LineColumns, closing: Int64Array, row: Int64Array, running: Int64Array, additions: Additions
 ) -> tuple[list[AccumulatedEntries], Int64Array]:
     """The entries of events that add to a running amount.
 
@@ -208,30 +210,28 @@ def sum_entries(
         running: picounits before the event.
 
     Returns:
-        As `accumulated_lines.line_entries`.
+        As `accumulated_crossings.crossing_entries`.
     """
-    after = running + additions.added
-    segment = columns.find(closing, after)
-    inside = (running >= columns.column["enter"][segment]) & (after <= columns.column["limit"][segment])
-    risen, fits = columns.risen(segment, running, after)
-    done = additions.known & fits & inside
+    after, none = running + additions.added, np.zeros(0, np.int64)
+    total = Total.of(columns.lines, Steps(row, closing, running, after, none > 0, Exact(none)))
+    costs = (additions.added > 0) & (columns.lines.price.numerator[columns.lines.first[closing]] > 0)
+    is_discounted, is_capped = total.taken_off(running < columns.discount_end[closing], costs)
+    done = additions.known & total.known & ~(is_discounted & is_capped)
     done[list(additions.gross.large)] = False
-    at = np.flatnonzero(done)
-    zone = columns.column["zone"][segment[at]]
-    changes = (additions.added[at] > 0) & (columns.price.numerator[segment[at]] > 0)
-    gross = Exact(np.where(zone == Zone.BETWEEN, 0, additions.gross.values[at]))
-    amount = plus(gross, Exact(risen[at]))
-    free, charged = additions.free[at], additions.charged[at]
-    with_free, with_charge = np.flatnonzero(free > 0), np.flatnonzero(charged > 0)
+    gross = additions.gross.values
+    amount = np.where(is_discounted | is_capped, gross, total.picos)
+    free, charged = np.flatnonzero(done & (additions.free > 0)), np.flatnonzero(done & (additions.charged > 0))
     blocks = [
         block(
-            row[at[with_free]], FREE_UNITS, Exact(np.zeros(len(with_free), np.int64)), 0, Exact(free[with_free]),
-            additions.pricing_free.take(at[with_free]),
+            row[free], FREE_UNITS, Exact(np.zeros(len(free), np.int64)), 0, Exact(additions.free[free]),
+            additions.pricing_free.take(free),
         ),
         block(
-            row[at[with_charge]], additions.kind, amount.take(with_charge), additions.tier[at[with_charge]],
-            Exact(charged[with_charge]), additions.pricing.take(at[with_charge]),
+            row[charged], additions.kind, Exact(amount[charged]), additions.tier[charged],
+            Exact(additions.charged[charged]), additions.pricing.take(charged),
         ),
-        *taken_off(row[at], zone, changes, gross),
     ]  # fmt: skip
+    for kind, taken in ((DISCOUNT, is_discounted), (CAP, is_capped)):
+        at = np.flatnonzero(done & taken)
+        blocks.append(block(row[at], kind, Exact((total.picos - gross)[at])))
     return blocks, np.flatnonzero(~done)

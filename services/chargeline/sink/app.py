@@ -13,6 +13,8 @@ from chargeline.sink.metrics import SinkMetrics
 from chargeline.sink.processor import TABLES, TopicSink
 from chargeline.sink.settings import SinkSettings
 
+_PREFETCH_KIB = 16_384  # of each topic; what waits for its insert is kept besides
+
 
 class Sink:
     """All topics, a thread each: a slow table does not hold up the others."""
@@ -63,6 +65,7 @@ def build(settings: SinkSettings, telemetry: Telemetry) -> Sink:
                 settings.kafka,
                 f"{settings.sink_group}-{topic}",
                 session_timeout_ms=settings.sink_session_timeout_ms,
+                prefetch_kib=_PREFETCH_KIB,
             ),
             partial(_warehouse, settings),
             clock,

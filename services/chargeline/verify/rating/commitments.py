@@ -125,8 +125,13 @@ def _true_up(
 
 def account_minimum(account: str, period: Period, view: View, charges: list[ChargeSum], ledger: Ledger) -> list[Row]:
     """max(0, M - all entries of the period before credits), and what late entries changed of closed ones."""
-    currency = view.accounts.facts(account, period.end - 1).billing_currency
-    promised = [view.accounts.facts(account, time).minimum for time in day_ends(period)]
+    facts = [view.accounts.facts(account, time) for time in day_ends(period)]
+    promised = [each.minimum for each in facts]
+    # An account without a billing currency has that of what it used.
+    named = [each.billing_currency for each in facts if each.billing_currency is not None]
+    currency = named[-1] if named else next((charge.currency for charge in charges), None)
+    if currency is None:
+        return []
     if any(each is not None for each in promised):
         total = sum((each for each in promised if each is not None), Fraction(0))
         ledger.minimums[period] = (q12(total / period.days), 0)
@@ -136,7 +141,7 @@ def account_minimum(account: str, period: Period, view: View, charges: list[Char
         if change == 0:
             continue
         ledger.minimums[usage] = (minimum, booked + change)
-        entry = Entry("TRUE_UP", account, period, usage.end - 1, currency or "", 0, billed=change, is_minimum=True)
+        entry = Entry("TRUE_UP", account, period, usage.end - 1, currency, 0, billed=change, is_minimum=True)
         entries.append(replace(entry, charge_class=None if usage == period else "CORRECTION"))
         charges.append(ChargeSum(None, None, None, usage.end - 1, entry.currency, change, is_minimum=True))
     about = {"billing_account_id": account, "account_minimum": True}

@@ -260,7 +260,12 @@ def _original(event: Event) -> Identity:
 
 
 def _joined(before: Row, after: Row) -> Row:
-    return replace(after, entries=before.entries + after.entries, foreign=before.foreign + after.foreign)
+    return replace(
+        after,
+        entries=before.entries + after.entries,
+        foreign=before.foreign + after.foreign,
+        currency=after.currency or before.currency,
+    )
 
 
 def _is_equal(booked: Row, fresh: Row, undone: Row) -> bool:

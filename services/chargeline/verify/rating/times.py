@@ -102,9 +102,16 @@ def band_of(time: int, modifier: dict[str, Any]) -> int | None:
 
 
 def band_changes(start: int, end: int, modifier: dict[str, Any]) -> list[int]:
-    """The instants inside (start, end) at which another band begins to hold. Wall clocks change at whole minutes."""
+    """The instants inside (start, end) at which another band begins to hold.
+
+    Since 2000 every zone is a whole number of quarters of an hour from UTC: only minutes that agree with a band's edge
+    modulo a quarter, and quarters themselves (changes of summer time), can be such an instant.
+    """
+    edges = {0} | {_wall(band[side]) // MINUTE % 15 for band in modifier["bands"] for side in ("from", "to")}
     changes, last = [], band_of(start, modifier)
     for time in range(start - start % MINUTE + MINUTE, end, MINUTE):
+        if time // MINUTE % 15 not in edges:
+            continue
         now = band_of(time, modifier)
         if now != last:
             changes.append(time)
