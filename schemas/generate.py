@@ -93,10 +93,12 @@ class Types:
         kind, nullable = self.plain(field["type"])
         column = f"Array({self._clickhouse_type(kind, field, nullable=nullable)})"
         default = field.get("left_out")
-        if isinstance(default, dict):
+        if isinstance(default, dict) and default:
             return f"{column} DEFAULT `{outer}.{default['same_as']}`"
+        if default is None and not nullable:
+            return column
         # Any column that every entry has tells how many entries there are.
-        return column if default is None else f"{column} DEFAULT arrayMap(x -> '{default}', `{outer}.leaf`)"
+        return f"{column} DEFAULT arrayMap(x -> {'NULL' if default is None else repr(default)}, `{outer}.leaf`)"
 
     def _clickhouse_type(self, kind: dict[str, Any], field: dict[str, Any], *, nullable: bool) -> str:
         logical = {
@@ -171,7 +173,8 @@ class Records:
         elif name == "map":
             found = f"dict[str, {self._type(kind['values'])}]"
         else:
-            plain = {"string": "str", "enum": "str", "long": "int", "int": "int", "double": "float", "fixed": "bytes"}
+            plain = {"string": "str", "enum": "str", "long": "int", "int": "int", "double": "float", "fixed": "bytes",
+                     "boolean": "bool"}  # fmt: skip
             found = plain[name]
         return f"{found} | None" if nullable else found
 

@@ -24,7 +24,7 @@ from chargeline.domain.accumulated_sums import (
 )
 from chargeline.domain.codes import stable_order
 from chargeline.domain.exact import Exact, Int64Array
-from chargeline.domain.exact_rows import exact_of
+from chargeline.domain.exact_rows import exact_of, with_numbers
 from chargeline.domain.period_columns import LineColumns
 from chargeline.domain.period_function import ONE, Piece, RateFunction, q12
 from chargeline.domain.scope_states import ScopeColumns
@@ -120,6 +120,14 @@ def accumulate(
     Raises:
         ValueError: a cancel would bring the quantity of a scope below 0.
     """
+    entries, after, _ = accumulate_amounts(functions, function, usage, before)
+    return entries, after
+
+
+def accumulate_amounts(
+    functions: RateFunctions, function: Int64Array, usage: ScopedUsage, before: ScopeColumns
+) -> tuple[AccumulatedEntries, ScopeColumns, Exact]:
+    """The same, and by usage row what it moved the running amount of its scope by: with it the state can be folded."""
     walk = _Walk.of(functions, function, usage, before)
     sums = (functions.modified | functions.fee)[walk.function]
     blocks = walk.lines(np.flatnonzero(~sums) if sums.any() else None)
@@ -129,7 +137,7 @@ def accumulate(
     entries = in_order([walk.openings(), *blocks, *more, slow], len(usage))
     if states:
         after = after.put(np.fromiter(states, np.int64), ScopeColumns.of(list(states.values())))
-    return entries, after
+    return entries, after, with_numbers(walk.moved, walk.moved_slowly)
 
 
 class _Walk:
@@ -152,6 +160,8 @@ class _Walk:
         self._usage = usage
         self._before = before
         self._slow = slow
+        self.moved = np.zeros(len(usage), np.int64)
+        self.moved_slowly: dict[int, int] = {}
         self.row = rows
         self.scope = usage.scope[rows]
         self.function = function[self.scope]
@@ -252,6 +262,8 @@ class _Walk:
         moves = np.where(counts, additions.added, 0)
         running = start + self._sum_before(moves, scope)
         kept = np.flatnonzero(~self._slow[scope])
+        opens = counts & ~opened & (self._sum_before(counts.astype(np.int64), scope) == 0)
+        self.moved[self.row[at[kept]]] = (moves + np.where(opens, start, 0))[kept]
         last = kept[_lasts(scope[kept])]
         some = np.flatnonzero(np.isin(scope[last], scope[counts]))  # an event that does not count opens nothing
         amounts.update(zip(scope[last[some]].tolist(), (running + moves)[last[some]].tolist(), strict=True))
@@ -317,6 +329,7 @@ class _Walk:
             scope, quantity = int(usage.scope[row]), usage.quantity.at(row)
             function, counts = self.functions.functions[self._of_scope[scope]], bool(usage.counts[row])
             state = states.get(scope) or self._before.at(scope)
+            amount = state.amount
             if quantity >= 0:
                 factor = usage.factors[usage.factor[row]]
                 found, states[scope] = step(function, state, quantity, factor, counts=counts)
@@ -326,6 +339,7 @@ class _Walk:
             else:
                 continue
             pieces += [(row, piece) for piece in found]
+            self.moved_slowly[row] = states[scope].amount - amount
         return from_pieces(pieces), states
 
     @staticmethod

@@ -4,15 +4,18 @@ A pane is a delta (Beam's discarding mode): the sum over panes is right at every
 A window is [start, end) on event time. EARLY: it was open by the partition's watermark at the unit's start.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from chargeline.domain.codes import combine, stable_order
 from chargeline.domain.exact import Exact
-from chargeline.domain.pricing import RATED, Entries, Priced
+from chargeline.domain.entries import Entries
+from chargeline.domain.pricing import RATED, Priced
 from chargeline.domain.rate_table import FIXED_SLOTS
 from chargeline.domain.usage import Text, UsageColumns, token_leaves
 
@@ -88,8 +91,7 @@ def cost_panes(usage: UsageColumns, priced: Priced, groups: Groups) -> Panes:
     has_entries = np.zeros(usage.length, bool)
     has_entries[entries.row] = True
     bare = np.flatnonzero(~has_entries)
-    number = {sku: at for at, sku in enumerate(dict.fromkeys(point.leaf_price.sku_id for point in entries.points))}
-    sku_of_point = np.array([number[point.leaf_price.sku_id] for point in entries.points], np.int64)
+    sku_of_point, skus = entries.points.sku_id
     sku = np.concatenate([sku_of_point[entries.point] + 1, np.zeros(len(bare), np.int64)])
     row = np.concatenate([entries.row, bare])
     is_first = np.ones(len(row), bool)
@@ -98,7 +100,7 @@ def cost_panes(usage: UsageColumns, priced: Priced, groups: Groups) -> Panes:
     code, first = combine(
         [
             (groups.code[row], max(len(groups.first), 1)),
-            (sku, len(number) + 1),
+            (sku, len(skus) + 1),
             (currency, len(priced.currency.values) + 1),
         ],
         len(row),
@@ -116,11 +118,11 @@ def cost_panes(usage: UsageColumns, priced: Priced, groups: Groups) -> Panes:
     return Panes(
         row[first],
         {
-            "sku_id": Text((sku[first] - 1).astype(np.int32), pa.array(number, pa.string())),
+            "sku_id": Text((sku[first] - 1).astype(np.int32), skus),
             "billing_currency": Text((currency[first] - 1).astype(np.int32), priced.currency.values),
             "billed_cost": contracted,
             "list_cost": contracted if same else total(entries.listed).decimal(_PICO),
-            "consumed_quantity": total(_millionths(entries)).decimal(_MILLIONTHS),
+            "consumed_quantity": _consumed(entries, total),
             "event_count": _count(code[is_first], count),
             "error_count": _count(code[is_first & error[row]] if error is not None else code[:0], count),
             "unrated_count": _count(code[is_first & (priced.reason != RATED)[row]], count),
@@ -132,21 +134,30 @@ def _count(codes: Int64Array, groups: int) -> Int64Array:
     return np.bincount(codes, minlength=groups)
 
 
-def _millionths(entries: Entries) -> Exact:
-    """Consumed quantities in one unit for all: extra quantities come in millionths."""
-    return entries.quantity.times(np.where(entries.leaf >= len(FIXED_SLOTS), 1, 10**_MILLIONTHS))
+def _consumed(entries: Entries, total: Callable[[Exact], Exact]) -> pa.Array:
+    """Consumed quantities of panes in one unit for all: extra quantities come in millionths, money in picounits."""
+    is_money = _is_money(entries)
+    factor = np.where(entries.leaf >= len(FIXED_SLOTS), 1, 10**_MILLIONTHS)
+    if not is_money.any():
+        return total(entries.quantity.times(factor)).decimal(_MILLIONTHS)
+    others = total(entries.quantity.times(np.where(is_money, 0, factor))).decimal(_MILLIONTHS)
+    money = total(entries.quantity.times(is_money.astype(np.int64))).decimal(_PICO)
+    return pc.add(others, money).cast(pa.decimal128(38, 12))
 
 
-def consumed_quantity(priced: Priced) -> pa.Array:
-    """Consumed quantity of each entry in its consumed unit, Decimal(38, 12); extra quantities come in millionths."""
-    entries = priced.entries
-    fixed = len(FIXED_SLOTS)
-    extra = entries.leaf >= fixed
+def _is_money(entries: Entries) -> BoolArray:
+    return entries.leaf == len(entries.leaves) - 1  # reported_cost is the last name
+
+
+def consumed_quantity(entries: Entries) -> pa.Array:
+    """Consumed quantity of each entry in its consumed unit, Decimal(38, 12)."""
+    extra = entries.leaf >= len(FIXED_SLOTS)
     whole = entries.quantity.decimal(0)
     if not extra.any():
         return whole
-    millionths = entries.quantity.decimal(_MILLIONTHS)
-    return pa.concat_arrays([whole, millionths]).take(pa.array(np.arange(len(extra)) + np.where(extra, len(extra), 0)))
+    finer = np.where(_is_money(entries), 2, np.where(extra, 1, 0))
+    choices = [whole, entries.quantity.decimal(_MILLIONTHS), entries.quantity.decimal(_PICO)]
+    return pa.concat_arrays(choices).take(pa.array(np.arange(len(finer)) + finer * len(finer)))
 
 
 def performance_panes(usage: UsageColumns, groups: Groups) -> Panes:

@@ -1,6 +1,6 @@
 """From usage to priced entries, for all events of a commit unit at once. Pure: the same columns give the same result.
 
-Source: spec/rating.md, sections 2, 4.1, 4.8, 6, 7.
+Source: spec/rating.md, sections 2 to 7, 10, 11 and 14.
 """
 
 from dataclasses import dataclass
@@ -9,59 +9,33 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chargeline.domain.entries import Entries, converted, waived
 from chargeline.domain.codes import combine
-from chargeline.domain.exact import Exact, product, scale
-from chargeline.domain.periods import billing_periods
-from chargeline.domain.rate_table import FIXED_SLOTS, MATCH_KINDS, Arrays, Point, RateTable
-from chargeline.domain.usage import COUNTED, INPUT_LEAVES, LEAVES, Text, UsageColumns, token_leaves
+from chargeline.domain.exact import AMOUNT_LIMIT, Exact, Int64Array, product, scale
+from chargeline.domain.interval_parts import Parts, parts_of
+from chargeline.domain.payers import Payers
+from chargeline.domain.price_arrays import BILL_FULL, STATUSES, Arrays
+from chargeline.domain.quantities import Found, Quantities, Uses
+from chargeline.domain.questions import Asker
+from chargeline.domain.rate_table import FIXED_SLOTS, MATCH_KINDS, REPORTED, RateTable
+from chargeline.domain.scoped_uses import ScopedUses, scopes_of
+from chargeline.domain.usage import INPUT_LEAVES, Text, UsageColumns, token_leaves
 
-Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-REASONS = ("UNKNOWN_MODEL", "NO_PRICE", "CURRENCY_MISMATCH")
+REASONS = (
+    "TOO_LATE",
+    "UNKNOWN_ACCOUNT",
+    "UNKNOWN_MODEL",
+    "NO_PRICE",
+    "UNKNOWN_MODIFIER_VALUE",
+    "CURRENCY_MISMATCH",
+    "NO_FX_RATE",
+)  # in order of precedence (spec/rating.md 14)
 RATED = -1
-_MICROS_A_DAY = 86_400 * 1_000_000
-
-
-@dataclass(frozen=True)
-class Entries:
-    """The components of the charges of a unit, ordered by event and within it by spec/rating.md 6.
-
-    Attributes:
-        row: int64, which event, ascending.
-        leaf: int64, index into `leaves`.
-        point: int64, index into `points`.
-        quantity: consumed base units, weight included; millionths for an extra quantity.
-        pricing, contracted, listed: picounits of the pricing quantity, the contracted and the list cost.
-    """
-
-    row: Int64Array
-    leaf: Int64Array
-    point: Int64Array
-    quantity: Exact
-    pricing: Exact
-    contracted: Exact
-    listed: Exact
-    leaves: tuple[str, ...]
-    points: "list[Point]"
-
-    def take(self, rows: Int64Array, length: int) -> "Entries":
-        """The entries of the given events (ascending) of `length`, which are numbered anew."""
-        position = np.full(length, -1, np.int64)
-        position[rows] = np.arange(len(rows))
-        at = position[self.row]
-        kept = np.flatnonzero(at >= 0)
-        return Entries(
-            at[kept],
-            self.leaf[kept],
-            self.point[kept],
-            self.quantity.take(kept),
-            self.pricing.take(kept),
-            self.contracted.take(kept),
-            self.listed.take(kept),
-            self.leaves,
-            self.points,
-        )
+_DAY = 86_400_000_000
+_SHORTEST_MONTH_MS = 28 * 86_400_000
+_PICOS, _MILLION = 10**12, 10**6
 
 
 @dataclass(frozen=True)
@@ -69,234 +43,351 @@ class Priced:
     """What n events cost.
 
     Attributes:
+        entries: of the rates that do not accumulate.
+        uses: what accumulates, to be priced with the state of its scopes; None: nothing.
         reason: int64 by event: index into REASONS, or RATED.
         match: int64 by event: index into rate_table.MATCH_KINDS.
-        currency: the billing currency; null where nothing was priced.
+        currency: the billing currency; null where nothing was priced and the account does not name one.
         period_start, period_end: int64 microseconds, the billing period.
         overflow: events with an amount that no stored decimal can hold; their entries are to be dropped with them.
+        not_allowed: likewise events with a price of their own from a source without the right; None: none.
+        table: with the exchange rates.
     """
 
     entries: Entries
+    uses: ScopedUses | None
     reason: Int64Array
     match: Int64Array
     currency: Text
     period_start: Int64Array
     period_end: Int64Array
     overflow: BoolArray
+    not_allowed: BoolArray | None
+    table: RateTable
+
+    @property
+    def refused(self) -> BoolArray:
+        """Events that become dead letters."""
+        return self.overflow if self.not_allowed is None else self.overflow | self.not_allowed
+
+    def take(self, rows: Int64Array, length: int) -> "Priced":
+        """The given events (ascending) of `length`, numbered anew."""
+        if len(rows) == length:
+            return self
+        return Priced(
+            self.entries.take(rows, length),
+            None if self.uses is None else self.uses.take(rows, length),
+            self.reason[rows],
+            self.match[rows],
+            self.currency.take(rows),
+            self.period_start[rows],
+            self.period_end[rows],
+            self.overflow[rows],
+            None if self.not_allowed is None else self.not_allowed[rows],
+            self.table,
+        )
 
 
-def price(usage: UsageColumns, table: RateTable) -> Priced:
+def price(
+    usage: UsageColumns, table: RateTable, append_times: Int64Array | None = None, *, accounts_required: bool = False
+) -> Priced:
     """Price n events, any order, all of them valid.
 
-    An event without a price for a token leaf is UNRATED with a reason and has no entries: nothing is ever priced
-    at zero in silence.
+    An event that cannot be rated is UNRATED with a reason and has no entries: nothing is ever priced at zero in
+    silence.
+
+    Args:
+        append_times: int64 milliseconds; None: no event is too late.
+        accounts_required: an account without facts is UNRATED.
     """
     leaves = token_leaves(usage)
-    event_time = usage.long("event_time")
-    period_start, period_end = billing_periods(event_time)
-    answers = _answers(usage, table, event_time)
+    asker = Asker(usage, table)
+    parts = parts_of(usage, table, asker)
     arrays = table.arrays()
-    parts = _Parts(usage, arrays, answers, (period_end - period_start) // _MICROS_A_DAY)
-    parts.add_leaves(leaves)
-    parts.add_others()
-    row, leaf, number, quantity = parts.joined()
-    point = _points(arrays, number, row, leaves)
-    reason, currency = _reasons(arrays, answers, parts, row, point)
-    kept = np.flatnonzero(reason[row] == RATED)
-    if len(kept) < len(row):
-        row, leaf, point, quantity = row[kept], leaf[kept], point[kept], quantity[kept]
-    weight = usage.longs.get("sample_weight")
-    times = None if weight is None else weight[row]
-    contracted = scale(quantity, point, arrays.contracted, times)
-    same = table.points_agree()
-    entries = Entries(
-        row,
-        leaf,
-        point,
-        Exact(quantity) if times is None else product(quantity, times),
-        scale(quantity, point, arrays.pricing, times),
-        contracted,
-        contracted if same else scale(quantity, point, arrays.listed, times),
-        parts.names,
-        list(table.points),  # the table may grow while this unit is still booked
-    )
+    found = Quantities(usage, arrays, parts, leaves).found()
+    reasons = _Reasons(usage.length)
+    reasons.add_account(usage, parts, table, append_times, accounts_required=accounts_required)
+    reasons.add_missing(found, parts, arrays)
+    uses, currency, fx = _currencies(usage, found.uses, parts, table, arrays, reasons)
+    if found.foreign is not None:
+        reasons.add("CURRENCY_MISMATCH", found.foreign)
+    reason = reasons.first()
+    if (reason != RATED).any():
+        kept = np.flatnonzero(reason[parts.events(uses.part)] == RATED)
+        uses, fx = uses.at(kept), None if fx is None else fx[kept]
+        currency = np.where(reason == RATED, currency, -1)
+    work = _Work(usage, parts, arrays, found.names, leaves, uses, fx)
+    entries, scoped, overflow = work.entries(table)
+    first = np.arange(usage.length) if parts.event is None else np.searchsorted(parts.event, np.arange(usage.length))
+    at = parts.at
     return Priced(
-        entries, reason, arrays.match[answers], currency, period_start, period_end, _overflow(entries, usage.length)
+        entries,
+        scoped,
+        reason,
+        arrays.match[parts.answers if parts.event is None else parts.answers[first]],
+        Text(currency.astype(np.int32), pa.array(table.currencies, pa.string())),
+        at.period_start if parts.event is None else at.period_start[first],
+        at.period_end if parts.event is None else at.period_end[first],
+        overflow,
+        found.not_allowed,
+        table,
     )
 
 
-def _answers(usage: UsageColumns, table: RateTable, event_time: Int64Array) -> Int64Array:
-    """The number of the answer that each event gets; each distinct question is asked once."""
-    book = table.book
-    account = usage.texts["billing_account_id"]
-    owners = np.array([value in book.owners for value in account.values.to_pylist()] + [False])
-    owner = np.where(owners[account.codes], account.codes + 1, 0)
-    provider, model = usage.texts["provider_name"], _models(usage)
-    segment = np.searchsorted(np.array(book.boundaries, np.int64), event_time, "right")
-    named = {name: usage.texts[name] for name in book.named_attributes if name in usage.texts}
-    labels = {name: _label(usage, name) for name in book.named_labels}
-    columns = [
-        (owner, len(account.values) + 1),
-        (provider.codes, len(provider.values)),
-        (model.codes, len(model.values)),
-        (segment, len(book.boundaries) + 1),
-        *((text.codes + 1, len(text.values) + 1) for text in (*named.values(), *labels.values())),
-    ]
-    codes, first = combine(columns, usage.length)
-    answers = [
-        table.answer(
-            account.at(row) if owner[row] else None,
-            provider.at(row) or "",
-            model.at(row) or "",
-            {name: text.at(row) for name, text in named.items()},
-            {name: value for name, text in labels.items() if (value := text.at(row)) is not None},
-            int(event_time[row]),
-            int(segment[row]),
-        )
-        for row in first.tolist()  # the distinct questions, not the events
-    ]
-    return np.array(answers, np.int64)[codes]
+class _Reasons:
+    """Why events cannot be rated."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._found: dict[str, BoolArray] = {}
+
+    def add(self, reason: str, events: BoolArray) -> None:
+        if events.any():
+            self._found[reason] = self._found.get(reason, np.zeros(self._length, bool)) | events
+
+    def add_at(self, reason: str, events: Int64Array) -> None:
+        if len(events):
+            flags = np.zeros(self._length, bool)
+            flags[events] = True
+            self.add(reason, flags)
+
+    def first(self) -> Int64Array:
+        """By event, the first reason that holds."""
+        reason = np.full(self._length, RATED, np.int64)
+        for number in range(len(REASONS) - 1, -1, -1):
+            if REASONS[number] in self._found:
+                reason[self._found[REASONS[number]]] = number
+        return reason
+
+    def add_account(
+        self, usage: UsageColumns, parts: Parts, table: RateTable, append_times: Int64Array | None, *,
+        accounts_required: bool,
+    ) -> None:  # fmt: skip
+        payer = table.payers.numbers(usage.texts["billing_account_id"], usage.long("event_time"))
+        if append_times is not None:
+            self.add_at("TOO_LATE", _too_late(usage.long("event_time"), append_times, payer, table.payers))
+        if accounts_required:
+            known = np.array([each.known for each in table.payers.payers])
+            self.add("UNKNOWN_ACCOUNT", ~(known[payer] if payer is not None else np.zeros(self._length, bool)))
+
+    def add_missing(self, found: Found, parts: Parts, arrays: Arrays) -> None:
+        if found.lacks.any():
+            unknown = arrays.match[parts.answers] == MATCH_KINDS.index("NONE")
+            self.add("UNKNOWN_MODEL", parts.any_of(found.lacks & unknown, self._length))
+            self.add("NO_PRICE", parts.any_of(found.lacks & ~unknown, self._length))
+        if arrays.any_unknown:
+            self.add_at("UNKNOWN_MODIFIER_VALUE", parts.events(found.uses.part[arrays.unknown[found.uses.number]]))
 
 
-def _models(usage: UsageColumns) -> Text:
-    """response_model, or request_model where it is null."""
-    asked, answered = usage.texts["request_model"], usage.texts.get("response_model")
-    if answered is None:
-        return asked
-    values = pa.concat_arrays([answered.values, asked.values]).dictionary_encode()
-    number = values.indices.to_numpy(zero_copy_only=False)
-    codes = np.where(answered.codes >= 0, answered.codes, asked.codes + len(answered.values))
-    return Text(number[codes], values.dictionary)
+def _too_late(time: Int64Array, append_times: Int64Array, payer: Int64Array | None, payers: Payers) -> Int64Array:
+    """Events that lie further back than corrections of their account reach."""
+    months_of = np.array([each.correction_months for each in payers.payers], np.int64)
+    least = int(months_of.min())
+    suspects = np.flatnonzero(time // 1000 < append_times - least * _SHORTEST_MONTH_MS)
+    if not len(suspects):
+        return suspects
+    months = months_of[np.zeros(len(suspects), np.int64) if payer is None else payer[suspects]]
+    return suspects[time[suspects] < months_before(append_times[suspects] * 1000, months)]
 
 
-def _label(usage: UsageColumns, name: str) -> Text:
-    """One label as a column."""
-    column = usage.maps.get("labels")
-    codes = np.full(usage.length, -1, np.int32)
-    if column is None or isinstance(column.values, np.ndarray):
-        return Text(codes, pa.array([], pa.string()))
-    is_name = np.array([value == name for value in column.keys.values.to_pylist()] + [False])
-    at = np.flatnonzero(is_name[column.keys.codes])
-    encoded = column.values.take(pa.array(at)).dictionary_encode()
-    codes[column.rows[at]] = encoded.indices.to_numpy(zero_copy_only=False)
-    return Text(codes, encoded.dictionary)
+def months_before(time: Int64Array, months: Int64Array) -> Int64Array:
+    """The same time of day so many months earlier (microseconds); a day that the month lacks is its last day."""
+    day = time // _DAY
+    month = day.astype("datetime64[D]").astype("datetime64[M]")
+    number = day - month.astype("datetime64[D]").astype(np.int64)
+    first = (month - months).astype("datetime64[D]").astype(np.int64)
+    last = (month - months + 1).astype("datetime64[D]").astype(np.int64) - 1
+    return np.minimum(first + number, last) * _DAY + time % _DAY
 
 
-class _Parts:
-    """Collects (event, leaf, price number, quantity) of every quantity that has a price, and what lacks one."""
+def _currencies(
+    usage: UsageColumns, uses: Uses, parts: Parts, table: RateTable, arrays: Arrays, reasons: _Reasons
+) -> tuple[Uses, Int64Array, Int64Array | None]:
+    """(uses, billing currency by event, exchange rate by use; None: nothing is converted)."""
+    length = usage.length
+    pricing = arrays.currency[uses.number]
+    event = parts.events(uses.part)
+    billing_of = table.payer_currencies()
+    if parts.at.payer is None or not (billing_of >= 0).any():
+        currency = np.full(length, -1, np.int64)
+        if len(arrays.currencies) == 1:
+            currency[event] = 0
+            return uses, currency, None
+        currency[event[::-1]] = pricing[::-1]
+        reasons.add_at("CURRENCY_MISMATCH", event[pricing != currency[event]])
+        return uses, currency, None
+    first = np.arange(length) if parts.event is None else np.searchsorted(parts.event, np.arange(length))
+    currency = billing_of[parts.at.payer[first]]
+    named = currency >= 0
+    own = np.full(length, -1, np.int64)
+    own[event[::-1]] = pricing[::-1]
+    currency = np.where(named, currency, own)
+    reasons.add_at("CURRENCY_MISMATCH", event[~named[event] & (pricing != currency[event])])
+    fx = np.full(len(uses), -1, np.int64)
+    at = np.flatnonzero(named[event] & (pricing != currency[event]))
+    if not len(at):
+        return uses, currency, None
+    payer = parts.at.payer[first][event[at]]
+    day = parts.at.time[uses.part[at]] // _DAY
+    lowest = int(day.min())
+    codes, firsts = combine(
+        [
+            (pricing[at], len(table.currencies)),
+            (payer, len(table.payers.payers)),
+            (day - lowest, int(day.max()) - lowest + 1),
+        ],
+        len(at),
+    )
+    rates = [table.conversion(int(pricing[at[each]]), int(payer[each]), int(day[each])) for each in firsts.tolist()]
+    fx[at] = np.array(rates, np.int64)[codes]
+    reasons.add_at("NO_FX_RATE", event[at[fx[at] < 0]])
+    return uses, currency, fx
 
-    def __init__(self, usage: UsageColumns, arrays: Arrays, answers: Int64Array, days: Int64Array) -> None:
+
+class _Work:
+    """The uses of rated events, on their way to entries."""
+
+    def __init__(
+        self,
+        usage: UsageColumns,
+        parts: Parts,
+        arrays: Arrays,
+        names: tuple[str, ...],
+        leaves: dict[str, Int64Array],
+        uses: Uses,
+        fx: Int64Array | None,
+    ) -> None:
         self._usage = usage
+        self._parts = parts
         self._arrays = arrays
-        self._answers = answers
-        self._days = days
-        self._found: list[tuple[Int64Array, int, Int64Array, Int64Array]] = []
-        extra = usage.maps.get("extra_quantities")
-        extras = sorted(extra.keys.values.to_pylist(), key=str.encode) if extra is not None else []
-        self.names: tuple[str, ...] = (*FIXED_SLOTS, *extras)
-        self.token_leaf = np.zeros(usage.length, bool)  # has a token leaf above zero
-        self.token_missing = np.zeros(usage.length, bool)  # … and one of them has no price
-        self.other = np.zeros(usage.length, bool)  # has another quantity above zero, requests aside
+        self._names = names
+        self._leaves = leaves
+        self._uses = uses
+        self._fx = fx
+        self._event = parts.events(uses.part)
+        weight = usage.longs.get("sample_weight")
+        self._weight = None if weight is None else weight[self._event]
+        self._policy = self._policies()
 
-    def add_leaves(self, leaves: dict[str, Int64Array]) -> None:
-        for name in LEAVES:
-            if name in leaves:
-                rows = np.flatnonzero(leaves[name] > 0)
-                self.token_leaf[rows] = True
-                unpriced = self._add(name, rows, leaves[name][rows])
-                self.token_missing[unpriced] = True
+    def entries(self, table: RateTable) -> tuple[Entries, ScopedUses | None, BoolArray]:
+        """(entries of plain rates in the billing currency, what accumulates, events with too large an amount)."""
+        function = self._arrays.function[self._uses.number]
+        scoped = np.flatnonzero(function >= 0) if len(self._arrays.functions) else function[:0]
+        if not len(scoped):
+            entries = self._plain(None)
+            overflow = np.zeros(self._usage.length, bool)
+        else:
+            entries = self._plain(np.flatnonzero(function < 0))
+            overflow = self._too_large(scoped)
+        if entries.fx is not None:
+            entries = converted(entries, table.fx_ratios())
+        entries = waived(entries)
+        overflow |= _overflow(entries, self._usage.length)
+        return entries, self._scoped(scoped) if len(scoped) else None, overflow
 
-    def add_others(self) -> None:
-        for name in COUNTED:
-            default = 1 if name == "requests" else 0
-            if name in self._usage.longs or default:
-                quantity = self._usage.long(name, default)
-                rows = np.flatnonzero(quantity > 0)
-                if name != "requests":
-                    self.other[rows] = True
-                self._add(name, rows, quantity[rows])
-        extra = self._usage.maps.get("extra_quantities")
-        if extra is not None:
-            values = np.asarray(extra.values)
-            for code, name in enumerate(extra.keys.values.to_pylist()):
-                at = np.flatnonzero((extra.keys.codes == code) & (values > 0))
-                self.other[extra.rows[at]] = True
-                self._add(name, extra.rows[at], values[at])
+    def _plain(self, at: Int64Array | None) -> Entries:
+        """Entries of the uses that do not accumulate; None: all. Amounts are in the pricing currency."""
+        uses = self._uses if at is None else self._uses.at(at)
+        event, times = (self._event, self._weight) if at is None else (self._event[at], _taken(self._weight, at))
+        points = self._arrays.points
+        point = self._points(uses, event)
+        contracted = scale(uses.quantity, point, points.contracted, times)
+        single = at is None
+        return Entries(
+            event,
+            uses.leaf,
+            point,
+            Exact(uses.quantity) if times is None else product(uses.quantity, times),
+            scale(uses.quantity, point, points.pricing, times),
+            contracted,
+            contracted if points.lists_agree else scale(uses.quantity, point, points.listed, times),
+            self._names,
+            points,
+            place=None if single else uses.part * len(self._names) + uses.leaf,
+            fx=self._fx if single else _taken(self._fx, at),
+            policy=self._policy if single else _taken(self._policy, at),
+            **self._span(uses.part),
+        )
 
-    def _add(self, name: str, rows: Int64Array, quantity: Int64Array) -> Int64Array:
-        """Returns the events that have no price for it."""
+    def _points(self, uses: Uses, event: Int64Array) -> Int64Array:
+        """The price point of each use: the base, or the threshold that the request's input tokens lie above."""
         arrays = self._arrays
-        column = arrays.columns.get(name)
-        if column is None:
-            return rows
-        number = arrays.slots[self._answers[rows], column].astype(np.int64)
-        priced = number >= 0
-        at, number = rows[priced], number[priced]
-        if len(at):
-            monthly = arrays.monthly[number]
-            number = number + np.where(monthly, self._days[at] - 28, 0)
-            self._found.append((at, self.names.index(name), number, quantity[priced]))
-        return rows[~priced]
+        point = arrays.first_point[uses.number]
+        if arrays.above.shape[1]:
+            columns = [self._leaves[name] for name in INPUT_LEAVES if name in self._leaves]
+            if columns:
+                total = np.sum(np.minimum(columns, 1 << 58), axis=0)
+                at = np.flatnonzero(arrays.has_above[uses.number])
+                above = arrays.above[uses.number[at]] < total[event[at]][:, None]
+                point[at] += above.sum(axis=1)
+        return point
 
-    def joined(self) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array]:
-        if not self._found:
-            none = np.zeros(0, np.int64)
-            return none, none, none, none
-        row = np.concatenate([at for at, _, _, _ in self._found])
-        leaf = np.concatenate([np.full(len(at), name, np.int64) for at, name, _, _ in self._found])
-        number = np.concatenate([number for _, _, number, _ in self._found])
-        quantity = np.concatenate([quantity for _, _, _, quantity in self._found])
-        order = np.argsort(row * len(self.names) + leaf, kind="stable")
-        return row[order], leaf[order], number[order], quantity[order]
+    def _policies(self) -> Int64Array | None:
+        """The status policy of each use; None: all bill_full."""
+        status = self._usage.texts.get("status")
+        if status is None or not self._arrays.any_policy:
+            return None
+        known = [STATUSES.index(value) if value in STATUSES else 0 for value in status.values.to_pylist()]
+        code = np.array([*known, 0], np.int64)[status.codes[self._event]]
+        policy = self._arrays.policy[self._uses.number, code]
+        return policy if (policy != BILL_FULL).any() else None
 
+    def _span(self, part: Int64Array) -> dict[str, Int64Array]:
+        if self._parts.event is None:
+            return {}
+        at = self._parts.at
+        return {"start": at.time[part], "period_start": at.period_start[part], "period_end": at.period_end[part]}
 
-def _points(arrays: Arrays, number: Int64Array, row: Int64Array, leaves: dict[str, Int64Array]) -> Int64Array:
-    """The price point of each entry: the base, or the threshold that the request's input tokens lie above."""
-    point = arrays.first_point[number]
-    if arrays.above.shape[1]:
-        columns = [leaves[name] for name in INPUT_LEAVES if name in leaves]
-        total = np.sum(np.minimum(columns, 1 << 58), axis=0) if columns else None
-        if total is not None:
-            point = point + (arrays.above[number] < total[row][:, None]).sum(axis=1)
-    return point
+    def _scoped(self, at: Int64Array) -> ScopedUses:
+        uses, weight = self._uses.at(at), _taken(self._weight, at)
+        moves = scopes_of(self._usage, self._arrays, self._parts, uses.part, uses.number)
+        return ScopedUses(
+            self._arrays,
+            self._names,
+            self._event[at],
+            uses.part * len(self._names) + uses.leaf,
+            uses.leaf,
+            uses.number,
+            Exact(uses.quantity) if weight is None else product(uses.quantity, weight),
+            weight,
+            _taken(self._policy, at),
+            _taken(self._fx, at),
+            *(self._span(uses.part).get(name) for name in ("start", "period_start", "period_end")),
+            moves.scope,
+            moves.function,
+            moves.lasting,
+            moves.keys,
+        )
 
-
-def _reasons(
-    arrays: Arrays, answers: Int64Array, parts: _Parts, row: Int64Array, point: Int64Array
-) -> tuple[Int64Array, Text]:
-    length = len(answers)
-    priced = np.zeros(length, bool)
-    priced[row] = True
-    missing = parts.token_missing | (~parts.token_leaf & parts.other & ~_other_priced(parts, length))
-    unknown = arrays.match[answers] == MATCH_KINDS.index("NONE")
-    reason = np.full(length, RATED, np.int64)
-    currency = np.full(length, -1, np.int32)
-    of_entry = arrays.currency[point].astype(np.int32)
-    currency[row[::-1]] = of_entry[::-1]
-    differs = np.zeros(length, bool)
-    differs[row[of_entry != currency[row]]] = True
-    reason[differs] = REASONS.index("CURRENCY_MISMATCH")
-    reason[missing] = REASONS.index("NO_PRICE")
-    reason[missing & unknown] = REASONS.index("UNKNOWN_MODEL")
-    currency[reason != RATED] = -1
-    return reason, Text(currency, pa.array(arrays.currencies, pa.string()))
-
-
-def _other_priced(parts: _Parts, length: int) -> BoolArray:
-    """Events with a priced quantity that is neither a token leaf nor `requests`."""
-    found = np.zeros(length, bool)
-    first = len(LEAVES) + 1
-    for at, name, _, _ in parts._found:
-        if name >= first:
-            found[at] = True
-    return found
+    def _too_large(self, at: Int64Array) -> BoolArray:
+        """Events with a quantity of an accumulating rate that might pass the limit; its highest price decides."""
+        uses = self._uses.at(at)
+        unit = np.where(uses.leaf < len(FIXED_SLOTS), _PICOS, np.where(uses.leaf == len(self._names) - 1, 1, _MILLION))
+        size = uses.quantity.astype(np.float64) * (1.0 if self._weight is None else self._weight[at])
+        large = (size * unit >= AMOUNT_LIMIT) | (size * self._arrays.highest[uses.number] >= AMOUNT_LIMIT)
+        found = np.zeros(self._usage.length, bool)
+        found[self._event[at[large]]] = True
+        return found
 
 
 def _overflow(entries: Entries, length: int) -> BoolArray:
     overflow = np.zeros(length, bool)
-    for amounts in (entries.quantity, entries.pricing, entries.contracted, entries.listed):
-        if amounts.large:
-            overflow[entries.row[amounts.beyond_limit()]] = True
-            sums = amounts.sum_by(entries.row, length)
-            overflow[sums.beyond_limit()] = True
+    amounts = [entries.pricing, entries.contracted, entries.listed, entries.pricing_cost, entries.waived]
+    for each in amounts:
+        if each is not None and each.large:
+            overflow[entries.row[each.beyond_limit()]] = True
+            overflow[each.sum_by(entries.row, length).beyond_limit()] = True
+    if entries.quantity.large:
+        reported = len(entries.leaves) - 1
+        for row, number in entries.quantity.large.items():
+            leaf = int(entries.leaf[row])
+            unit = _PICOS if leaf < len(FIXED_SLOTS) else 1 if leaf == reported else _MILLION
+            overflow[entries.row[row]] |= number * unit >= AMOUNT_LIMIT
     return overflow
+
+
+def _taken(column: Int64Array | None, at: Int64Array | None) -> Int64Array | None:
+    return column if column is None or at is None else column[at]
+
+
+__all__ = ["RATED", "REASONS", "REPORTED", "Priced", "months_before", "price"]

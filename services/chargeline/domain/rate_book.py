@@ -5,13 +5,9 @@ Source: spec/rating.md, sections 6 (parents of leaves) and 7 (selection, version
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from fractions import Fraction
 from typing import TypeVar
 
-from chargeline.domain.money import rounded
-from chargeline.domain.rate_card import DEFAULT, Alias, RateCard, Scope, Sku
-from chargeline.domain.rate_units import consumed_unit
+from chargeline.domain.rate_card import DEFAULT, Alias, FactorTable, RateCard, Scope, Sku, TimeBands
 
 # The price a leaf pays if it has none of its own, nearest first.
 PARENTS: Mapping[str, tuple[str, ...]] = {
@@ -27,7 +23,6 @@ PARENTS: Mapping[str, tuple[str, ...]] = {
     "output_audio": ("output",),
     "output_image": ("output",),
 }
-_PRICE_DECIMALS = 18  # Decimal(38, 18)
 
 
 @dataclass(frozen=True)
@@ -37,38 +32,6 @@ class PublishedCard:
     card: RateCard
     recorded_time: int
     sequence: int
-
-
-@dataclass(frozen=True)
-class PricePoint:
-    """One price of a list; `above` 0 is the base price."""
-
-    above: int
-    sku_price_id: str
-    list_unit_price: Decimal
-    contracted_unit_price: Decimal
-
-
-@dataclass(frozen=True)
-class LeafPrice:
-    """What a leaf or quantity pays. `divide_by`: base units in a pricing unit; None: GB-Months."""
-
-    sku_id: str
-    rate_card_id: str
-    rate_card_version: int
-    currency: str
-    pricing_unit: str
-    consumed_unit: str
-    divide_by: Decimal | None
-    tiers: tuple[PricePoint, ...]
-
-
-@dataclass(frozen=True)
-class Resolution:
-    """The answer for one kind of event. `match_kind` NONE: no visible card names the model."""
-
-    match_kind: str
-    prices: Mapping[str, LeafPrice]
 
 
 @dataclass(frozen=True)
@@ -87,6 +50,27 @@ class Rate:
     def place(self) -> tuple[object, ...]:
         """What no two versions may cover at the same time: level, owner, SKU and attributes."""
         return (self.card.scope, self.sku.key, self.sku.match.attributes, self.sku.match.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The rate that a leaf or quantity pays, and the default rate of the same (the paid one where there is none)."""
+
+    rate: "Rate"
+    listed: "Rate"
+
+    @property
+    def has_list(self) -> bool:
+        """Whether there is a list price that can be compared: that of a default rate in the same currency."""
+        return self.listed.card.scope == DEFAULT and self.listed.card.currency == self.rate.card.currency
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The answer for one kind of event. `match_kind` NONE: no visible card names the model."""
+
+    match_kind: str
+    choices: Mapping[str, Choice]
 
 
 @dataclass(frozen=True)
@@ -119,19 +103,23 @@ class RateBook:
     """The live rates of the cards given, which are those visible at some moment.
 
     Attributes:
-        named_attributes, named_labels: what any live rate names; an event's other attributes cannot matter.
+        attributes: by attribute that any live rate or modifier names, the values that it names; others are all alike.
+        labels: likewise by label.
+        time_bands: every table of time bands of a live rate.
         boundaries: ascending microseconds; between two of them the answer to a question does not change.
-        owners: the accounts that have cards of their own.
+        scopes: whom the live rates are for.
+        accumulates: some live rate does.
     """
 
     def __init__(self, cards: Sequence[PublishedCard], *, margin_ms: int, future_bound_ms: int) -> None:
         live = live_cards(cards, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
         self.rates = live.rates
-        scopes = {rate.card.scope for rate in self.rates}
-        self.owners = frozenset(each.name for each in scopes if each.kind == "account" and each.name is not None)
-        matches = [rate.sku.match for rate in self.rates]
-        self.named_attributes = tuple(sorted({name for match in matches for name, _ in match.attributes}))
-        self.named_labels = tuple(sorted({name for match in matches for name, _ in match.labels}))
+        self.scopes = frozenset(rate.card.scope for rate in self.rates)
+        self.attributes = _named_values(self.rates)
+        self.labels = _named_labels(self.rates)
+        bands = [each for rate in self.rates for each in rate.sku.modifiers if isinstance(each, TimeBands)]
+        self.time_bands = tuple(dict.fromkeys(bands))
+        self.accumulates = any(rate.sku.accumulates for rate in self.rates)
         spans = [(rate.start, rate.end) for rate in live.rates] + [(each.start, each.end) for each in live.aliases]
         self.boundaries = tuple(sorted({time for span in spans for time in span if time is not None}))
         self._aliases: dict[tuple[str, str], list[LiveAlias]] = {}
@@ -143,10 +131,11 @@ class RateBook:
             for provider, is_prefix, name in rate.sku.match.names:
                 table = self._by_prefix if is_prefix else self._by_model
                 table.setdefault((provider, name), []).append(rate)
+        self._choices: dict[tuple[int, int], Choice] = {}
 
     def resolve(
         self,
-        account: str | None,
+        owners: Sequence[Scope],
         provider: str,
         model: str,
         attributes: Mapping[str, str | None],
@@ -156,25 +145,24 @@ class RateBook:
         """The prices of an event of this kind, by leaf or quantity; leaves without a price of their own included.
 
         Args:
-            account: None for an account without cards of its own.
+            owners: whose cards hold for the account, nearest first: contract, account, groups, default.
             model: response_model, or request_model where there is none.
             event_time: microseconds since 1970 UTC.
         """
         kind, candidates = self._named(provider, model, event_time)
-        owner = None if account is None else Scope("account", account)
-        fitting = [
-            rate
-            for rate in candidates
-            if rate.holds(event_time) and rate.card.scope in (DEFAULT, owner) and _fits(rate.sku, attributes, labels)
-        ]
-        own = {name: self._best(fitting, name, owner) for name in {rate.sku.measures for rate in fitting}}
-        prices = dict(own)
+        place = {scope: number for number, scope in enumerate(owners)}
+        fitting: dict[str, list[Rate]] = {}
+        for rate in candidates:
+            if rate.holds(event_time) and rate.card.scope in place and _fits(rate.sku, attributes, labels):
+                fitting.setdefault(rate.sku.measures, []).append(rate)
+        own = {name: self._best(rates, place) for name, rates in fitting.items()}
+        choices = dict(own)
         for leaf, parents in PARENTS.items():
             if leaf not in own:
                 found = next((parent for parent in parents if parent in own), None)
                 if found is not None:
-                    prices[leaf] = own[found]
-        return Resolution(kind, prices)
+                    choices[leaf] = own[found]
+        return Resolution(kind, choices)
 
     def _named(self, provider: str, model: str, time: int) -> tuple[str, list[Rate]]:
         """Exact name, else the alias table, else the longest declared prefix; before any level is looked at."""
@@ -188,12 +176,12 @@ class RateBook:
                 return "PREFIX", self._by_prefix[provider, model[:length]]
         return "NONE", []
 
-    def _best(self, rates: list[Rate], measures: str, owner: Scope | None) -> LeafPrice:
-        mine = [rate for rate in rates if rate.sku.measures == measures]
-        level = [rate for rate in mine if rate.card.scope == owner]
-        best = max(level or mine, key=_named_count)
-        default = [rate for rate in mine if rate.card.scope == DEFAULT]
-        return _leaf_price(best, max(default, key=_named_count, default=best))
+    def _best(self, rates: list[Rate], place: Mapping[Scope, int]) -> Choice:
+        """The nearest level, within it the rate that names most; one object for each pair of rates."""
+        best = min(rates, key=lambda rate: (place[rate.card.scope], -rate.sku.match.named_count))
+        default = [rate for rate in rates if rate.card.scope == DEFAULT]
+        listed = max(default, key=_named_count, default=best)
+        return self._choices.setdefault((id(best), id(listed)), Choice(best, listed))
 
 
 _Timed = TypeVar("_Timed", Rate, LiveAlias)
@@ -265,39 +253,20 @@ def _named_count(rate: Rate) -> int:
     return rate.sku.match.named_count
 
 
-def _leaf_price(rate: Rate, listed: Rate) -> LeafPrice:
-    prefix = rate.sku.sku_id if rate.sku.variant is None else f"{rate.sku.sku_id}/{rate.sku.variant}"
-    tiers = tuple(
-        PricePoint(price.above, f"{prefix}/{number}", _list_price(listed, rate, price.above), price.price)
-        for number, price in enumerate(rate.sku.prices, start=1)
-    )
-    return LeafPrice(
-        rate.sku.sku_id,
-        rate.card.rate_card_id,
-        rate.card.version,
-        rate.card.currency,
-        rate.sku.pricing_unit,
-        consumed_unit(rate.sku.pricing_unit, rate.sku.measures),
-        rate.sku.divide_by,
-        tiers,
-    )
+def _named_values(rates: Sequence[Rate]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for rate in rates:
+        for name, values in rate.sku.match.attributes:
+            found.setdefault(name, set()).update(values)
+        for modifier in rate.sku.modifiers:
+            if isinstance(modifier, FactorTable):
+                found.setdefault(modifier.attribute, set()).update(value for value, _ in modifier.factors)
+    return {name: frozenset(found[name]) for name in sorted(found)}
 
 
-def _list_price(listed: Rate, rate: Rate, above: int) -> Decimal:
-    """The list price of a request that lies just above this threshold, for one pricing unit of `rate`.
-
-    A price list in another currency, or by another kind of unit, cannot be compared: the contracted price stands in.
-    """
-    own, size, listed_size = _price_above(rate.sku, above), rate.sku.divide_by, listed.sku.divide_by
-    if listed.card.currency != rate.card.currency:
-        return own
-    price = _price_above(listed.sku, above)
-    if listed_size == size:
-        return price
-    if size is None or listed_size is None:
-        return own
-    return rounded(Fraction(price) * Fraction(size) / Fraction(listed_size), _PRICE_DECIMALS)
-
-
-def _price_above(sku: Sku, above: int) -> Decimal:
-    return [price.price for price in sku.prices if price.above <= above][-1]
+def _named_labels(rates: Sequence[Rate]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for rate in rates:
+        for name, value in rate.sku.match.labels:
+            found.setdefault(name, set()).add(value)
+    return {name: frozenset(found[name]) for name in sorted(found)}

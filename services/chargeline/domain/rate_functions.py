@@ -1,10 +1,13 @@
-"""The period function of a rate, as its card gives it."""
+"""The period function and the list price of a rate, as its card gives them.
+
+Source: spec/rating.md, sections 1 (list_unit_price), 3 and 4.
+"""
 
 from decimal import Decimal
 from fractions import Fraction
 
-from chargeline.domain.period_function import ChargeModel, PercentageFee, RateFunction, RateTier, kept_after
-from chargeline.domain.rate_card import Package, Percentage, PerUnit, Sku, Tiered
+from chargeline.domain.period_function import ONE, ChargeModel, PercentageFee, RateFunction, RateTier, kept_after
+from chargeline.domain.rate_card import CostPlus, Dynamic, Package, Percentage, PerUnit, Sku, Threshold, Tiered
 
 
 def function_of(sku: Sku, base_units: Fraction) -> RateFunction:
@@ -15,10 +18,9 @@ def function_of(sku: Sku, base_units: Fraction) -> RateFunction:
             that of the billing period's hours.
 
     Raises:
-        ValueError: the rate is of a model that has no period function (threshold, standing fee, dynamic, cost_plus).
+        ValueError: the rate is of a model that has no period function (threshold, standing fee).
     """
     model, tiers, fee_rule = _model(sku)
-    percents = tuple(Fraction(each.value) for each in sku.discounts if each.kind == "percent")
     return RateFunction(
         model,
         tiers,
@@ -26,13 +28,39 @@ def function_of(sku: Sku, base_units: Fraction) -> RateFunction:
         round_up=sku.round_up,
         free_units=Fraction(sku.free_units),
         round_down=isinstance(sku.model, Package) and not sku.model.round_up,
-        kept=kept_after(percents),
+        kept=kept_of(sku),
         fixed_discount=sum((Fraction(each.value) for each in sku.discounts if each.kind == "fixed"), Fraction(0)),
         maximum=_optional(sku.maximum),
         minimum=Fraction(sku.minimum or 0),
         modified=bool(sku.modifiers),
         fee_rule=fee_rule,
     )
+
+
+def kept_of(sku: Sku) -> Fraction:
+    """What the percentage discounts of a rate leave of an amount."""
+    return kept_after(tuple(Fraction(each.value) for each in sku.discounts if each.kind == "percent"))
+
+
+def first_price(sku: Sku) -> tuple[Fraction, Fraction]:
+    """(price of the first tier, for how many pricing units it is): the list price that a rate gives."""
+    match sku.model:
+        case PerUnit(price):
+            return Fraction(price), ONE
+        case Threshold(prices):
+            return Fraction(prices[0].price), ONE
+        case Package(price, size):
+            return Fraction(price), Fraction(size)
+        case Tiered(_, tiers):
+            return Fraction(tiers[0].unit_price), Fraction(tiers[0].block_size or 1)
+        case Percentage(rate_percent):
+            return Fraction(rate_percent) / 100, ONE
+        case CostPlus(multiplier):
+            return Fraction(multiplier), ONE
+        case Dynamic():
+            return ONE, ONE
+        case _:
+            raise ValueError(f"{sku.sku_id}: a rate of the model {sku.charge_model} has no price of a unit")
 
 
 def _model(sku: Sku) -> tuple[ChargeModel, tuple[RateTier, ...], PercentageFee | None]:
@@ -53,6 +81,8 @@ def _model(sku: Sku) -> tuple[ChargeModel, tuple[RateTier, ...], PercentageFee |
                 for tier in tiers
             )
             return ChargeModel(kind), whole, None
+        case CostPlus() | Dynamic():
+            return ChargeModel.PER_UNIT, (RateTier(None, first_price(sku)[0]),), None
         case Percentage():
             return ChargeModel.PERCENTAGE, (), _fee(sku.model)
         case _:

@@ -1,186 +1,191 @@
 """The prices that a rate book gives, as arrays that a whole commit unit can be looked up in.
 
 The book answers one question at a time and slowly; the questions of a unit are few and repeat, so each is asked once
-and its answer kept. An answer is a row of the slot matrix: for each leaf the number of the price that it pays.
+and its answer kept. An answer is a row of the slot matrix: for each leaf the number of the price that it pays. A price
+is a rate with the factor of its modifiers; where it is worked out in columns it has price points.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
-from chargeline.domain.exact import Ratios
-from chargeline.domain.rate_book import LeafPrice, RateBook
+from chargeline.domain.accounts import Accounts
+from chargeline.domain.exact import Int64Array, Ratios
+from chargeline.domain.fx import Conversion, FxTable, conversion
+from chargeline.domain.payers import Payers
+from chargeline.domain.period_columns import ratios
+from chargeline.domain.price_arrays import Arrays, PriceRow
+from chargeline.domain.price_points import factor_of, plain_points, scope_points, thresholds_of, units_of
+from chargeline.domain.rate_book import Choice, RateBook, Resolution
+from chargeline.domain.rate_card import Percentage, Scope, TimeBands
+from chargeline.domain.rate_functions import function_of
 from chargeline.domain.usage import COUNTED, LEAVES
 
-Int64Array = npt.NDArray[np.int64]
-
 FIXED_SLOTS = (*LEAVES, *COUNTED)
+REPORTED = "reported_cost"
 MATCH_KINDS = ("NONE", "EXACT", "ALIAS", "PREFIX")
-_PICOS = 10**12
-_MILLION = 10**6
 # GB-Months divide by the hours of the billing period: one price for each length of a month (spec/rating.md 6).
-_MONTH_DAYS = (28, 29, 30, 31)
+MONTH_DAYS = (28, 29, 30, 31)
 _ANSWERS_MAX = 200_000  # distinct questions kept; a flood of invented model names must not fill the memory
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 
 @dataclass(frozen=True)
-class Point:
-    """One price point, as an entry shows it."""
+class Question:
+    """What decides about the prices of an event. Times lie in the time segments of the same name.
 
-    leaf_price: LeafPrice
-    sku_price_id: str
-    list_unit_price: Decimal
-    contracted_unit_price: Decimal
+    Attributes:
+        owners: whose cards hold, nearest first.
+        bands: by table of time bands the one that holds, -1: none.
+        start_owners, start_segment, start_time: at the start of the billing period; the same as at the event where no
+            rate accumulates.
+    """
+
+    owners: tuple[Scope, ...]
+    provider: str
+    model: str
+    attributes: tuple[tuple[str, str | None], ...]
+    labels: tuple[tuple[str, str], ...]
+    bands: tuple[int, ...]
+    segment: int
+    start_owners: tuple[Scope, ...]
+    start_segment: int
 
 
 class RateTable:
-    """All answers asked of one rate book so far."""
+    """All answers asked so far of one rate book, with the accounts and exchange rates that are visible with it."""
 
-    def __init__(self, book: RateBook) -> None:
+    def __init__(self, book: RateBook, accounts: Accounts | None = None, fx: FxTable | None = None) -> None:
         self.book = book
-        self.points: list[Point] = []
-        self._above: list[tuple[int, ...]] = []
-        self._first_point: list[int] = []
-        self._monthly: list[bool] = []
-        self._fractions: dict[str, list[tuple[int, int]]] = {"contracted": [], "list": [], "pricing": []}
-        self._price_numbers: dict[LeafPrice, int] = {}
-        self._answers: dict[tuple[object, ...], int] = {}
+        self.fx = fx or FxTable()
+        self.payers = Payers(accounts or Accounts(), book.scopes)
+        self.currencies: list[str] = []
+        self.fx_rates: list[Conversion] = []
+        self._fx_numbers: dict[Conversion, int] = {}
+        self._prices: list[PriceRow] = []
+        self._numbers: dict[tuple[int, str, Fraction | None, Fraction], int] = {}
+        self._answers: dict[Question, int] = {}
+        self._by_content: dict[tuple[int, tuple[tuple[str, int], ...]], int] = {}
         self._slots: list[dict[str, int]] = []
         self._match: list[int] = []
         self._arrays: Arrays | None = None
+        self._before: Arrays | None = None
+        self._conversions: dict[tuple[int, int, int], int] = {}
 
-    def answer(
-        self,
-        account: str | None,
-        provider: str,
-        model: str,
-        attributes: Mapping[str, str | None],
-        labels: Mapping[str, str],
-        event_time: int,
-        segment: int,
-    ) -> int:
-        """Number of the answer to a question; `event_time` (microseconds) lies in time segment `segment`."""
-        question = (account, provider, model, *attributes.items(), *labels.items(), segment)
+    def answer(self, question: Question, time: int, start_time: int) -> int:
+        """Number of the answer to a question; two questions with one answer have one number."""
         known = self._answers.get(question)
         if known is not None:
             return known
-        resolution = self.book.resolve(account, provider, model, attributes, labels, event_time)
-        self._slots.append({name: self._number(price, name) for name, price in resolution.prices.items()})
-        self._match.append(MATCH_KINDS.index(str(resolution.match_kind)))
-        self._answers[question] = len(self._match) - 1
-        self._arrays = None
-        return len(self._match) - 1
+        resolution = self._resolution(question, time, start_time)
+        attributes, bands = dict(question.attributes), dict(zip(self.book.time_bands, question.bands, strict=True))
+        slots = {
+            name: self._number(choice, name, attributes, bands) for name, choice in sorted(resolution.choices.items())
+        }
+        content = (MATCH_KINDS.index(resolution.match_kind), tuple(slots.items()))
+        if content not in self._by_content:
+            self._by_content[content] = len(self._match)
+            self._slots.append(slots)
+            self._match.append(content[0])
+            self._arrays = None
+        self._answers[question] = self._by_content[content]
+        return self._by_content[content]
 
-    def arrays(self) -> "Arrays":
+    def arrays(self) -> Arrays:
+        """The answers so far; what was returned before stays as it is."""
         if self._arrays is None:
+            names = list(dict.fromkeys([*FIXED_SLOTS, *(name for each in self._slots for name in each)]))
             self._arrays = Arrays.of(
-                self._slots, self._match, self._first_point, self._above, self._monthly, self._fractions, self.points
+                names, self._slots, self._match, self._prices, self.currencies, self._before
             )
+            self._before = self._arrays
         return self._arrays
 
-    def points_agree(self) -> bool:
-        """No point has a list price of its own."""
-        return self._fractions["contracted"] == self._fractions["list"]
+    def payer_currencies(self) -> Int64Array:
+        """By payer, its billing currency as a number; -1: the pricing currency."""
+        names = [each.billing_currency for each in self.payers.payers]
+        return np.array([-1 if name is None else self.currency(name) for name in names], np.int64)
+
+    def currency(self, name: str) -> int:
+        if name not in self.currencies:
+            self.currencies.append(name)
+        return self.currencies.index(name)
+
+    def conversion(self, currency: int, payer: int, day: int) -> int:
+        """The exchange rate of a payer for a pricing currency on a day since 1970: index into `fx_rates`; -1: none."""
+        key = (currency, payer, day)
+        if key not in self._conversions:
+            facts = self.payers.payers[payer]
+            date = _EPOCH + timedelta(days=day)
+            found = conversion(facts.fx, self.fx, self.currencies[currency], facts.billing_currency or "", date)
+            self._conversions[key] = -1 if found is None else self._fx_rate(found)
+        return self._conversions[key]
+
+    def time_bands_of(self, answers: set[int]) -> set[TimeBands]:
+        """The time bands of all rates in some answers."""
+        rates = [self._prices[number].rate for answer in answers for number in self._slots[answer].values()]
+        return {each for rate in rates for each in rate.sku.modifiers if isinstance(each, TimeBands)}
+
+    def fx_ratios(self) -> Ratios:
+        """The exchange rates so far, by number."""
+        return ratios([Fraction(each.rate) for each in self.fx_rates])
 
     @property
     def full(self) -> bool:
         """Time to begin a new table."""
-        return len(self._answers) > _ANSWERS_MAX
+        return len(self._answers) > _ANSWERS_MAX or len(self._conversions) > _ANSWERS_MAX
 
-    def _number(self, price: LeafPrice, slot: str) -> int:
-        if price in self._price_numbers:
-            return self._price_numbers[price]
-        number = len(self._first_point)
-        monthly = price.divide_by is None
-        for days in _MONTH_DAYS if monthly else (0,):
-            self._first_point.append(len(self.points))
-            self._above.append(tuple(tier.above for tier in price.tiers[1:]))
-            self._monthly.append(monthly)
-            size = _base_units(price, slot, days)
-            for tier in price.tiers:
-                self.points.append(Point(price, tier.sku_price_id, tier.list_unit_price, tier.contracted_unit_price))
-                self._fractions["contracted"].append(_fraction(tier.contracted_unit_price, size))
-                self._fractions["list"].append(_fraction(tier.list_unit_price, size))
-                self._fractions["pricing"].append(_fraction(Decimal(1), size))
-        self._price_numbers[price] = number
-        return number
+    def _fx_rate(self, rate: Conversion) -> int:
+        if rate not in self._fx_numbers:
+            self._fx_numbers[rate] = len(self.fx_rates)
+            self.fx_rates.append(rate)
+        return self._fx_numbers[rate]
 
+    def _resolution(self, question: Question, time: int, start_time: int) -> Resolution:
+        """What holds, the rule for versions of accumulating rates included.
 
-def _base_units(price: LeafPrice, slot: str, days: int) -> Fraction:
-    """Base units of the event in one pricing unit."""
-    if price.divide_by is None:
-        return Fraction(10**9 * 3600 * 24 * days, 1_048_576)
-    return Fraction(price.divide_by) * (1 if slot in FIXED_SLOTS else _MILLION)
+        Such a rate is selected once for a scope: a version that starts inside a billing period waits for the next one
+        if another rate applied at the start (spec/rating.md 3).
+        """
+        asked = question.provider, question.model, dict(question.attributes), dict(question.labels)
+        now = self.book.resolve(question.owners, *asked, time)
+        if not self.book.accumulates or all(each.rate.start <= start_time for each in now.choices.values()):
+            return now
+        before = self.book.resolve(question.start_owners, *asked, start_time).choices
+        choices = dict(now.choices)
+        for name, choice in now.choices.items():
+            if choice.rate.start > start_time and name in before:
+                if choice.rate.sku.accumulates or before[name].rate.sku.accumulates:
+                    choices[name] = before[name]
+        return Resolution(now.match_kind, choices)
 
+    def _number(
+        self, choice: Choice, slot: str, attributes: Mapping[str, str | None], bands: Mapping[TimeBands, int]
+    ) -> int:
+        factor = factor_of(choice.rate, attributes, bands)
+        # A list price with a value that only its own table lacks: it is not the rate that is paid.
+        list_factor = factor_of(choice.listed, attributes, bands)
+        listed = Fraction(1) if list_factor is None else list_factor
+        key = (id(choice), choice.rate.sku.measures, factor, listed)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._prices)
+            monthly = choice.rate.sku.divide_by is None or choice.listed.sku.divide_by is None
+            for days in MONTH_DAYS if monthly else (0,):
+                self._prices.append(self._price(choice, factor, listed, days, monthly=monthly))
+        return self._numbers[key]
 
-def _fraction(unit_price: Decimal, base_units: Fraction) -> tuple[int, int]:
-    """Picounits for one base unit, reduced."""
-    each = Fraction(unit_price) * _PICOS / base_units
-    return each.numerator, each.denominator
+    def _price(self, choice: Choice, factor: Fraction | None, listed: Fraction, days: int, *, monthly: bool) -> PriceRow:
+        sku = choice.rate.sku
+        currency = self.currency(choice.rate.card.currency)
+        if factor is None:
+            return PriceRow(choice.rate, currency, (), monthly, None, Fraction(1), (), is_unknown=True)
+        if sku.accumulates or isinstance(sku.model, Percentage):
+            function = function_of(sku, units_of(sku, days))
+            points = scope_points(choice, factor, listed, days, function)
+            return PriceRow(choice.rate, currency, (), monthly, function, factor, tuple(points))
+        points = plain_points(choice, factor, listed, days)
+        return PriceRow(choice.rate, currency, thresholds_of(choice), monthly, None, factor, tuple(points))
 
-
-@dataclass(frozen=True)
-class Arrays:
-    """The answers as arrays. -1 in `slots`: the answer has no price for this leaf.
-
-    Attributes:
-        slots: int32 (answers, leaves): number of the price.
-        columns: which column of `slots` a leaf has.
-        match: int64 by answer: index into MATCH_KINDS.
-        first_point, monthly: by price.
-        above: int64 (prices, tiers - 1): the thresholds, int64 maximum where there is none.
-        contracted, listed, pricing: fractions by point, in picounits for one base unit.
-        currency: int64 by point: index into `currencies`.
-    """
-
-    slots: npt.NDArray[np.int32]
-    columns: dict[str, int]
-    match: Int64Array
-    first_point: Int64Array
-    monthly: npt.NDArray[np.bool_]
-    above: Int64Array
-    contracted: Ratios
-    listed: Ratios
-    pricing: Ratios
-    currency: Int64Array
-    currencies: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls,
-        slots: "list[dict[str, int]]",
-        match: "list[int]",
-        first_point: "list[int]",
-        above: "list[tuple[int, ...]]",
-        monthly: "list[bool]",
-        fractions: "dict[str, list[tuple[int, int]]]",
-        points: "list[Point]",
-    ) -> "Arrays":
-        names = list(dict.fromkeys([*FIXED_SLOTS, *(name for each in slots for name in each)]))
-        columns = {name: number for number, name in enumerate(names)}
-        matrix = np.full((len(slots), len(names)), -1, np.int32)
-        for row, each in enumerate(slots):
-            for name, number in each.items():
-                matrix[row, columns[name]] = number
-        most = max((len(limits) for limits in above), default=0)
-        thresholds = np.full((len(above), most), np.iinfo(np.int64).max, np.int64)
-        for row, limits in enumerate(above):
-            thresholds[row, : len(limits)] = limits
-        currencies = tuple(dict.fromkeys(point.leaf_price.currency for point in points))
-        return cls(
-            matrix,
-            columns,
-            np.array(match, np.int64),
-            np.array(first_point, np.int64),
-            np.array(monthly, bool),
-            thresholds,
-            Ratios.of(list(fractions["contracted"])),
-            Ratios.of(list(fractions["list"])),
-            Ratios.of(list(fractions["pricing"])),
-            np.array([currencies.index(point.leaf_price.currency) for point in points], np.int64),
-            currencies,
-        )

@@ -3,21 +3,24 @@
 A pure function of the records, the facts visible to them and the state; nothing here is written anywhere.
 
     prepare:   decode -> refuse -> price          (knows no state)
-    book:      drop duplicates
+    book:      drop duplicates -> price what accumulates
     aggregate: panes, charges and dead letters    (knows no state; while the next unit is prepared and booked)
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from chargeline.domain.identities import Identities, Keys, first_of_each
+from chargeline.domain.entries import Entries, converted, merged, waived
 from chargeline.domain.panes import cost_panes, group, performance_panes
 from chargeline.domain.pricing import RATED, Priced, price
 from chargeline.domain.rate_table import RateTable
+from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.scoped_uses import book as book_scopes
 from chargeline.domain.usage import CODES, GOOD, Refusals, UsageColumns, refuse
 from chargeline.ports import LogBatch
 from chargeline.pricer.live import LiveTotals
@@ -29,12 +32,17 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rules:
-    """What holds for a whole run. Times in milliseconds or microseconds as named."""
+    """What holds for a whole run. Times in milliseconds or microseconds as named.
+
+    Attributes:
+        accounts_required: an event of an account without facts is UNRATED.
+    """
 
     partitions: int
     window_us: int
     watermark_bound_us: int
     future_bound_ms: int
+    accounts_required: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,8 @@ class Booked:
         conflicts: int64, records whose identity is known with other content.
         outcomes: count by outcome; they sum to the records consumed.
         keys: identities that become known when the unit is committed.
+        priced: of the accepted events. scoped: their entries of accumulating rates, in the pricing currency; None: none.
+        scopes: what the unit changes of the scopes of accumulating rates.
         watermark_before, watermark: microseconds, before and after the unit.
     """
 
@@ -80,6 +90,9 @@ class Booked:
     conflicts: Int64Array
     outcomes: dict[str, int]
     keys: Keys
+    priced: Priced
+    scoped: Entries | None
+    scopes: ScopeStates
     watermark_before: int | None
     watermark: int | None
 
@@ -104,6 +117,7 @@ def compute(
     batch: LogBatch,
     *,
     known: Identities,
+    scopes: ScopeStates | None = None,
     watermark: int | None,
     table: RateTable,
     governance_sequence: int,
@@ -112,7 +126,7 @@ def compute(
 ) -> Computed:
     """All three at once: `prepare`, `book`, `aggregate`."""
     prepared = prepare(batch, table, rules, schema_of)
-    booked = book(batch, prepared, known=known, watermark=watermark, rules=rules)
+    booked = book(batch, prepared, known=known, scopes=scopes, watermark=watermark, rules=rules)
     return aggregate(booked, governance_sequence, rules)
 
 
@@ -129,7 +143,9 @@ def prepare(batch: LogBatch, table: RateTable, rules: Rules, schema_of: Callable
     )
     rows = np.flatnonzero(refusals.good())
     usage = decoded.usage.take(rows)
-    priced = price(usage, table)
+    priced = price(usage, table, batch.append_times[rows], accounts_required=rules.accounts_required)
+    if priced.not_allowed is not None:
+        refusals.mark("PRICE_NOT_ALLOWED", _spread(priced.not_allowed, rows, len(refusals.codes)))
     if priced.overflow.any():
         refusals.mark("AMOUNT_OVERFLOW", _spread(priced.overflow, rows, len(refusals.codes)))
     return Prepared(refusals, rows, usage, priced, identity_keys(usage, decoded.content[rows], batch.offsets[rows]))
@@ -140,20 +156,28 @@ def book(
     prepared: Prepared,
     *,
     known: Identities,
-    before: Keys | None = None,
+    scopes: ScopeStates | None = None,
+    before: Booked | None = None,
     watermark: int | None,
     rules: Rules,
 ) -> Booked:
-    """Drop what is known. The state is read, not changed.
+    """Drop what is known, and price what accumulates. The state is read, not changed.
 
     Args:
-        before: identities that a unit which is still being committed will make known.
+        scopes: of accumulating rates; None: none is known.
+        before: a unit that is still being committed: its identities, and what it adds to scopes, count as known.
         watermark: microseconds, after that unit.
     """
-    priced, keys = prepared.priced, prepared.keys
-    fresh, duplicate, conflict = _judge(keys, known, ~priced.overflow, before)
+    keys = prepared.keys
+    fresh, duplicate, conflict = _judge(keys, known, ~prepared.priced.refused, None if before is None else before.keys)
     accepted = np.flatnonzero(fresh)
-    unrated = int((priced.reason[accepted] != RATED).sum())
+    priced = prepared.priced.take(accepted, prepared.usage.length)
+    unrated = int((priced.reason != RATED).sum())
+    scoped, changes = None, ScopeStates.empty()
+    if priced.uses is not None and len(priced.uses):
+        scoped, changes = book_scopes(
+            priced.uses, scopes or ScopeStates.empty(), None if before is None else before.scopes
+        )
     outcomes = {
         "CHARGED": len(accepted) - unrated,
         "UNRATED": unrated,
@@ -162,14 +186,26 @@ def book(
         "DEAD_LETTER": int((prepared.refusals.codes != GOOD).sum()),
     }
     after = _watermark(prepared.usage.long("event_time")[accepted], watermark, rules)
-    return Booked(batch, prepared, accepted, prepared.rows[conflict], outcomes, keys.take(accepted), watermark, after)
+    return Booked(
+        batch,
+        prepared,
+        accepted,
+        prepared.rows[conflict],
+        outcomes,
+        keys.take(accepted),
+        priced,
+        scoped,
+        changes,
+        watermark,
+        after,
+    )
 
 
 def aggregate(booked: Booked, governance_sequence: int, rules: Rules) -> Computed:
     """What the transaction will hold of the accepted events, and the letters about the refused ones."""
     batch, prepared, keys = booked.batch, booked.prepared, booked.keys
     usage = prepared.usage.take(booked.accepted)
-    priced = _accepted(prepared.priced, booked.accepted, prepared.usage.length)
+    priced = _whole(booked.priced, booked.scoped)
     groups = group(usage, rules.window_us)
     source = Source(batch.partition, keys.offset, batch.append_times[prepared.rows[booked.accepted]])
     names = {
@@ -216,18 +252,13 @@ def _judge(
     return fresh, repeated & same, repeated & ~same
 
 
-def _accepted(priced: Priced, rows: Int64Array, length: int) -> Priced:
-    if len(rows) == length:
+def _whole(priced: Priced, scoped: Entries | None) -> Priced:
+    """With the entries of accumulating rates."""
+    if scoped is None:
         return priced
-    return Priced(
-        priced.entries.take(rows, length),
-        priced.reason[rows],
-        priced.match[rows],
-        priced.currency.take(rows),
-        priced.period_start[rows],
-        priced.period_end[rows],
-        priced.overflow[rows],
-    )
+    if scoped.fx is not None:
+        scoped = converted(scoped, priced.table.fx_ratios())
+    return replace(priced, entries=merged(priced.entries, waived(scoped)))
 
 
 def _watermark(event_time: Int64Array, before: int | None, rules: Rules) -> int | None:
@@ -257,6 +288,7 @@ _ADVICE = {
     "NEGATIVE_QUANTITY": "a quantity is below zero, as given or after the conversion to disjoint token leaves",
     "INTERVAL_REVERSED": "charge_period_end must be later than event_time",
     "BAD_SAMPLE_WEIGHT": "sample_weight must be at least 1",
+    "PRICE_NOT_ALLOWED": "this source may not give the price of a dynamic SKU: name it in price_sources of the rate card",
     "AMOUNT_OVERFLOW": "an amount or quantity does not fit Decimal(38, 12)",
     "CONFLICT": "the identity is known with other content: nothing was billed; give a changed event an id of its own",
 }

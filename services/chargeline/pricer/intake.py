@@ -148,7 +148,8 @@ class Intake:
             book = self.governance.chain.book(
                 count, margin_ms=self.limits.margin_ms, future_bound_ms=self.rules.future_bound_ms
             )
-            self._tables = {count: RateTable(book)}
+            chain = self.governance.chain
+            self._tables = {count: RateTable(book, chain.accounts(count), chain.fx(count))}
         return self._tables[count]
 
 

@@ -171,7 +171,8 @@ class Pricer:
             batch,
             part.prepared,
             known=state.identities,
-            before=None if before is None else before.keys,
+            scopes=state.scopes,
+            before=before,
             watermark=state.watermark if before is None else before.watermark,
             rules=self.rules,
         )
@@ -224,7 +225,7 @@ class Pricer:
     def _apply(self, header: UnitHeader, computed: Computed, charges_next_offset: int) -> None:
         state = self.states[header.partition]
         keys = computed.booked.keys
-        state.apply(header, keys, computed.live, charges_next_offset)
+        state.apply(header, keys, computed.live, charges_next_offset, computed.booked.scopes)
         delta = StateDelta(
             header.start,
             header.end,

@@ -12,10 +12,12 @@ import pyarrow as pa
 
 from chargeline.domain.errors import Fault, OutcomePending, StateIncomplete
 from chargeline.domain.identities import Identities, Keys
+from chargeline.domain.scope_states import ScopeStates
 from chargeline.ports import Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
 from chargeline.pricer.live import LiveTotals
 from chargeline.pricer.observer import Observer
 from chargeline.wire.arrow_messages import decode
+from chargeline.wire.charge_scopes import moved_scopes
 from chargeline.wire.units import UnitHeader
 
 SEGMENT_IDENTITIES = 1_000_000
@@ -36,10 +38,17 @@ class PartitionState:
     last_append_time: int = 0
     identities: Identities = field(default_factory=Identities)
     live: LiveTotals = field(default_factory=LiveTotals)
+    scopes: ScopeStates = field(default_factory=ScopeStates.empty)
     marks: deque[tuple[int, int]] = field(default_factory=deque)  # (next_offset, append time) about once an hour
 
-    def apply(self, header: UnitHeader, keys: Keys, live: LiveTotals, charges_next_offset: int) -> None:
-        """Fold one committed unit in; the only way in which state changes, live and at recovery."""
+    def apply(
+        self, header: UnitHeader, keys: Keys, live: LiveTotals, charges_next_offset: int, scopes: ScopeStates
+    ) -> None:
+        """Fold one committed unit in; the only way in which state changes, live and at recovery.
+
+        Args:
+            scopes: what the unit changed of the scopes of accumulating rates.
+        """
         if header.start != self.next_offset:
             raise Fault(
                 f"charges of partition {self.partition} do not join: a unit begins at {header.start} "
@@ -47,6 +56,8 @@ class PartitionState:
             )
         self.identities.add(keys)
         self.live = self.live.plus(live)
+        if len(scopes):
+            self.scopes = self.scopes.apply(scopes)
         self.next_offset = header.end
         self.charges_next_offset = charges_next_offset
         self.watermark = header.watermark
@@ -159,6 +170,7 @@ class Recovery:
 
     def _apply_units(self, state: PartitionState, committed: int, end: int) -> None:
         keys: list[Keys] = []
+        scopes = ScopeStates.empty()
         slices = 0
         first = state.next_offset
         for record in self._reader.read(CHARGES, state.partition, state.charges_next_offset, end):
@@ -168,11 +180,13 @@ class Recovery:
             if header.slice_index != slices:
                 raise Fault(f"slice {slices} of the unit that ends at {header.end} is missing in {CHARGES}")
             self._observer.recovering(state.partition, "folding charges", header.start - first, committed - first)
-            keys.append(keys_of(decode(record.value or b"")))
+            charges = decode(record.value or b"")
+            keys.append(keys_of(charges))
+            scopes = scopes.apply(moved_scopes(charges))
             slices = (slices + 1) % header.slice_count
             if slices == 0:
-                state.apply(header, Keys.joined(keys), LiveTotals(), record.offset + 1)
-                keys = []
+                state.apply(header, Keys.joined(keys), LiveTotals(), record.offset + 1, scopes)
+                keys, scopes = [], ScopeStates.empty()
 
     def _first_unit(self, partition: int, low: int, end: int) -> tuple[int, int]:
         """Where the first whole unit begins, in `usage-events` and in `charges`: retention may have cut one in two."""

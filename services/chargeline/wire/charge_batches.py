@@ -2,23 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chargeline.domain.entries import Entries
 from chargeline.domain.identities import Keys
-from chargeline.domain.panes import GROUP, Groups, Panes, consumed_quantity, is_late
-from chargeline.domain.pricing import REASONS, Entries, Priced
+from chargeline.domain.panes import GROUP, Groups, Panes, is_late
+from chargeline.domain.price_points import KINDS
+from chargeline.domain.pricing import REASONS, Priced
 from chargeline.domain.rate_table import MATCH_KINDS
 from chargeline.domain.usage import MapEntries, Text, UsageColumns
+from chargeline.domain.variances import variances
 from chargeline.wire._arrow import CHARGE, COST_ROLLUP, PERFORMANCE_ROLLUP
+from chargeline.wire.charge_entries import entry_lists, text_column
 
 Int64Array = npt.NDArray[np.int64]
-
-_ENTRIES = CHARGE.field("entries")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def charges(
         "window_start": pa.array(groups.window_start).cast(pa.timestamp("us", "UTC")),
         "billing_period_start": pa.array(priced.period_start).cast(pa.timestamp("us", "UTC")),
         "billing_period_end": pa.array(priced.period_end).cast(pa.timestamp("us", "UTC")),
-        "billing_currency": _text(priced.currency),
+        "billing_currency": text_column(priced.currency),
         "contracted_cost": entries.contracted.sum_by(entries.row, length).decimal(12, rated),
         "governance_sequence": _constant(governance_sequence, length, pa.int64()),
     }
@@ -59,9 +60,13 @@ def charges(
         columns["reason"] = _coded(priced.reason, REASONS)
     if not (priced.match == MATCH_KINDS.index("EXACT")).all():
         columns["match_kind"] = _coded(priced.match, MATCH_KINDS)
+    weight = usage.longs.get("sample_weight")
+    if weight is not None and (weight > 1).any():
+        columns["estimated"] = pa.array(weight > 1)
+        columns["cost_variance"] = _variances(entries, weight, length)
     if entries.listed is not entries.contracted:
         columns["list_cost"] = entries.listed.sum_by(entries.row, length).decimal(12, rated)
-    columns["entries"] = _entries(priced, length)
+    columns["entries"] = entry_lists(entries, length, priced.table)
     for field in CHARGE:
         found = None if field.name in columns else _usage_column(usage, field)
         if found is not None:
@@ -69,6 +74,14 @@ def charges(
     fields = [field for field in CHARGE if field.name in columns]
     schema = pa.schema([field.with_type(columns[field.name].type) for field in fields])
     return pa.Table.from_arrays([columns[field.name] for field in fields], schema=schema)
+
+
+def _variances(entries: Entries, weight: Int64Array, length: int) -> pa.Array:
+    """Of what the event costs at unit prices; flat fees, discounts and caps belong to its scope."""
+    own = np.isin(entries.kind, (KINDS.index("UNIT"), KINDS.index("PER_EVENT_FEE")))
+    cost = entries.at(np.flatnonzero(own)).contracted if not own.all() else entries.contracted
+    row = entries.row[own] if not own.all() else entries.row
+    return variances(cost.sum_by(row, length), weight)
 
 
 def cost_rollups(panes: Panes, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]) -> pa.Table:
@@ -91,7 +104,7 @@ def _pane_columns(panes: Panes, usage: UsageColumns, groups: Groups, names: Mapp
     start = groups.window_start[event]
     late = is_late(start, groups.window_us, names["watermark_before"])
     columns: dict[str, pa.Array] = {
-        name: _text(usage.texts[name].take(event)) if name in usage.texts else _no_text(length) for name in GROUP
+        name: text_column(usage.texts[name].take(event)) if name in usage.texts else _no_text(length) for name in GROUP
     }
     columns["window_start"] = pa.array(start).cast(pa.timestamp("us", "UTC"))
     columns["window_end"] = pa.array(start + groups.window_us).cast(pa.timestamp("us", "UTC"))
@@ -102,7 +115,7 @@ def _pane_columns(panes: Panes, usage: UsageColumns, groups: Groups, names: Mapp
     watermark = names["watermark"]
     columns["watermark"] = pa.repeat(pa.scalar(watermark, pa.int64()), length).cast(pa.timestamp("us", "UTC"))
     for name, sums in panes.columns.items():
-        columns[name] = _text(sums) if isinstance(sums, Text) else pa.array(sums)
+        columns[name] = text_column(sums) if isinstance(sums, Text) else pa.array(sums)
     return columns
 
 
@@ -110,7 +123,7 @@ def _usage_column(usage: UsageColumns, field: pa.Field) -> pa.Array | None:
     """A column of the event; None: all its rows hold the default."""
     name = field.name
     if name in usage.texts:
-        return _text(usage.texts[name])
+        return text_column(usage.texts[name])
     if name in usage.plain:
         return usage.plain[name]
     if name in usage.longs:
@@ -127,45 +140,6 @@ def _map(column: MapEntries, length: int) -> pa.Array:
     return pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(column.values))
 
 
-def _entries(priced: Priced, length: int) -> pa.ListArray:
-    entries = priced.entries
-    used = np.flatnonzero(np.bincount(entries.point, minlength=len(entries.points)))
-    place = np.zeros(len(entries.points), np.int64)
-    place[used] = np.arange(len(used))
-    point = place[entries.point]
-    points = [entries.points[number] for number in used.tolist()]
-    leaf_names = pa.array(entries.leaves, pa.string())
-    consumed = consumed_quantity(priced)
-    versions = pa.array([each.leaf_price.rate_card_version for each in points], pa.int32())
-    columns = {
-        "sku_id": _coded(point, tuple(each.leaf_price.sku_id for each in points)),
-        "sku_price_id": _coded(point, tuple(each.sku_price_id for each in points)),
-        "rate_card_id": _coded(point, tuple(each.leaf_price.rate_card_id for each in points)),
-        "rate_card_version": versions.take(pa.array(point)),
-        "leaf": pa.DictionaryArray.from_arrays(pa.array(entries.leaf.astype(np.int32)), leaf_names),
-        "consumed_quantity": consumed,
-        "consumed_unit": _coded(point, tuple(each.leaf_price.consumed_unit for each in points)),
-        "pricing_quantity": entries.pricing.decimal(12),
-        "pricing_unit": _coded(point, tuple(each.leaf_price.pricing_unit for each in points)),
-        "contracted_unit_price": _prices([each.contracted_unit_price for each in points], point),
-        "contracted_cost": entries.contracted.decimal(12),
-    }
-    if entries.listed is not entries.contracted:
-        columns["list_unit_price"] = _prices([each.list_unit_price for each in points], point)
-        columns["list_cost"] = entries.listed.decimal(12)
-    fields = [field for field in _ENTRIES.type.value_type if field.name in columns]
-    rows = pa.StructArray.from_arrays([columns[field.name] for field in fields], fields=fields)
-    return pa.ListArray.from_arrays(pa.array(_offsets(entries, length)), rows)
-
-
-def _offsets(entries: Entries, length: int) -> npt.NDArray[np.int32]:
-    return np.searchsorted(entries.row, np.arange(length + 1)).astype(np.int32)
-
-
-def _prices(prices: list[Decimal], point: Int64Array) -> pa.Array:
-    return pa.array(prices, pa.decimal128(38, 18)).take(pa.array(point))
-
-
 def _coded(codes: npt.NDArray[Any], values: tuple[str, ...]) -> pa.DictionaryArray:
     """A dictionary column; a negative code is null. Values may repeat: equal ones are joined."""
     distinct = list(dict.fromkeys(values))
@@ -173,13 +147,7 @@ def _coded(codes: npt.NDArray[Any], values: tuple[str, ...]) -> pa.DictionaryArr
         number = {value: at for at, value in enumerate(distinct)}
         place = np.array([number[value] for value in values])
         codes = np.where(codes < 0, -1, place[codes])
-    return _text(Text(codes.astype(np.int32), pa.array(distinct, pa.string())))
-
-
-def _text(column: Text) -> pa.DictionaryArray:
-    null = column.codes < 0
-    indices = pa.array(column.codes, mask=null) if null.any() else pa.array(column.codes)
-    return pa.DictionaryArray.from_arrays(indices, column.values)
+    return text_column(Text(codes.astype(np.int32), pa.array(distinct, pa.string())))
 
 
 def _no_text(length: int) -> pa.DictionaryArray:

@@ -1,0 +1,52 @@
+"""What booked charges changed of the scopes of accumulating rates: with it their state is folded again."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from chargeline.domain.exact_rows import from_decimals
+from chargeline.domain.scope_states import KEY_BYTES, ScopeStates
+from chargeline.domain.scoped_uses import moved
+
+_NAMES = ("scope_key", "scope_quantity", "scope_amount", "scope_count")
+
+
+def moved_scopes(charges: pa.Table) -> ScopeStates:
+    """The sum of all moves in a message of `charges`; nothing where no entry has a scope."""
+    found = [_moved(each) for each in charges.column("entries").chunks]
+    whole = ScopeStates.empty()
+    for each in found:
+        whole = whole.apply(each)
+    return whole
+
+
+def _moved(entries: pa.ListArray) -> ScopeStates:
+    kind = entries.type.value_type
+    rows = entries.flatten()
+    columns = {name: rows.field(name) for name in _NAMES if kind.get_field_index(name) >= 0}
+    if "scope_key" not in columns:
+        return ScopeStates.empty()
+    at = np.flatnonzero(columns["scope_key"].is_valid().to_numpy(zero_copy_only=False))
+    keys = columns["scope_key"].take(pa.array(at)).dictionary_encode()
+    none = pa.repeat(pa.scalar(0, pa.decimal128(38, 0)), len(at))
+
+    def numbers(name: str) -> pa.Array:
+        return columns[name].take(pa.array(at)).fill_null(0) if name in columns else none
+
+    count = columns.get("scope_count")
+    return moved(
+        keys.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+        _bytes(keys.dictionary),
+        from_decimals(numbers("scope_quantity")),
+        from_decimals(numbers("scope_amount")),
+        np.zeros(len(at), np.int64) if count is None else _counts(count, at),
+    )
+
+
+def _counts(count: pa.Array, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.asarray(count.take(pa.array(at)).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _bytes(keys: pa.FixedSizeBinaryArray) -> bytes:
+    buffer, start = keys.buffers()[1], keys.offset * KEY_BYTES
+    return b"" if buffer is None else buffer.to_pybytes()[start : start + len(keys) * KEY_BYTES]
