@@ -2,35 +2,23 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, BinaryIO
 
-import numpy as np
 import typer
 
-from chargeline.cli.common import to_text
-from chargeline.domain.documents import BadDocument
-from chargeline.domain.identities import Identities
-from chargeline.domain.money import plain
-from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card_reader import read_rate_card
-from chargeline.domain.rate_checks import check_publication
-from chargeline.domain.rate_table import RateTable
-from chargeline.ports import LogBatch
-from chargeline.pricer.compute import Computed, Rules, compute
-from chargeline.sdk.jsonlines import BadLine, read_line
-from chargeline.wire._generated import USAGE_EVENT_SCHEMA
-from chargeline.wire.left_out import completed
+from chargeline.cli.common import AsJson
+from chargeline.cli.price_events import Block, blocks
+from chargeline.cli.price_files import Documents, Unusable, read_documents, unreadable
+from chargeline.cli.price_objects import Object, Totals, answer_object, row_object, without_charge
+from chargeline.cli.publishing import stderr
+from chargeline.cli.whole_file import whole_file
+from chargeline.pricer.log_close import LogCloser
+from chargeline.pricer.log_pricer import Answers, LogPricer
+from chargeline.wire.event_rows import event_rows
 
-_UNIT = 50_000
-_RULES = Rules(partitions=1, window_us=60_000_000, watermark_bound_us=60_000_000, future_bound_ms=0)
-_ENTRY_KEYS = ("entry_kind", "sku_id", "sku_price_id", "rate_card_id", "rate_card_version", "leaf",
-               "pricing_quantity", "pricing_unit", "list_unit_price", "contracted_unit_price", "contracted_cost",
-               "list_cost")  # fmt: skip
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def register(app: typer.Typer) -> None:
@@ -38,116 +26,89 @@ def register(app: typer.Typer) -> None:
 
 
 def price(
-    events: Annotated[Path, typer.Option(help="Events, one JSON object a line.", exists=True, dir_okay=False)],
-    rates: Annotated[list[Path], typer.Option(help="A rate card; give the option again for more.", exists=True)],
+    events: Annotated[Path, typer.Option(help="Events, one JSON object a line.")],
+    rates: Annotated[list[Path], typer.Option(help="A rate card; give the option again for more.")],
+    accounts: Annotated[Path | None, typer.Option(help="Accounts, YAML or JSON.")] = None,
+    fx: Annotated[Path | None, typer.Option(help="Exchange rates: CSV by its name, else YAML or JSON.")] = None,
+    close_period: Annotated[
+        bool, typer.Option("--close-period", help="Close every billing period that the events touch.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="Where to write (default: standard output).")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Price events in file order: one object a line, in input order, and a last line with the totals.
 
+    Exit code 0: every line has an answer, faults of single lines among them. 2: a file is unusable, nothing is written.
+
     Example: chargeline price --rates examples/rates/openai.yaml --events events.ndjson
+
+    Example: chargeline price --rates card.yaml --accounts accounts.yaml --fx fx.csv --close-period --events e.ndjson
     """
-    # Everything is read before anything is written: an unusable file leaves no output behind.
-    cards: list[PublishedCard] = []
-    for path in rates:
-        card = read_rate_card(path.read_text())
-        found = check_publication(card, cards, recorded_time=0, margin_ms=0, future_bound_ms=0)
-        errors = [problem for problem in found if not problem.warning]
-        if errors:
-            raise BadDocument(errors)
-        cards.append(PublishedCard(card, 0, len(cards)))
-    table = RateTable(RateBook(cards, margin_ms=0, future_bound_ms=0))
-    lines = [line for line in events.read_text().splitlines() if line.strip()]
-    with output.open("w") if output else nullcontext(sys.stdout) as sink:
-        _run(lines, table, sink)
+    try:
+        # Everything is read before anything is written: an unusable file leaves no output behind.
+        documents = read_documents(rates, accounts, fx)
+        try:
+            source = events.open("rb")
+        except OSError as error:
+            raise Unusable([(events, unreadable(error))]) from error
+        with source, whole_file(output) as sink:
+            run(documents, source, sink, close_period=close_period)
+    except Unusable as error:
+        _complain(error, as_json=as_json)
+        raise typer.Exit(2) from None
 
 
-def _run(lines: list[str], table: RateTable, sink: TextIO) -> None:
-    known = Identities()
-    outcomes: Counter[str] = Counter()
-    totals: dict[str, dict[str, list[Decimal]]] = {}
-    for start in range(0, len(lines), _UNIT):
-        for result, account in _unit(lines[start : start + _UNIT], start, table, known):
-            outcomes[result["outcome"]] += 1
-            if result["billing_currency"] is not None:
-                sums = totals.setdefault(account, {}).setdefault(result["billing_currency"], [Decimal(0), Decimal(0)])
-                sums[0] += Decimal(result["contracted_cost"])
-                sums[1] += Decimal(result["billed_cost"])
-            _write(sink, result)
-    _write(
-        sink,
-        {
-            "totals": {
-                account: {
-                    currency: {"contracted_cost": plain(contracted), "billed_cost": plain(billed)}
-                    for currency, (contracted, billed) in sorted(by_currency.items())
-                }
-                for account, by_currency in sorted(totals.items())
-            },
-            "outcomes": dict(sorted(outcomes.items())),
-        },
-    )
+def run(documents: Documents, source: BinaryIO, sink: BinaryIO, *, close_period: bool) -> None:
+    """Price a file of events: objects of lines, then those of scopes, then the totals."""
+    pricer, totals = LogPricer(documents.cards, documents.accounts, documents.fx), Totals()
+    closer = LogCloser(pricer)
+    for block in blocks(source):
+        answers = Answers() if block.records is None else pricer.price(block.records)
+        sink.writelines(_line(each) for each in _objects(block, answers, totals))
+    if close_period:
+        for period, account in sorted((period, account) for account, period in pricer.touched):
+            pricer.close(account, period)
+    for each in closer.objects():
+        if each["billing_currency"] is not None:
+            account = each["scope"]["billing_account_id"]
+            totals.add_object(account, each)
+        sink.write(_line(each))
+    sink.write(_line(totals.line()))
 
 
-def _unit(lines: list[str], start: int, table: RateTable, known: Identities) -> Iterator[tuple[dict[str, Any], str]]:
-    """(result, billing_account_id) of each line."""
-    read = [read_line(line) for line in lines]
-    good = [number for number, each in enumerate(read) if not isinstance(each, BadLine)]
-    computed: Computed | None = None
-    if good:
-        values = [each.value for each in read if not isinstance(each, BadLine)]
-        # Each event counts as appended right after it happened, on the only partition.
-        appended = [-(-each.event_time // 1000) for each in read if not isinstance(each, BadLine)]
-        batch = LogBatch(
-            "usage-events",
-            0,
-            np.array(good, np.int64) + start,
-            np.array(appended, np.int64),
-            values,
-            start + len(lines),
-        )
-        computed = compute(
-            batch,
-            known=known,
-            watermark=None,
-            table=table,
-            governance_sequence=0,
-            rules=_RULES,
-            schema_of=lambda _: USAGE_EVENT_SCHEMA,
-        )
-        known.add(computed.booked.keys)
-    booked = [] if computed is None else completed(computed.charges.to_pylist(), "Charge")
-    rows = {row["source_offset"]: row for row in booked}
-    dead = {} if computed is None else {good[each.row]: each.code for each in computed.dead_letters}
-    for number, each in enumerate(read):
-        if isinstance(each, BadLine):
-            yield _without_charge(each.event_id, "DEAD_LETTER", each.code), ""
-        elif number in dead:
-            code = dead[number]
-            outcome = "CONFLICT" if code == "CONFLICT" else "DEAD_LETTER"
-            yield _without_charge(each.event_id, outcome, None if outcome == "CONFLICT" else code), ""
-        elif start + number in rows:
-            yield _charged(rows[start + number]), rows[start + number]["billing_account_id"]
+def _objects(block: Block, answers: Answers, totals: Totals) -> Iterator[Object]:
+    rows = {row.offset: row for table in answers.tables for row in event_rows(table)}
+    for at, name in enumerate(block.names):
+        offset = block.start + at
+        row = rows.get(offset)
+        if offset in block.bad:
+            found = without_charge(name, "DEAD_LETTER", block.bad[offset])
+            account = ""
+        elif row is not None:
+            found = row_object(name, "UNRATED" if row.reason else "CHARGED", row)
+            account = row.identity[0]
         else:
-            yield _without_charge(each.event_id, "DUPLICATE", None), ""
+            answer = answers.single[offset]
+            found = answer_object(name, answer)
+            account = "" if answer.row is None else answer.row.identity[0]
+        totals.count(found["outcome"])
+        if found["billing_currency"] is not None:
+            totals.add_object(account, found)
+        yield found
 
 
-def _charged(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "event_id": row["event_id"],
-        "outcome": row["outcome"],
-        "reason": row["reason"],
-        "billing_period": row["billing_period_start"],
-        "contracted_cost": None if row["contracted_cost"] is None else plain(row["contracted_cost"]),
-        "billed_cost": None if row["billed_cost"] is None else plain(row["billed_cost"]),
-        "billing_currency": row["billing_currency"],
-        "entries": [{name: entry[name] for name in _ENTRY_KEYS} for entry in row["entries"]],
-    }
+def _line(found: Object) -> bytes:
+    try:
+        return (_ENCODE(found) + "\n").encode()
+    except UnicodeEncodeError:  # half of a surrogate pair has no UTF-8, but an escape
+        return (json.dumps(found, separators=(",", ":")) + "\n").encode()
 
 
-def _without_charge(event_id: str | None, outcome: str, reason: str | None) -> dict[str, Any]:
-    costs = {"billing_period": None, "contracted_cost": None, "billed_cost": None, "billing_currency": None}
-    return {"event_id": event_id, "outcome": outcome, "reason": reason, **costs, "entries": []}
+def _complain(error: Unusable, *, as_json: bool) -> None:
+    if as_json:
+        sys.stderr.write(json.dumps(error.rows(), ensure_ascii=False) + "\n")
+        return
+    for row in error.rows():
+        stderr().print(f"{row['file']}:{row['line']}:{row['column']} [bold]{row['code']}[/bold] {row['message']}")
 
 
-def _write(sink: TextIO, value: dict[str, Any]) -> None:
-    sink.write(json.dumps(value, default=to_text, ensure_ascii=False, separators=(",", ":")) + "\n")

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from chargeline.domain.identities import Identities, Keys, first_of_each
 from chargeline.domain.entries import Entries, converted, merged, waived
-from chargeline.domain.panes import cost_panes, group, performance_panes
+from chargeline.domain.panes import Groups, cost_panes, group, performance_panes
 from chargeline.domain.pricing import RATED, Priced, price
 from chargeline.domain.rate_table import RateTable
 from chargeline.domain.scope_states import ScopeStates
@@ -36,6 +36,7 @@ class Rules:
 
     Attributes:
         accounts_required: an event of an account without facts is UNRATED.
+        control_sources: who may write PERIOD_CLOSE; None: corrections and control records are refused.
     """
 
     partitions: int
@@ -43,6 +44,7 @@ class Rules:
     watermark_bound_us: int
     future_bound_ms: int
     accounts_required: bool = False
+    control_sources: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def prepare(batch: LogBatch, table: RateTable, rules: Rules, schema_of: Callable
         append_times=batch.append_times,
         future_bound_ms=rules.future_bound_ms,
         misplaced=misplaced(decoded.usage, batch.partition, rules.partitions),
+        control_sources=rules.control_sources,
     )
     rows = np.flatnonzero(refusals.good())
     usage = decoded.usage.take(rows)
@@ -203,11 +206,10 @@ def book(
 
 def aggregate(booked: Booked, governance_sequence: int, rules: Rules) -> Computed:
     """What the transaction will hold of the accepted events, and the letters about the refused ones."""
-    batch, prepared, keys = booked.batch, booked.prepared, booked.keys
+    batch, prepared = booked.batch, booked.prepared
     usage = prepared.usage.take(booked.accepted)
     priced = _whole(booked.priced, booked.scoped)
     groups = group(usage, rules.window_us)
-    source = Source(batch.partition, keys.offset, batch.append_times[prepared.rows[booked.accepted]])
     names = {
         "source_partition": batch.partition,
         "unit_end_offset": batch.next_offset,
@@ -220,12 +222,27 @@ def aggregate(booked: Booked, governance_sequence: int, rules: Rules) -> Compute
         performance = performance_rollups(performance_panes(usage, groups), usage, groups, names)
     return Computed(
         booked=booked,
-        charges=charges(usage, priced, keys, source, groups, governance_sequence),
+        charges=_charges(booked, usage, priced, groups, governance_sequence),
         cost_rollups=cost,
         performance_rollups=performance,
         dead_letters=_dead_letters(prepared.refusals, booked.conflicts),
         live=LiveTotals.of(cost),
     )
+
+
+def charges_alone(booked: Booked, governance_sequence: int, rules: Rules) -> pa.Table:
+    """The charges of `aggregate`, without panes and letters: for who needs no more."""
+    usage = booked.prepared.usage.take(booked.accepted)
+    priced = _whole(booked.priced, booked.scoped)
+    return _charges(booked, usage, priced, group(usage, rules.window_us), governance_sequence)
+
+
+def _charges(
+    booked: Booked, usage: UsageColumns, priced: Priced, groups: Groups, governance_sequence: int
+) -> pa.Table:
+    append_times = booked.batch.append_times[booked.prepared.rows[booked.accepted]]
+    source = Source(booked.batch.partition, booked.keys.offset, append_times)
+    return charges(usage, priced, booked.keys, source, groups, governance_sequence)
 
 
 def _judge(

@@ -21,6 +21,8 @@ class Line:
     event_id: str
     event_time: int
     value: bytes
+    account: str = ""
+    event_kind: str = "USAGE"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ def read_line(text: str, schema_id: int = 0) -> Line | BadLine:  # noqa: PLR0911
         return BadLine(event_id, "MISSING_FIELD")
     try:
         event = {field: _value(field, value) for field, value in given.items()}
-        return Line(event["event_id"], event["event_time"], encode(event, schema_id))
+        value = encode(event, schema_id)
+        kind = event.get("event_kind", "USAGE")
+        return Line(event["event_id"], event["event_time"], value, event["billing_account_id"], kind)
     except _BadField as error:
         return BadLine(event_id, error.code)
     except (BadEvent, ValueError, TypeError, OverflowError, AttributeError):
@@ -75,7 +79,13 @@ def _value(field: str, value: Any) -> Any:
         # A symbol that this version does not know becomes UNKNOWN, as Avro's schema resolution has it.
         return value if value in kind["symbols"] else "UNKNOWN"
     if isinstance(kind, dict) and kind["type"] == "map":
-        return {str(key): _long(each) if kind["values"] == "long" else str(each) for key, each in value.items()}
+        # In the order of the keys' bytes: an object that says the same has the same encoding.
+        pairs = sorted(value.items(), key=lambda pair: str(pair[0]).encode())
+        return {str(key): _long(each) if kind["values"] == "long" else _text(each) for key, each in pairs}
+    return _text(value)
+
+
+def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise _BadField("MALFORMED")
     return value

@@ -1,0 +1,105 @@
+"""The events of `chargeline price`: a file of JSON lines as records of a log, block by block."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from chargeline.pricer.log_pricer import Records
+from chargeline.sdk.jsonlines import BadLine, Line, read_line
+from chargeline.wire.event_lines import EventLines, EventLinesReader
+from chargeline.wire.usage_encoder import encode
+
+BLOCK_BYTES = 16 << 20  # about 50,000 events: enough for columns to pay, little enough for the memory
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some lines that are not empty, numbered through the file from `start`.
+
+    Attributes:
+        names: event_id by line; None: it has none.
+        bad: lines that are no records, by number, with their codes.
+    """
+
+    start: int
+    names: list[str | None]
+    records: Records | None
+    bad: dict[int, str]
+
+
+def blocks(source: BinaryIO, size: int = BLOCK_BYTES) -> Iterator[Block]:
+    """The blocks of a file of JSON lines."""
+    reader, start, rest = EventLinesReader(), 0, b""
+    while chunk := source.read(size):
+        cut = chunk.rfind(b"\n") + 1
+        if not cut:
+            rest += chunk
+            continue
+        block = _block(reader.read(rest + chunk[:cut]), start)
+        rest = chunk[cut:]
+        start += len(block.names)
+        yield block
+    if rest:
+        yield _block(reader.read(rest), start)
+
+
+def _block(lines: EventLines, start: int) -> Block:
+    odd = {row: _odd_line(lines.text[row].as_py()) for row in lines.odd.tolist()}
+    good = {row: each for row, each in odd.items() if isinstance(each, Line)}
+    bad = {start + row: each.code for row, each in odd.items() if isinstance(each, BadLine)}
+    names: list[str | None] = [None] * len(lines)
+    plain = lines.plain.tolist()
+    values: dict[int, bytes] = {}
+    columns = lines.columns
+    if plain:
+        for row, name in zip(plain, columns["event_id"].to_pylist(), strict=True):
+            names[row] = name
+        values = dict(zip(plain, encode(columns, len(plain), 0), strict=True))
+    for row, each in odd.items():
+        names[row] = each.event_id
+    if good:
+        values |= {row: each.value for row, each in good.items()}
+    if not values:
+        return Block(start, names, None, bad)
+    rows = np.array(sorted(values), np.int64)
+    times, accounts, is_usage = _about(columns, len(plain))
+    at = np.searchsorted(rows, lines.plain)
+    records = Records(
+        rows + start,
+        [values[row] for row in rows.tolist()],
+        _merged(times, at, [(row, each.event_time) for row, each in good.items()], rows),
+        pa.array(_merged(accounts, at, [(row, each.account) for row, each in good.items()], rows), pa.string()),
+        _merged(is_usage, at, [(row, each.event_kind == "USAGE") for row, each in good.items()], rows),
+    )
+    return Block(start, names, records, bad)
+
+
+def _about(columns: dict[str, pa.Array], length: int) -> tuple[Any, Any, Any]:
+    if not length:
+        return np.zeros(0, np.int64), np.zeros(0, object), np.zeros(0, bool)
+    kinds = columns.get("event_kind")
+    is_usage = np.ones(length, bool)
+    if kinds is not None:
+        is_usage = pa.compute.equal(kinds, "USAGE").fill_null(True).to_numpy(zero_copy_only=False)
+    times = columns["event_time"].to_numpy(zero_copy_only=False)
+    return times, columns["billing_account_id"].to_numpy(zero_copy_only=False), is_usage
+
+
+def _merged(plain: Any, at: Any, others: list[tuple[int, Any]], rows: Any) -> Any:
+    """A column with what the reader of single lines has found put in its place."""
+    if not others:
+        return plain
+    whole = np.zeros(len(rows), plain.dtype)
+    whole[at] = plain
+    whole[np.searchsorted(rows, [row for row, _ in others])] = [value for _, value in others]
+    return whole
+
+
+def _odd_line(line: bytes) -> Line | BadLine:
+    try:
+        return read_line(line.decode())
+    except UnicodeDecodeError:
+        return BadLine(None, "MALFORMED")

@@ -1,0 +1,125 @@
+"""The output objects of `chargeline price`, spelled as spec/formats.md 6 says: plain decimals, every key there."""
+
+from decimal import Decimal
+from typing import Any
+
+from chargeline.domain.booked_entries import BookedEntry
+from chargeline.domain.money import plain, plain_picos
+from chargeline.domain.rate_card import instant
+from chargeline.pricer.log_pricer import Answer
+from chargeline.wire.event_rows import EventRow
+
+_EIGHTEEN = 10**18
+Object = dict[str, Any]
+
+
+def answer_object(event_id: str | None, answer: Answer) -> Object:
+    """What became of one line."""
+    if answer.row is None:
+        return without_charge(event_id, answer.outcome, answer.reason)
+    return row_object(event_id, answer.outcome, answer.row)
+
+
+def row_object(event_id: str | None, outcome: str, row: EventRow) -> Object:
+    """A line that was charged, or is kept unrated."""
+    is_priced = row.reason is None
+    cost = plain_picos(sum(entry.contracted_cost for entry in row.entries)) if is_priced else None
+    found: Object = {
+        "event_id": event_id,
+        "outcome": outcome,
+        "reason": row.reason,
+        "billing_period": instant(row.period[0]),
+        "contracted_cost": cost,
+        "billed_cost": cost,
+        "billing_currency": row.currency if is_priced else None,
+        "entries": [entry_object(entry) for entry in row.entries] if is_priced else [],
+    }
+    if row.cost_variance is not None:
+        found["cost_variance"] = plain(row.cost_variance)
+    return found
+
+
+def without_charge(event_id: str | None, outcome: str, reason: str | None) -> Object:
+    """A line that books nothing."""
+    costs = {"billing_period": None, "contracted_cost": None, "billed_cost": None, "billing_currency": None}
+    return {"event_id": event_id, "outcome": outcome, "reason": reason, **costs, "entries": []}
+
+
+def entry_object(entry: BookedEntry) -> Object:
+    """One entry; what only some entries have stands behind what all have."""
+    found: Object = {
+        "entry_kind": entry.entry_kind,
+        "sku_id": entry.sku_id,
+        "sku_price_id": entry.sku_price_id,
+        "rate_card_id": entry.rate_card_id,
+        "rate_card_version": entry.rate_card_version,
+        "leaf": entry.leaf,
+        "pricing_quantity": None if entry.pricing_quantity is None else plain_picos(entry.pricing_quantity),
+        "pricing_unit": entry.pricing_unit,
+        "list_unit_price": _price(entry.list_unit_price),
+        "contracted_unit_price": _price(entry.contracted_unit_price),
+        "contracted_cost": plain_picos(entry.contracted_cost),
+        "list_cost": plain_picos(entry.list_cost),
+    }
+    if entry.fx_rate is not None:
+        found |= {"pricing_currency": entry.pricing_currency, "pricing_cost": plain_picos(entry.pricing_cost),
+                  "fx_rate": _price(entry.fx_rate)}  # fmt: skip
+    if entry.charge_class is not None:
+        found["charge_class"] = entry.charge_class
+    if entry.pool is not None:
+        found["pool"] = entry.pool
+    if entry.waived_cost is not None:
+        found["waived_cost"] = plain_picos(entry.waived_cost)
+    if entry.estimated:
+        found["estimated"] = True
+    return found
+
+
+def _price(steps: int | None) -> str | None:
+    """A unit price in 1e-18 steps as a plain decimal."""
+    if steps is None:
+        return None
+    whole, rest = divmod(abs(steps), _EIGHTEEN)
+    return plain(Decimal(f"{'-' if steps < 0 else ''}{whole}.{rest:018d}"))
+
+
+class Totals:
+    """The last line: sums by account and billing currency, and counts of the outcomes of input lines."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, dict[str, list[int]]] = {}
+        self._outcomes: dict[str, int] = {}
+
+    def count(self, outcome: str, lines: int = 1) -> None:
+        """Lines that had an outcome."""
+        self._outcomes[outcome] = self._outcomes.get(outcome, 0) + lines
+
+    def add(self, account: str, currency: str, contracted: int, billed: int) -> None:
+        """Picounits that an object comes to."""
+        sums = self._sums.setdefault(account, {}).setdefault(currency, [0, 0])
+        sums[0] += contracted
+        sums[1] += billed
+
+    def add_object(self, account: str, found: Object) -> None:
+        """The costs of a written object."""
+        costs = (picos_of(found["contracted_cost"]), picos_of(found["billed_cost"]))
+        self.add(account, found["billing_currency"], *costs)
+
+    def line(self) -> Object:
+        return {
+            "totals": {
+                account: {
+                    currency: {"contracted_cost": plain_picos(contracted), "billed_cost": plain_picos(billed)}
+                    for currency, (contracted, billed) in sorted(by_currency.items())
+                }
+                for account, by_currency in sorted(self._sums.items())
+            },
+            "outcomes": dict(sorted(self._outcomes.items())),
+        }
+
+
+def picos_of(text: str) -> int:
+    """Picounits of a plain amount."""
+    whole, _, rest = text.removeprefix("-").partition(".")
+    size = int(whole) * 10**12 + int(rest.ljust(12, "0"))
+    return -size if text.startswith("-") else size
