@@ -11,7 +11,7 @@ import typer
 from chargeline.cli.common import AsJson
 from chargeline.cli.price_events import Block, blocks
 from chargeline.cli.price_files import Documents, Unusable, read_documents, unreadable
-from chargeline.cli.price_objects import Object, Totals, answer_object, row_object, without_charge
+from chargeline.cli.price_objects import Object, Totals, answer_object, row_object, scope_object, without_charge
 from chargeline.cli.publishing import stderr
 from chargeline.cli.whole_file import whole_file
 from chargeline.pricer.log_close import LogCloser
@@ -62,13 +62,19 @@ def run(documents: Documents, source: BinaryIO, sink: BinaryIO, *, close_period:
     """Price a file of events: objects of lines, then those of scopes, then the totals."""
     pricer, totals = LogPricer(documents.cards, documents.accounts, documents.fx), Totals()
     closer = LogCloser(pricer)
+    skus = {
+        (card.rate_card_id, card.version, sku.sku_id, sku.variant): (card, sku)
+        for card in (each.card for each in documents.cards)
+        for sku in card.skus
+    }
     for block in blocks(source):
         answers = Answers() if block.records is None else pricer.price(block.records)
         sink.writelines(_line(each) for each in _objects(block, answers, totals))
     if close_period:
         for period, account in sorted((period, account) for account, period in pricer.touched):
             pricer.close(account, period)
-    for each in closer.objects():
+    for closed in closer.closed:
+        each = scope_object(closed, skus)
         if each["billing_currency"] is not None:
             account = each["scope"]["billing_account_id"]
             totals.add_object(account, each)

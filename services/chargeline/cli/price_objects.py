@@ -1,16 +1,20 @@
 """The output objects of `chargeline price`, spelled as spec/formats.md 6 says: plain decimals, every key there."""
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from chargeline.domain.booked_entries import BookedEntry
-from chargeline.domain.money import plain, plain_picos
-from chargeline.domain.rate_card import instant
+from chargeline.domain.closing.entries import Booked, Scope
+from chargeline.domain.money import plain, plain_picos, rounded
+from chargeline.domain.rate_card import RateCard, Sku, instant
+from chargeline.pricer.log_close import ClosedScope
 from chargeline.pricer.log_pricer import Answer
 from chargeline.wire.event_rows import EventRow
 
 _EIGHTEEN = 10**18
 Object = dict[str, Any]
+Skus = Mapping[tuple[Any, ...], tuple[RateCard, Sku]]  # by card, version, sku_id, variant
 
 
 def answer_object(event_id: str | None, answer: Answer) -> Object:
@@ -72,6 +76,75 @@ def entry_object(entry: BookedEntry) -> Object:
         found["waived_cost"] = plain_picos(entry.waived_cost)
     if entry.estimated:
         found["estimated"] = True
+    return found
+
+
+def scope_object(closed: ClosedScope, skus: Skus) -> Object:
+    """What a close booked for one scope."""
+    is_priced = closed.reason is None
+    contracted, billed = (sum(costs) for costs in _costs(closed.entries))
+    return {
+        "scope": {"billing_account_id": closed.account, **_scope_names(closed.scope)},
+        "outcome": "CHARGED" if is_priced else "UNRATED",
+        "reason": closed.reason,
+        "billing_period": instant(closed.period[0]),
+        "contracted_cost": plain_picos(contracted) if is_priced else None,
+        "billed_cost": plain_picos(billed) if is_priced else None,
+        "billing_currency": closed.currency if is_priced else None,
+        "entries": [_closing_entry(entry, closed.currency, skus) for entry in closed.entries],
+    }
+
+
+def _costs(entries: Sequence[Booked]) -> tuple[list[int], list[int]]:
+    return [each.contracted_cost for each in entries], [each.billed_cost for each in entries]
+
+
+def _scope_names(scope: Scope) -> Object:
+    if scope.subscription_id is not None:
+        return {"subscription_id": scope.subscription_id}
+    if scope.commitment_id is not None:
+        return {"commitment_id": scope.commitment_id}
+    if scope.grant_id is not None:
+        return {"grant_id": scope.grant_id}
+    if scope.account_minimum:
+        return {"account_minimum": True}
+    start = None if scope.window_start is None else instant(scope.window_start)
+    return {"sku_id": scope.sku_id, "variant": scope.variant, "by": dict(scope.by), "window_start": start}
+
+
+def _closing_entry(entry: Booked, currency: str | None, skus: Skus) -> Object:
+    rate = entry.rate
+    card_sku = None if rate is None else skus[(rate.rate_card_id, rate.rate_card_version, rate.sku_id, rate.variant)]
+    price = None if entry.unit_price is None else plain(rounded(entry.unit_price, 18))
+    is_fee = entry.entry_kind == "TIER_FLAT"
+    has_price = entry.sku_price_id is not None and rate is not None
+    found: Object = {
+        "entry_kind": entry.entry_kind,
+        "sku_id": entry.sku_id,
+        "sku_price_id": entry.sku_price_id if rate is not None else None,
+        "rate_card_id": None if rate is None else rate.rate_card_id,
+        "rate_card_version": None if rate is None else rate.rate_card_version,
+        "leaf": None if card_sku is None else card_sku[1].measures or None,
+        "pricing_quantity": None if entry.pricing_quantity is None else plain_picos(entry.pricing_quantity),
+        "pricing_unit": None if not has_price or rate is None else "Fees" if is_fee else rate.pricing_unit,
+        "list_unit_price": price,
+        "contracted_unit_price": price,
+        "contracted_cost": plain_picos(entry.contracted_cost),
+        "list_cost": plain_picos(entry.contracted_cost),
+    }
+    if rate is None:
+        found["billed_cost"] = plain_picos(entry.billed_cost)
+    if entry.effective_cost != entry.billed_cost:
+        found["effective_cost"] = plain_picos(entry.effective_cost)
+    if rate is not None and card_sku is not None and currency not in (None, card_sku[0].currency):
+        found |= {"pricing_currency": card_sku[0].currency, "pricing_cost": plain_picos(entry.pricing_cost or 0),
+                  "fx_rate": plain(rounded(rate.fx, 18))}  # fmt: skip
+    if entry.entry_kind == "FORFEIT":
+        found |= {"pricing_quantity": plain_picos(entry.credit_amount), "pricing_unit": currency}
+    if entry.charge_class is not None:
+        found["charge_class"] = entry.charge_class
+    if entry.event_id is not None:
+        found["event_id"] = entry.event_id
     return found
 
 

@@ -56,14 +56,16 @@ class BookedEntry:
     scope_amount: int = 0
     scope_count: int = 0
     variant: str | None = None
+    project: str | None = None
     corrects: int | None = None
 
 
-def reversal(entry: BookedEntry, row: int, billed_in: BilledIn) -> BookedEntry:
+def reversal(entry: BookedEntry, row: int, billed_in: BilledIn, *, moves_back: bool = True) -> BookedEntry:
     """The exact negative of an entry, with its charge period and rate of exchange (spec/rating.md 12).
 
     Args:
         row: offset of the row that booked it.
+        moves_back: its scope loses the quantity again.
     """
     period, charge_class = billed_in(entry.usage_period)
     quantity = entry.pricing_quantity
@@ -77,7 +79,7 @@ def reversal(entry: BookedEntry, row: int, billed_in: BilledIn) -> BookedEntry:
         waived_cost=None if entry.waived_cost is None else -entry.waived_cost,
         billing_period=period,
         charge_class=charge_class,
-        scope_quantity=0,
+        scope_quantity=-entry.scope_quantity if moves_back else 0,
         scope_amount=0,
         scope_count=0,
         corrects=row,

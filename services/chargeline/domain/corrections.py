@@ -43,10 +43,18 @@ def take_back(
         scopes: the state of each scope that they moved.
         held: scopes that owe T(0) without an event, too: closed ones that the account has explicitly.
     """
-    made = [reversal(entry, row, billed_in) for entry in entries]
+    scoped = _by_scope(entries)
+    functions = {
+        key: function_of(next(entry for entry in moves if entry.sku_price_id is not None))
+        for key, moves in scoped.items()
+    }
+    made = []
+    for entry in entries:
+        keeps = entry.scope_key is not None and functions[entry.scope_key].runs_an_amount
+        made.append(reversal(entry, row, billed_in, moves_back=not keeps))
     changed: dict[bytes, ScopeState] = {}
-    for key, moves in _by_scope(entries).items():
-        function = function_of(next(entry for entry in moves if entry.sku_price_id is not None))
+    for key, moves in scoped.items():
+        function = functions[key]
         quantity, booked = sum(each.scope_quantity for each in moves), sum(each.pricing_cost for each in moves)
         like = [entry for entry in moves if entry.scope_quantity][-1]
         is_closed = billed_in(like.usage_period)[1] is not None

@@ -23,7 +23,7 @@ from chargeline.domain.period_function import RateFunction
 from chargeline.domain.periods import billing_period
 from chargeline.domain.price_points import units_of
 from chargeline.domain.pricing import months_before
-from chargeline.domain.rate_book import PublishedCard, RateBook
+from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
 from chargeline.domain.rate_card import Sku
 from chargeline.domain.rate_functions import function_of
 from chargeline.domain.rate_table import RateTable
@@ -553,6 +553,18 @@ class LogPricer:
 
     def _billed(self, row: EventRow) -> None:
         self.touched |= {(row.identity[0], entry.billing_period) for entry in row.entries}
+
+    def states(self, keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
+        """The scopes of some keys as they are now."""
+        names = list(keys)
+        columns = self.scopes.take(b"".join(names))
+        return {key: columns.at(place) for place, key in enumerate(names)}
+
+    def all_rates(self) -> Iterable[Rate]:
+        """Every rate of the cards, those for re-rating alone included."""
+        for each in self.cards:
+            for sku in each.card.skus:
+                yield Rate(sku, each.card, each.card.effective_from, each.card.effective_to)
 
     def _states(self, scopes: ScopeStates, entries: Iterable[BookedEntry]) -> dict[bytes, ScopeState]:
         keys = list(dict.fromkeys(entry.scope_key for entry in entries if entry.scope_key is not None))

@@ -122,6 +122,7 @@ def _entry(entry: dict[str, Any], row: dict[str, Any], time: int, period: Span) 
         0 if entry["scope_amount"] is None else steps(entry["scope_amount"]),
         entry["scope_count"] or 0,
         variant_of(entry["sku_id"], entry["sku_price_id"]),
+        row["project"],
     )
 
 
