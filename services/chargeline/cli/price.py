@@ -9,9 +9,9 @@ from typing import Annotated, BinaryIO
 import typer
 
 from chargeline.cli.common import AsJson
-from chargeline.cli.price_events import Block, blocks
+from chargeline.cli.price_events import BLOCK_BYTES, Block, blocks
 from chargeline.cli.price_files import Documents, Unusable, read_documents, unreadable
-from chargeline.cli.price_objects import Object, Totals, answer_object, row_object, scope_object, without_charge
+from chargeline.cli.price_objects import Object, Totals, answer_object, row_object, scope_object, waived_scopes, without_charge
 from chargeline.cli.publishing import stderr
 from chargeline.cli.whole_file import whole_file
 from chargeline.pricer.log_close import LogCloser
@@ -58,7 +58,14 @@ def price(
         raise typer.Exit(2) from None
 
 
-def run(documents: Documents, source: BinaryIO, sink: BinaryIO, *, close_period: bool) -> None:
+def run(
+    documents: Documents,
+    source: BinaryIO,
+    sink: BinaryIO,
+    *,
+    close_period: bool,
+    block_bytes: int = BLOCK_BYTES,
+) -> None:
     """Price a file of events: objects of lines, then those of scopes, then the totals."""
     pricer, totals = LogPricer(documents.cards, documents.accounts, documents.fx), Totals()
     closer = LogCloser(pricer)
@@ -67,13 +74,13 @@ def run(documents: Documents, source: BinaryIO, sink: BinaryIO, *, close_period:
         for card in (each.card for each in documents.cards)
         for sku in card.skus
     }
-    for block in blocks(source):
+    for block in blocks(source, block_bytes):
         answers = Answers() if block.records is None else pricer.price(block.records)
         sink.writelines(_line(each) for each in _objects(block, answers, totals))
     if close_period:
         for period, account in sorted((period, account) for account, period in pricer.touched):
             pricer.close(account, period)
-    for closed in closer.closed:
+    for closed in [*waived_scopes(pricer.waived, documents.accounts), *closer.closed]:
         each = scope_object(closed, skus)
         if each["billing_currency"] is not None:
             account = each["scope"]["billing_account_id"]

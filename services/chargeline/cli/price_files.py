@@ -74,10 +74,6 @@ def unreadable(error: OSError) -> Problem:
     return Problem("UNUSABLE_FILE", error.strerror or str(error))
 
 
-def published(cards: Sequence[RateCard]) -> tuple[PublishedCard, ...]:
-    """Cards in this order, unchecked."""
-    return tuple(PublishedCard(card, 0, number) for number, card in enumerate(cards))
-
 
 def _published(
     cards: Sequence[tuple[Path, RateCard]], problems: list[tuple[Path, Problem]]

@@ -1,12 +1,15 @@
 """The output objects of `chargeline price`, spelled as spec/formats.md 6 says: plain decimals, every key there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BookedEntry
 from chargeline.domain.closing.entries import Booked, Scope
 from chargeline.domain.money import plain, plain_picos, rounded
+from chargeline.domain.periods import billing_period
 from chargeline.domain.rate_card import RateCard, Sku, instant
 from chargeline.pricer.log_close import ClosedScope
 from chargeline.pricer.log_pricer import Answer
@@ -14,6 +17,7 @@ from chargeline.wire.event_rows import EventRow
 
 _EIGHTEEN = 10**18
 Object = dict[str, Any]
+PLATFORM = "platform"  # the account that bears what is waived
 Skus = Mapping[tuple[Any, ...], tuple[RateCard, Sku]]  # by card, version, sku_id, variant
 
 
@@ -50,7 +54,8 @@ def without_charge(event_id: str | None, outcome: str, reason: str | None) -> Ob
 
 
 def entry_object(entry: BookedEntry) -> Object:
-    """One entry; what only some entries have stands behind what all have."""
+    """One entry; what only some entries have stands behind what all have. Of what is waived the owner pays nothing."""
+    is_waived, price = entry.waived_cost is not None, entry.contracted_unit_price
     found: Object = {
         "entry_kind": entry.entry_kind,
         "sku_id": entry.sku_id,
@@ -61,12 +66,13 @@ def entry_object(entry: BookedEntry) -> Object:
         "pricing_quantity": None if entry.pricing_quantity is None else plain_picos(entry.pricing_quantity),
         "pricing_unit": entry.pricing_unit,
         "list_unit_price": _price(entry.list_unit_price),
-        "contracted_unit_price": _price(entry.contracted_unit_price),
+        "contracted_unit_price": _price(0 if is_waived and price is not None else price),
         "contracted_cost": plain_picos(entry.contracted_cost),
         "list_cost": plain_picos(entry.list_cost),
     }
     if entry.fx_rate is not None:
-        found |= {"pricing_currency": entry.pricing_currency, "pricing_cost": plain_picos(entry.pricing_cost),
+        pricing_cost = 0 if is_waived else entry.pricing_cost
+        found |= {"pricing_currency": entry.pricing_currency, "pricing_cost": plain_picos(pricing_cost),
                   "fx_rate": _price(entry.fx_rate)}  # fmt: skip
     if entry.charge_class is not None:
         found["charge_class"] = entry.charge_class
@@ -79,8 +85,39 @@ def entry_object(entry: BookedEntry) -> Object:
     return found
 
 
-def scope_object(closed: ClosedScope, skus: Skus) -> Object:
-    """What a close booked for one scope."""
+@dataclass(frozen=True)
+class WaivedScope:
+    """What the platform's own account pays of failed requests: entries with the event_id of each."""
+
+    period: int
+    currency: str | None
+    sku_id: str
+    variant: str | None
+    entries: tuple[tuple[str, BookedEntry], ...]
+
+
+def waived_scopes(
+    waived: Iterable[tuple[str, str | None, BookedEntry]], accounts: Accounts
+) -> list[WaivedScope]:
+    """One scope for each period, SKU and currency, in this order."""
+    groups: dict[tuple[Any, ...], list[tuple[str, BookedEntry]]] = {}
+    for event_id, currency, entry in waived:
+        time = entry.charge_time
+        start, _ = billing_period(time, accounts.at(PLATFORM, time).billing_cycle_day)
+        groups.setdefault((start, entry.sku_id, entry.variant, currency), []).append((event_id, entry))
+
+    def place(key: tuple[Any, ...]) -> tuple[Any, ...]:
+        return key[0], key[1].encode(), (key[2] or "").encode(), key[3] or ""
+
+    return [
+        WaivedScope(key[0], key[3], key[1], key[2], tuple(groups[key])) for key in sorted(groups, key=place)
+    ]
+
+
+def scope_object(closed: ClosedScope | WaivedScope, skus: Skus) -> Object:
+    """What was booked for one scope."""
+    if isinstance(closed, WaivedScope):
+        return _waived_object(closed)
     is_priced = closed.reason is None
     contracted, billed = (sum(costs) for costs in _costs(closed.entries))
     return {
@@ -92,6 +129,26 @@ def scope_object(closed: ClosedScope, skus: Skus) -> Object:
         "billed_cost": plain_picos(billed) if is_priced else None,
         "billing_currency": closed.currency if is_priced else None,
         "entries": [_closing_entry(entry, closed.currency, skus) for entry in closed.entries],
+    }
+
+
+def _waived_object(waived: WaivedScope) -> Object:
+    cost = plain_picos(sum(entry.waived_cost or 0 for _, entry in waived.entries))
+    names = _scope_names(Scope(waived.sku_id, waived.variant))
+    shown = [
+        entry_object(replace(entry, contracted_cost=entry.waived_cost or 0, waived_cost=None, charge_class=None))
+        | {"event_id": event_id}
+        for event_id, entry in waived.entries
+    ]
+    return {
+        "scope": {"billing_account_id": PLATFORM, **names},
+        "outcome": "CHARGED",
+        "reason": None,
+        "billing_period": instant(waived.period),
+        "contracted_cost": cost,
+        "billed_cost": cost,
+        "billing_currency": waived.currency,
+        "entries": shown,
     }
 
 

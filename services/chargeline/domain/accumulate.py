@@ -86,6 +86,8 @@ class ScopedUsage:
         factor: index into `factors`; that of 1 for a rate without modifiers.
         counts: False: the quantity moves no tiers (status policy bill_zero).
         booked: picounits, the sum of the entries that a cancel reverses in this scope; None: there are no cancels.
+        weight: how many transactions of a percentage rate an event stands for, `quantity` being the amount of one of
+            them; 1 for other rates. None: 1 everywhere.
     """
 
     scope: Int64Array
@@ -94,6 +96,7 @@ class ScopedUsage:
     counts: BoolArray
     booked: Exact | None = None
     factors: tuple[Fraction, ...] = (ONE,)
+    weight: Int64Array | None = None
 
     def __len__(self) -> int:
         return len(self.scope)
@@ -167,7 +170,8 @@ class _Walk:
         self.function = function[self.scope]
         self.quantity = usage.quantity.values[rows]
         self.counts = usage.counts[rows]
-        self._moves = np.where(self.counts, self.quantity, 0)
+        self.weight = np.ones(len(rows), np.int64) if usage.weight is None else usage.weight[rows]
+        self._moves = np.where(self.counts, self.quantity * self.weight, 0)
         self.running = before.quantity.values[self.scope] + self._sum_before(self._moves, self.scope)
         if len(rows) and int((self.running + self._moves).min()) < 0:
             row = int(np.argmin(self.running + self._moves))
@@ -180,7 +184,8 @@ class _Walk:
         slow[usage.scope[list(usage.quantity.large)]] = True
         slow[list(before.quantity.large)] = True
         slow[list(before.amount.large)] = True
-        total = np.bincount(usage.scope, np.abs(values.astype(np.float64)), scopes) + np.abs(before.quantity.values)
+        sizes = np.abs(values.astype(np.float64)) * (1.0 if usage.weight is None else usage.weight)
+        total = np.bincount(usage.scope, sizes, scopes) + np.abs(before.quantity.values)
         slow |= total >= _SUM_FITS
         sums = functions.modified | functions.fee
         live = (values != 0) & ~slow[usage.scope]
@@ -243,7 +248,7 @@ class _Walk:
         return blocks, amounts
 
     def _sums(self, at: Int64Array, amounts: dict[int, int], is_fee: bool) -> list[AccumulatedEntries]:
-        number = self._before.count[self.scope] + self._sum_before(self.counts.astype(np.int64), self.scope) + 1
+        number = self._before.count[self.scope] + self._sum_before(self.counts * self.weight, self.scope) + 1
         additions = self._additions(at, number[at], is_fee)
         scope, counts = self.scope[at], self.counts[at]
         for each in np.flatnonzero(~additions.known).tolist():
@@ -285,19 +290,20 @@ class _Walk:
         function, before, quantity = self.function[at], self.running[at], self.quantity[at]
         factor = usage.factor[self.row[at]]
         if is_fee:
-            return fee_additions(functions.functions, function, quantity, number, before, factor, usage.factors)
+            weight = self.weight[at]
+            return fee_additions(functions.functions, function, quantity, number, before, factor, usage.factors, weight)
         return modified_additions(functions.columns.lines, function, before, before + quantity, factor, usage.factors)
 
     def _exact_addition(self, at: int, number: int, is_fee: bool) -> int:
         function, factor, before, quantity = self._exact_event(at)
         if is_fee:
-            return q12(function.fee(quantity, number, before, factor))
+            return q12(function.fee(quantity, number, before, factor)) * int(self.weight[at])
         return function.running_step(before, before + quantity, factor)
 
     def _exact_sum(self, at: int, number: int, running: int, is_fee: bool) -> list[Piece]:
         function, factor, before, quantity = self._exact_event(at)
         if is_fee:
-            return function.fee_pieces(quantity, number, before, running, factor)
+            return function.fee_pieces(quantity, number, before, running, factor, int(self.weight[at]))
         return function.pieces(before, before + quantity, factor, running)
 
     def _exact_event(self, at: int) -> tuple[RateFunction, Fraction, int, int]:
@@ -311,7 +317,7 @@ class _Walk:
         last = _lasts(self.scope)
         quantity[self.scope[last]] = (self.running + self._moves)[last]
         counted = self.counts & self.functions.fee[self.function]
-        np.add.at(count, self.scope[counted], 1)
+        np.add.at(count, self.scope[counted], self.weight[counted])
         opened[self.scope[self.counts & (self.quantity > 0)]] = True
         amount = before.amount.values.copy()
         if amounts:
@@ -332,7 +338,8 @@ class _Walk:
             amount = state.amount
             if quantity >= 0:
                 factor = usage.factors[usage.factor[row]]
-                found, states[scope] = step(function, state, quantity, factor, counts=counts)
+                weight = 1 if usage.weight is None else int(usage.weight[row])
+                found, states[scope] = step(function, state, quantity, factor, weight, counts=counts)
             elif counts:
                 booked = 0 if usage.booked is None else usage.booked.at(row)
                 found, states[scope] = shift(function, state, -quantity, booked)

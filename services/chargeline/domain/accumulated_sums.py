@@ -23,7 +23,7 @@ from chargeline.domain.accumulated_entries import (
 )
 from chargeline.domain.accumulated_lines import Steps
 from chargeline.domain.codes import combine
-from chargeline.domain.exact import Exact, Int64Array, Ratios, scale
+from chargeline.domain.exact import Exact, Int64Array, Ratios, product, scale
 from chargeline.domain.money import PICOS
 from chargeline.domain.period_columns import LineColumns, SegmentColumns, ratios
 from chargeline.domain.period_function import ChargeModel, RateFunction, RateTier
@@ -31,6 +31,7 @@ from chargeline.domain.period_function import ChargeModel, RateFunction, RateTie
 BoolArray = npt.NDArray[np.bool_]
 _NO_LIMIT = 1 << 62
 _FIXED_MAX = 1 << 56
+_FITS = 2.0**56
 
 
 def closing_function(function: RateFunction) -> RateFunction:
@@ -43,6 +44,45 @@ def closing_function(function: RateFunction) -> RateFunction:
         fixed_discount=function.fixed_discount,
         maximum=function.maximum,
     )
+
+
+@dataclass(frozen=True)
+class FeeParts:
+    """The parts of the fees of n transactions, picounits after percentage discounts; their sum is `Additions.gross`.
+
+    Attributes:
+        share: of the amount. due: the fixed fee, or what the least fee is more than the share. over: <= 0, what the
+            most fee takes off.
+        is_due, is_over: there is such a part, exactly.
+        weight: how many transactions an event stands for.
+    """
+
+    share: Int64Array
+    due: Int64Array
+    over: Int64Array
+    is_due: BoolArray
+    is_over: BoolArray
+    weight: Int64Array
+
+    def take(self, at: Int64Array) -> "FeeParts":
+        return FeeParts(
+            self.share[at], self.due[at], self.over[at], self.is_due[at], self.is_over[at], self.weight[at]
+        )
+
+    def blocks(self, row: Int64Array, at: Int64Array, amount: Int64Array, additions: "Additions") -> list[AccumulatedEntries]:
+        """UNIT, PER_EVENT_FEE and CAP of the given transactions; the last of each takes the rest of its amount."""
+        share, due, over = self.share[at], self.due[at], self.over[at]
+        is_due, is_over = self.is_due[at], self.is_over[at]
+        over = np.where(is_over, amount - share - due, 0)
+        due = np.where(is_due & ~is_over, amount - share, due)
+        share = np.where(is_due | is_over, share, amount)
+        with_due, with_over = np.flatnonzero(is_due), np.flatnonzero(is_over)
+        tier, fees = additions.tier[at], product(self.weight[at], np.full(len(at), PICOS))
+        return [
+            block(row[at], UNIT, Exact(share), tier, Exact(additions.charged[at]), additions.pricing.take(at)),
+            block(row[at[with_due]], PER_EVENT_FEE, Exact(due[with_due]), tier[with_due], None, fees.take(with_due)),
+            block(row[at[with_over]], CAP, Exact(over[with_over])),
+        ]
 
 
 @dataclass(frozen=True)
@@ -66,6 +106,7 @@ class Additions:
     tier: Int64Array
     kind: int
     known: BoolArray
+    fees: "FeeParts | None" = None
 
     def take(self, at: Int64Array) -> "Additions":
         return Additions(
@@ -78,6 +119,7 @@ class Additions:
             self.tier[at],
             self.kind,
             self.known[at],
+            None if self.fees is None else self.fees.take(at),
         )
 
 
@@ -164,8 +206,15 @@ def fee_additions(
     before: Int64Array,
     factor: Int64Array,
     factors: Sequence[Fraction],
+    weight: Int64Array,
 ) -> Additions:
-    """Of percentage rates; `number`, `before`: n and S of spec/rating.md 4.6."""
+    """Of percentage rates.
+
+    Args:
+        amount: of one transaction.
+        number, before: n and S of spec/rating.md 4.6.
+        weight: how many such transactions an event stands for; all of them are priced as the first one.
+    """
     pair, first = combine([(function, len(functions)), (factor, len(factors))], len(function))
     fees = [_Fee.of(functions[function[row]], factors[factor[row]]) for row in first.tolist()]
 
@@ -178,26 +227,49 @@ def fee_additions(
     free = np.where((free_events > 0) & (number > free_events), 0, free)
     charged = amount - free
     known = np.array([fee.exact for fee in fees], bool)[pair]
-    results = []
-    for part in (0, 1):
-        share = scale(charged, pair, ratios([fee.rates[part] for fee in fees]))
-        known[list(share.large)] = False
-        fee = np.maximum(
-            share.values + column([fee.fixed[part] for fee in fees]), column([f.least[part] for f in fees])
-        )
-        results.append(np.where(charged > 0, np.minimum(fee, column([fee.most[part] for fee in fees])), 0))
+    share, share_kept = (scale(charged, pair, ratios([fee.rates[part] for fee in fees])) for part in (0, 1))
+    known[[*share.large, *share_kept.large]] = False
+    known &= np.maximum(share.values, share_kept.values) * 1.0 * weight < _FITS
+    fixed, least, most = (column([getattr(fee, name)[0] for fee in fees]) for name in ("fixed", "least", "most"))
+    fee = np.minimum(np.maximum(share.values + fixed, least), most)
+    pays = known & (charged > 0)
+    parts = _fee_parts(fees, pair, np.where(pays, charged, 0), share_kept.values, pays, weight)
     pricing: Ratios = ratios([fee.pricing for fee in fees])
     return Additions(
-        results[0],
-        Exact(results[1]),
-        free,
-        charged,
-        scale(free, pair, pricing),
-        scale(charged, pair, pricing),
+        np.where(pays, fee * weight, 0),
+        Exact(parts.share + parts.due + parts.over),
+        free * weight,
+        charged * weight,
+        scale(free * weight, pair, pricing),
+        scale(charged * weight, pair, pricing),
         np.where(charged > 0, 1, 0),
         PER_EVENT_FEE,
         known,
+        parts,
     )
+
+
+def _fee_parts(
+    fees: "list[_Fee]", pair: Int64Array, charged: Int64Array, share: Int64Array, pays: BoolArray, weight: Int64Array
+) -> FeeParts:
+    """The parts of fees; `share`: of the amount, after percentage discounts."""
+
+    def column(name: str, part: int) -> Int64Array:
+        return np.array([getattr(fee, name)[part] for fee in fees], np.int64)[pair]
+
+    fixed, least, most = column("fixed", 0), column("least", 0), column("most", 0)
+    rates = ratios([fee.rates[0] for fee in fees])
+    product_of, size = charged * rates.numerator[pair], rates.denominator[pair]
+    # A share that is no whole number is compared with whole ones.
+    is_raised = pays & (np.minimum(least, most) - fixed > product_of // size)
+    is_over = pays & (-(-product_of // size) + fixed > np.maximum(most, 0)) & ~is_raised
+    kept = ratios([fee.rates[1] for fee in fees])
+    twice, down = 2 * charged * kept.numerator[pair], kept.denominator[pair]
+    raise_to = column("least", 1) + (down - twice) // (2 * down)  # least - share, halves away from zero
+    due = np.where(is_raised, raise_to, np.where(pays, column("fixed", 1), 0))
+    over = np.where(is_over, column("most", 1) - share - column("fixed", 1), 0)
+    is_due = pays & (is_raised | (fixed > 0))
+    return FeeParts(np.where(pays, share, 0) * weight, due * weight, over * weight, is_due, is_over, weight)
 
 
 def sum_entries(
@@ -226,11 +298,16 @@ def sum_entries(
             row[free], FREE_UNITS, Exact(np.zeros(len(free), np.int64)), 0, Exact(additions.free[free]),
             additions.pricing_free.take(free),
         ),
-        block(
-            row[charged], additions.kind, Exact(amount[charged]), additions.tier[charged],
-            Exact(additions.charged[charged]), additions.pricing.take(charged),
-        ),
     ]  # fmt: skip
+    if additions.fees is not None:
+        blocks += additions.fees.blocks(row, charged, amount[charged], additions)
+    else:
+        blocks.append(
+            block(
+                row[charged], additions.kind, Exact(amount[charged]), additions.tier[charged],
+                Exact(additions.charged[charged]), additions.pricing.take(charged),
+            )
+        )  # fmt: skip
     for kind, taken in ((DISCOUNT, is_discounted), (CAP, is_capped)):
         at = np.flatnonzero(done & taken)
         blocks.append(block(row[at], kind, Exact((total.picos - gross)[at])))

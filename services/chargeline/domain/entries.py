@@ -160,7 +160,10 @@ def converted_amounts(amount: Exact, rate: Int64Array, rates: Ratios) -> Exact:
 
 
 def waived(entries: Entries) -> Entries:
-    """bill_zero: the owner's entries cost nothing and say what was waived."""
+    """bill_zero: the owner's entries cost nothing and say what was waived.
+
+    The pricing cost stays what it is: the platform's own account pays it.
+    """
     if entries.policy is None:
         return entries
     rows = np.flatnonzero(entries.policy == BILL_ZERO)
@@ -172,11 +175,4 @@ def waived(entries: Entries) -> Entries:
     nothing.large.update({row: number for row, number in given.large.items() if keeps[row]})
     less = product(given.values, 1 - keeps)
     less.large.update({row: number for row, number in given.large.items() if not keeps[row]})
-    pricing = entries.pricing_cost
-    return replace(
-        entries,
-        contracted=nothing,
-        listed=entries.listed,
-        waived=less,
-        pricing_cost=None if pricing is None else pricing.times(keeps),
-    )
+    return replace(entries, contracted=nothing, listed=entries.listed, waived=less)

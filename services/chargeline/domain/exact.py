@@ -155,3 +155,13 @@ def scale(quantity: Int64Array, ratio: Int64Array, ratios: Ratios, times: Int64A
     if times is not None:
         result *= np.where(fits, times, 0)
     return Exact(result, large)
+
+
+def scaled(quantity: Exact, ratio: Int64Array, ratios: Ratios) -> Exact:
+    """Quantity (>= 0, of any size) * ratio, rounded half away from zero; row by row."""
+    result = scale(quantity.values, ratio, ratios)
+    for row, number in quantity.large.items():
+        n, d = ratios.exact[int(ratio[row])]
+        result.values[row] = 0
+        result.large[row] = (2 * number * n + d) // (2 * d)
+    return result

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from chargeline.domain.codes import combine, stable_order
 from chargeline.domain.exact import Exact
@@ -136,13 +135,11 @@ def _count(codes: Int64Array, groups: int) -> Int64Array:
 
 def _consumed(entries: Entries, total: Callable[[Exact], Exact]) -> pa.Array:
     """Consumed quantities of panes in one unit for all: extra quantities come in millionths, money in picounits."""
-    is_money = _is_money(entries)
     factor = np.where(entries.leaf >= len(FIXED_SLOTS), 1, 10**_MILLIONTHS)
+    is_money = _is_money(entries)
     if not is_money.any():
         return total(entries.quantity.times(factor)).decimal(_MILLIONTHS)
-    others = total(entries.quantity.times(np.where(is_money, 0, factor))).decimal(_MILLIONTHS)
-    money = total(entries.quantity.times(is_money.astype(np.int64))).decimal(_PICO)
-    return pc.add(others, money).cast(pa.decimal128(38, 12))
+    return total(entries.quantity.times(np.where(is_money, 1, factor * 10**_MILLIONTHS))).decimal(_PICO)
 
 
 def _is_money(entries: Entries) -> BoolArray:

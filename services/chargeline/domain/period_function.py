@@ -346,17 +346,43 @@ class RateFunction:
             fee = max(fee, rule.per_event_min)
         return fee if rule.per_event_max is None else min(fee, rule.per_event_max)
 
-    def fee_pieces(self, amount: int, number: int, before: int, running: int, factor: Fraction = ONE) -> list[Piece]:
-        """FREE_UNITS, PER_EVENT_FEE, DISCOUNT, CAP of one transaction; `running`: picounits before it."""
+    def fee_pieces(
+        self, amount: int, number: int, before: int, running: int, factor: Fraction = ONE, weight: int = 1
+    ) -> list[Piece]:
+        """FREE_UNITS, UNIT (the share), PER_EVENT_FEE, CAP (the most fee), DISCOUNT, CAP of one transaction.
+
+        PER_EVENT_FEE is the fixed fee, or what the least fee is more than the share.
+
+        Args:
+            running: picounits before it.
+            weight: so many such transactions, each priced as the first one.
+        """
         free = self.free_of(amount, number, before)
         parts = []
         if free:
-            parts.append(Piece(PieceKind.FREE_UNITS, 0, floor(free), free / self.divide_by, ZERO, ZERO))
+            units = free / self.divide_by * weight
+            parts.append(Piece(PieceKind.FREE_UNITS, 0, floor(free) * weight, units, ZERO, ZERO))
         fee = self.fee(amount, number, before, factor)
         if amount > free:
-            units, price = (amount - free) / self.divide_by, self.kept * factor * self.rule.rate
-            parts.append(Piece(PieceKind.PER_EVENT_FEE, 1, amount - floor(free), units, price, self.kept * fee))
-        return self.settled(parts, Fraction(running, PICOS), Fraction(running + q12(fee), PICOS))
+            parts += self._fee_parts(amount, free, fee, factor, weight)
+        return self.settled(parts, Fraction(running, PICOS), Fraction(running + q12(fee) * weight, PICOS))
+
+    def _fee_parts(self, amount: int, free: Fraction, fee: Fraction, factor: Fraction, weight: int) -> list[Piece]:
+        rule, kept = self.rule, self.kept
+        units = (amount - free) / self.divide_by
+        share, fixed = factor * rule.rate * units, factor * rule.fixed
+        due, over = max(fee, share + fixed) - share, share + fixed - fee
+
+        def times(each: Fraction) -> Fraction:
+            return Fraction(q12(kept * each) * weight, PICOS)
+
+        price, quantity = kept * factor * rule.rate, (amount - floor(free)) * weight
+        parts = [Piece(PieceKind.UNIT, 1, quantity, units * weight, price, times(share))]
+        if due > 0:
+            parts.append(Piece(PieceKind.PER_EVENT_FEE, 1, 0, Fraction(weight), kept * due, times(due)))
+        if over > 0:
+            parts.append(Piece(PieceKind.CAP, 0, 0, ZERO, ZERO, -times(over)))
+        return parts
 
 
 def kept_after(percents: tuple[Fraction, ...]) -> Fraction:

@@ -209,6 +209,11 @@ class Arrays:
         return RateFunctions.of(self.functions)
 
     @cached_property
+    def is_fee(self) -> BoolArray:
+        """By price, whether each transaction pays a percentage fee."""
+        return np.array([row.function is not None and row.function.fee_rule is not None for row in self.rows], bool)
+
+    @cached_property
     def any_unknown(self) -> bool:
         return bool(self.unknown.any())
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from chargeline.domain.entries import Entries, converted, waived
 from chargeline.domain.codes import combine
-from chargeline.domain.exact import AMOUNT_LIMIT, Exact, Int64Array, product, scale
+from chargeline.domain.exact import AMOUNT_LIMIT, Exact, Int64Array, product, scale, scaled
 from chargeline.domain.interval_parts import Parts, parts_of
 from chargeline.domain.payers import Payers
 from chargeline.domain.price_arrays import BILL_FULL, STATUSES, Arrays
@@ -292,13 +292,14 @@ class _Work:
         points = self._arrays.points
         point = self._points(uses, event)
         contracted = scale(uses.quantity, point, points.contracted, times)
+        quantity = Exact(uses.quantity) if times is None else product(uses.quantity, times)
         single = at is None
         return Entries(
             event,
             uses.leaf,
             point,
-            Exact(uses.quantity) if times is None else product(uses.quantity, times),
-            scale(uses.quantity, point, points.pricing, times),
+            quantity,
+            scaled(quantity, point, points.pricing),
             contracted,
             contracted if points.lists_agree else scale(uses.quantity, point, points.listed, times),
             self._names,
@@ -340,6 +341,7 @@ class _Work:
 
     def _scoped(self, at: Int64Array) -> ScopedUses:
         uses, weight = self._uses.at(at), _taken(self._weight, at)
+        fees = self._arrays.is_fee[uses.number]
         moves = scopes_of(self._usage, self._arrays, self._parts, uses.part, uses.number)
         return ScopedUses(
             self._arrays,
@@ -348,7 +350,7 @@ class _Work:
             uses.part * len(self._names) + uses.leaf,
             uses.leaf,
             uses.number,
-            Exact(uses.quantity) if weight is None else product(uses.quantity, weight),
+            Exact(uses.quantity) if weight is None else product(uses.quantity, np.where(fees, 1, weight)),
             weight,
             _taken(self._policy, at),
             _taken(self._fx, at),

@@ -3,6 +3,7 @@
 Source: spec/rating.md, sections 1 (list_unit_price), 3 and 4.
 """
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -40,6 +41,20 @@ def function_of(sku: Sku, base_units: Fraction) -> RateFunction:
 def kept_of(sku: Sku) -> Fraction:
     """What the percentage discounts of a rate leave of an amount."""
     return kept_after(tuple(Fraction(each.value) for each in sku.discounts if each.kind == "percent"))
+
+
+def undiscounted(function: RateFunction) -> RateFunction:
+    """A percentage rate with its percentage discounts in its prices: a fee that adds to no sum is rounded once."""
+    rule, kept = function.rule, function.kept
+    least, most = rule.per_event_min, rule.per_event_max
+    fee = replace(
+        rule,
+        rate=rule.rate * kept,
+        fixed=rule.fixed * kept,
+        per_event_min=None if least is None else least * kept,
+        per_event_max=None if most is None else most * kept,
+    )
+    return replace(function, fee_rule=fee, kept=ONE)
 
 
 def first_price(sku: Sku) -> tuple[Fraction, Fraction]:

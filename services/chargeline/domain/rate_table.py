@@ -21,7 +21,7 @@ from chargeline.domain.price_arrays import Arrays, PriceRow
 from chargeline.domain.price_points import factor_of, plain_points, scope_points, thresholds_of, units_of
 from chargeline.domain.rate_book import Choice, RateBook, Resolution
 from chargeline.domain.rate_card import Percentage, Scope, TimeBands
-from chargeline.domain.rate_functions import function_of
+from chargeline.domain.rate_functions import function_of, undiscounted
 from chargeline.domain.usage import COUNTED, LEAVES
 
 FIXED_SLOTS = (*LEAVES, *COUNTED)
@@ -184,6 +184,8 @@ class RateTable:
             return PriceRow(choice.rate, currency, (), monthly, None, Fraction(1), (), is_unknown=True)
         if sku.accumulates or isinstance(sku.model, Percentage):
             function = function_of(sku, units_of(sku, days))
+            if not sku.accumulates:
+                function = undiscounted(function)
             points = scope_points(choice, factor, listed, days, function)
             return PriceRow(choice.rate, currency, (), monthly, function, factor, tuple(points))
         points = plain_points(choice, factor, listed, days)

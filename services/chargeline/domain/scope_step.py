@@ -27,13 +27,20 @@ class ScopeState:
 
 
 def step(
-    function: RateFunction, state: ScopeState, quantity: int, factor: Fraction = ONE, *, counts: bool = True
+    function: RateFunction,
+    state: ScopeState,
+    quantity: int,
+    factor: Fraction = ONE,
+    weight: int = 1,
+    *,
+    counts: bool = True,
 ) -> tuple[list[Piece], ScopeState]:
     """The entries of one event and the state after it.
 
     Args:
         quantity: base units, >= 0; an event of 0 gives no entry and opens nothing.
         factor: product of the event's modifiers; 1 for a rate without.
+        weight: how many transactions of a percentage rate it stands for, each of `quantity`; 1 for other rates.
         counts: False (bill_zero): priced where the scope stands, but neither opens it nor moves it.
     """
     if quantity == 0:
@@ -42,11 +49,11 @@ def step(
     running = state.amount if state.opened else function.opening_running()
     if counts and not state.opened and (first := function.opening()):
         opening = [Piece(PieceKind.TIER_FLAT, 1, 0, ZERO, ZERO, first, q12(first))]
-    after = ScopeState(state.quantity + quantity, 0, 0, opened=True)
+    after = ScopeState(state.quantity + quantity * weight, 0, 0, opened=True)
     if function.fee_rule is not None:
-        pieces = function.fee_pieces(quantity, state.count + 1, state.quantity, running, factor)
-        added = q12(function.fee(quantity, state.count + 1, state.quantity, factor))
-        after = replace(after, amount=running + added, count=state.count + 1)
+        pieces = function.fee_pieces(quantity, state.count + 1, state.quantity, running, factor, weight)
+        added = q12(function.fee(quantity, state.count + 1, state.quantity, factor)) * weight
+        after = replace(after, amount=running + added, count=state.count + weight)
     else:
         pieces = function.pieces(state.quantity, after.quantity, factor, running)
         if function.modified:

@@ -16,7 +16,7 @@ from chargeline.domain.accumulated_entries import KINDS as ACCUMULATED
 from chargeline.domain.accumulated_entries import AccumulatedEntries
 from chargeline.domain.codes import combine, dense_codes
 from chargeline.domain.entries import Entries
-from chargeline.domain.exact import Exact, Int64Array, Ratios, scale
+from chargeline.domain.exact import Exact, Int64Array, Ratios, product, scaled
 from chargeline.domain.exact_rows import put
 from chargeline.domain.interval_parts import Parts
 from chargeline.domain.price_arrays import BILL_ZERO, WINDOWS, Arrays
@@ -37,7 +37,7 @@ class ScopedUses:
     Attributes:
         row: which event, ascending. place, leaf, fx, policy, start …: as in `Entries`.
         number: of the price.
-        quantity: base units, weight included.
+        quantity: base units, weight included but for a percentage rate, whose transactions are priced one by one.
         weight: None: 1 everywhere.
         scope: which scope of the unit.
         function: by scope. lasting: by scope: it outlives its event. keys: 16 bytes by scope, zeros where not lasting.
@@ -161,6 +161,7 @@ def book(
     if not uses.lasting.all():
         fresh = np.flatnonzero(~uses.lasting)
         known = known.put(fresh, ScopeColumns.empty(len(fresh)))
+    fees = arrays.rate_functions.fee[uses.function[uses.scope]]
     usage = ScopedUsage(
         uses.scope,
         uses.quantity,
@@ -168,6 +169,7 @@ def book(
         np.ones(len(uses), bool) if uses.policy is None else uses.policy != BILL_ZERO,
         None,
         arrays.factors,
+        None if uses.weight is None else np.where(fees, uses.weight, 1),
     )
     found, after, amounts = accumulate_amounts(arrays.rate_functions, uses.function, usage, known)
     changes = ScopeStates.of(
@@ -190,7 +192,8 @@ def _entries(uses: ScopedUses, found: AccumulatedEntries, counts: BoolArray, amo
     none = Exact(np.zeros(len(use), np.int64))
     count = np.zeros(len(use), np.int64)
     fees = arrays.rate_functions.fee[uses.function[uses.scope[use[moves]]]]
-    count[moves] = np.where(fees, 1 if uses.weight is None else uses.weight[use[moves]], 0)
+    weight = np.where(fees, 1 if uses.weight is None else uses.weight[use[moves]], 0)
+    count[moves] = weight
     return Entries(
         uses.row[use],
         uses.leaf[use],
@@ -208,7 +211,7 @@ def _entries(uses: ScopedUses, found: AccumulatedEntries, counts: BoolArray, amo
         period_start=_taken(uses.period_start, use),
         period_end=_taken(uses.period_end, use),
         scope=np.where(stays, -1, uses.scope[use]),
-        moved=put(none, moves, uses.quantity.take(use[moves])),
+        moved=put(none, moves, uses.quantity.take(use[moves]).times(np.maximum(weight, 1))),
         moved_amount=put(none, moves, amounts.take(use[moves])),
         moved_count=count,
         scope_keys=uses.keys,
@@ -219,23 +222,13 @@ def _listed(found: AccumulatedEntries, listed_by: Int64Array, point: Int64Array,
     """The list cost of entries: of base units, of pricing units counted up, of nothing, or what they cost."""
     listed = found.amount
     at = np.flatnonzero(listed_by == ListedBy.QUANTITY)
-    listed = put(listed, at, _scaled(found.quantity.take(at), point[at], prices))
+    listed = put(listed, at, scaled(found.quantity.take(at), point[at], prices))
     at = np.flatnonzero(listed_by == ListedBy.STEPS)
     if len(at):
         each = Ratios.of([(n, d * 10**12) for n, d in prices.exact])
-        listed = put(listed, at, _scaled(found.pricing.take(at), point[at], each))
+        listed = put(listed, at, scaled(found.pricing.take(at), point[at], each))
     at = np.flatnonzero(listed_by == ListedBy.NOTHING)
     return put(listed, at, Exact(np.zeros(len(at), np.int64))) if len(at) else listed
-
-
-def _scaled(quantity: Exact, point: Int64Array, prices: Ratios) -> Exact:
-    """Quantity >= 0 * price, rounded half away from zero."""
-    result = scale(quantity.values, point, prices)
-    for row, number in quantity.large.items():
-        n, d = prices.exact[int(point[row])]
-        result.values[row] = 0
-        result.large[row] = (2 * number * n + d) // (2 * d)
-    return result
 
 
 def moved(scope: Int64Array, keys: bytes, quantity: Exact, amount: Exact, count: Int64Array) -> ScopeStates:

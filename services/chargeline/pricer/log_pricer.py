@@ -141,6 +141,7 @@ class LogPricer:
         store: what they booked.
         closed: by account, the billing periods that are closed.
         touched: (account, period) that a record lies in or that a correction is billed in.
+        waived: (event_id, currency, entry) of what its owner does not pay, in the order in which it was booked.
         held: scopes that owe T(0) without an event, because the account has their rate by name and they are closed.
     """
 
@@ -160,6 +161,7 @@ class LogPricer:
         self.store = ChargeStore()
         self.closed: dict[str, set[Span]] = {}
         self.touched: set[tuple[str, Span]] = set()
+        self.waived: list[tuple[str, str | None, BookedEntry]] = []
         self.held: set[bytes] = set()
         self.closer: Any = None
         self._charges: dict[Identity, Charge] = {}
@@ -227,6 +229,9 @@ class LogPricer:
         self.store.add(table)
         if table.num_rows:
             answers.tables.append(table)
+            if any(field.name == "waived_cost" for field in table.schema.field("entries").type.value_type):
+                for waiving in event_rows(table):
+                    self._waive(waiving)
         codes = prepared.refusals.codes
         for row in np.flatnonzero(codes != GOOD).tolist():
             answers.single[int(records.offsets[row])] = Answer("DEAD_LETTER", CODES[int(codes[row])])
@@ -553,6 +558,13 @@ class LogPricer:
 
     def _billed(self, row: EventRow) -> None:
         self.touched |= {(row.identity[0], entry.billing_period) for entry in row.entries}
+        self._waive(row)
+
+    def _waive(self, row: EventRow) -> None:
+        for entry in row.entries:
+            if entry.waived_cost is not None:
+                of = None if entry.corrects is None else self.store.row(entry.corrects)
+                self.waived.append(((of or row).identity[2], row.currency, entry))
 
     def states(self, keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
         """The scopes of some keys as they are now."""

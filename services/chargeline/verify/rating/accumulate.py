@@ -91,6 +91,14 @@ def standing(scope: Scope, terms: Terms) -> int:
     return q12(terms.total(scope.quantity))
 
 
+def opened(scope: Scope, terms: Terms) -> Scope:
+    """The scope as if T(0) had been booked."""
+    if scope.is_open:
+        return scope
+    amount = q12(terms.cost(Fraction(0))) if terms.is_event_priced and terms.model != "percentage" else scope.amount
+    return replace(scope, is_open=True, amount=amount)
+
+
 def add(scope: Scope, terms: Terms, use: Use, *, is_closed: bool) -> tuple[Scope, list[Draft]]:
     """Moves a scope by one use. The entries sum to what the scope's sum moves by."""
     if terms.model == "percentage":

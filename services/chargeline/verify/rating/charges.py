@@ -12,7 +12,7 @@ from typing import Any
 
 from chargeline.verify.events import COUNTED, LEAVES, Dead
 from chargeline.verify.rating.accounts import Accounts, Facts
-from chargeline.verify.rating.accumulate import Draft, Scope, ScopeKey, Use, add, alone
+from chargeline.verify.rating.accumulate import Draft, Scope, ScopeKey, Use, add, alone, opened
 from chargeline.verify.rating.cards import Cards, Rate
 from chargeline.verify.rating.entries import Entry, Identity, Move, Row, converted
 from chargeline.verify.rating.fx import NoRate, Rates
@@ -238,7 +238,7 @@ class _Pricing:
             key = self._scope_key(rate, wanted)
             scope = self._scopes.get(key) or self._books.scopes.get(key) or Scope(rate)
             # What the platform pays must not open a tier for the owner.
-            known = replace(scope, is_open=True) if policy == "bill_zero" else scope
+            known = opened(scope, terms) if policy == "bill_zero" else scope
             after, drafts = add(known, terms, use, is_closed=charge_class is not None)
         else:
             drafts = alone(terms, use, base_units)
