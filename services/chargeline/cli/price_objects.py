@@ -42,7 +42,7 @@ def row_object(event_id: str | None, outcome: str, row: EventRow) -> Object:
         "billing_currency": row.currency if is_priced else None,
         "entries": [entry_object(entry) for entry in row.entries] if is_priced else [],
     }
-    if row.cost_variance is not None:
+    if row.cost_variance is not None and is_priced:
         found["cost_variance"] = plain(row.cost_variance)
     return found
 
