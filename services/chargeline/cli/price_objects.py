@@ -97,11 +97,11 @@ class WaivedScope:
 
 
 def waived_scopes(
-    waived: Iterable[tuple[str, str | None, BookedEntry]], accounts: Accounts
+    waived: Iterable[tuple[int, str, str | None, BookedEntry]], accounts: Accounts
 ) -> list[WaivedScope]:
-    """One scope for each period, SKU and currency, in this order."""
+    """One scope for each period, SKU and currency, in this order; its entries in log order."""
     groups: dict[tuple[Any, ...], list[tuple[str, BookedEntry]]] = {}
-    for event_id, currency, entry in waived:
+    for _, event_id, currency, entry in sorted(waived, key=lambda each: each[0]):
         time = entry.charge_time
         start, _ = billing_period(time, accounts.at(PLATFORM, time).billing_cycle_day)
         groups.setdefault((start, entry.sku_id, entry.variant, currency), []).append((event_id, entry))
@@ -191,7 +191,7 @@ def _closing_entry(entry: Booked, currency: str | None, skus: Skus) -> Object:
     }
     if rate is None:
         found["billed_cost"] = plain_picos(entry.billed_cost)
-    if entry.effective_cost != entry.billed_cost:
+    if entry.effective_cost != entry.billed_cost and entry.entry_kind != "FORFEIT":
         found["effective_cost"] = plain_picos(entry.effective_cost)
     if rate is not None and card_sku is not None and currency not in (None, card_sku[0].currency):
         found |= {"pricing_currency": card_sku[0].currency, "pricing_cost": plain_picos(entry.pricing_cost or 0),

@@ -82,8 +82,8 @@ class LogCloser:
         booked = [(row, entry) for row in rows for entry in row.entries if entry.billing_period == span]
         booked = [pair for pair in booked if not pair[1].estimated or self._invoices_estimates(account, pair[1])]
         currencies = list(dict.fromkeys(row.currency for row, _ in booked if row.currency is not None))
-        named = self._pricer.accounts.at(account, period.last).billing_currency or self._last_named(account, period)
-        main = named or (currencies[0] if currencies else None)
+        named = self._named(account, period)
+        main = self._last_named(account, period) or (currencies[0] if currencies else None)
         scopes = self._totals(account, period, rows)
         fees = fees_of(
             self._pricer.accounts,
@@ -109,6 +109,7 @@ class LogCloser:
         wanted = dict.fromkeys(
             [main, *currencies, *currency_of.values(), *fee_currency.values(), *unit_currency.values(), *terms]
         )
+        made: list[ClosedScope] = []
         for currency in wanted:
             if currency is None:
                 continue
@@ -121,7 +122,8 @@ class LogCloser:
             )
             mine = [each for each, _, _ in scopes if currency_of[id(each)] == currency]
             lines = [_booked(row, entry, self._event_id) for row, entry in booked if row.currency == currency]
-            self._close(account, period, currency, lines, mine, facts)
+            made += self._close(account, period, currency, lines, mine, facts)
+        self.closed += sorted(made, key=_place)
         self._settle(account, period, scopes)
 
     def _close(
@@ -132,7 +134,7 @@ class LogCloser:
         lines: list[Booked],
         scopes: list[ScopeTotal],
         facts: PeriodFacts,
-    ) -> None:
+    ) -> list[ClosedScope]:
         carried = self._carried.get((account, currency), Carried())
         entries, self._carried[account, currency] = close_period(lines, scopes, facts, period, carried)
         groups: dict[tuple[bool, Scope], list[Booked]] = {}
@@ -141,10 +143,8 @@ class LogCloser:
             scope = with_project(entry.scope, entry.project) if entry.entry_kind == "TIER_SETTLEMENT" else entry.scope
             is_late = scope.sku_id is not None and entry.charge_class is not None
             groups.setdefault((is_late, scope), []).append(entry)
-        for (_, scope), made in sorted(groups.items(), key=_place):
-            self.closed.append(
-                ClosedScope(account, (period.start, period.end), currency, scope, tuple(made))
-            )
+        span = (period.start, period.end)
+        return [ClosedScope(account, span, currency, scope, tuple(made)) for (_, scope), made in groups.items()]
 
     def _totals(self, account: str, period: Period, rows: Sequence[EventRow]) -> list[tuple[ScopeTotal, Rate, bytes]]:
         """The scopes of the period, those that the account has by name, and closed ones with a minimum."""
@@ -354,18 +354,19 @@ def _holds(used: Used, time: int) -> bool:
     return used.start <= time and (used.end is None or time < used.end)
 
 
-def _place(group: tuple[tuple[bool, Scope], list[Booked]]) -> tuple[object, ...]:
+def _place(closed: ClosedScope) -> tuple[object, ...]:
     """Fees, then scopes by name, then what late events changed, then commitments, minimum, grants."""
-    (is_late, scope), made = group
+    scope, first = closed.scope, closed.entries[0]
     if scope.subscription_id is not None:
         return (0, scope.subscription_id.encode())
-    if scope.sku_id is not None and made[0].entry_kind == "STANDING_FEE":
+    if scope.sku_id is not None and first.entry_kind == "STANDING_FEE":
         return (1, scope.sku_id.encode())
     if scope.sku_id is not None:
+        is_late = first.charge_class is not None
         by = tuple((name, value is not None, (value or "").encode()) for name, value in scope.by)
-        card = "" if made[0].rate is None else made[0].rate.rate_card_id or ""
+        card = "" if first.rate is None else first.rate.rate_card_id or ""
         names = (scope.sku_id.encode(), (scope.variant or "").encode(), card.encode())
-        return (2 + is_late, made[0].event_time if is_late else 0, *names, by, scope.window_start or 0)
+        return (2 + is_late, first.event_time if is_late else 0, *names, by, scope.window_start or 0)
     if scope.commitment_id is not None:
         return (4, scope.commitment_id.encode())
     return (5, b"") if scope.account_minimum else (6, (scope.grant_id or "").encode())

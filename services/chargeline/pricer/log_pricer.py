@@ -141,7 +141,7 @@ class LogPricer:
         store: what they booked.
         closed: by account, the billing periods that are closed.
         touched: (account, period) that a record lies in or that a correction is billed in.
-        waived: (event_id, currency, entry) of what its owner does not pay, in the order in which it was booked.
+        waived: (offset, event_id, currency, entry) of what its owner does not pay.
         held: scopes that owe T(0) without an event, because the account has their rate by name and they are closed.
     """
 
@@ -161,7 +161,7 @@ class LogPricer:
         self.store = ChargeStore()
         self.closed: dict[str, set[Span]] = {}
         self.touched: set[tuple[str, Span]] = set()
-        self.waived: list[tuple[str, str | None, BookedEntry]] = []
+        self.waived: list[tuple[int, str, str | None, BookedEntry]] = []
         self.held: set[bytes] = set()
         self.closer: Any = None
         self._charges: dict[Identity, Charge] = {}
@@ -564,7 +564,7 @@ class LogPricer:
         for entry in row.entries:
             if entry.waived_cost is not None:
                 of = None if entry.corrects is None else self.store.row(entry.corrects)
-                self.waived.append(((of or row).identity[2], row.currency, entry))
+                self.waived.append((row.offset, (of or row).identity[2], row.currency, entry))
 
     def states(self, keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
         """The scopes of some keys as they are now."""
