@@ -57,6 +57,7 @@ class BookedEntry:
     scope_count: int = 0
     variant: str | None = None
     project: str | None = None
+    consumed_quantity: int = 0
     corrects: int | None = None
 
 
@@ -73,6 +74,7 @@ def reversal(entry: BookedEntry, row: int, billed_in: BilledIn, *, moves_back: b
         entry,
         entry_kind="REVERSAL",
         pricing_quantity=None if quantity is None else -quantity,
+        consumed_quantity=-entry.consumed_quantity,
         contracted_cost=-entry.contracted_cost,
         list_cost=-entry.list_cost,
         pricing_cost=-entry.pricing_cost,
@@ -99,6 +101,7 @@ def adjustment(like: BookedEntry, kind: str, pricing_cost: int, row: int | None,
         like,
         entry_kind=kind,
         sku_price_id=None,
+        consumed_quantity=0,
         pricing_quantity=None,
         pricing_unit=None,
         list_unit_price=None,

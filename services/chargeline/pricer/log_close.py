@@ -25,11 +25,13 @@ from chargeline.domain.rate_functions import function_of
 from chargeline.domain.scope_keys import rate_name, scope_keys
 from chargeline.domain.scope_states import ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
-from chargeline.domain.usage import Text
+from chargeline.domain.usage import COUNTED, LEAVES, Text
 from chargeline.pricer.log_pricer import LogPricer
-from chargeline.wire.event_rows import EventRow
+from chargeline.wire.event_rows import EventRow, Identity
 
 _DAY = 86_400_000_000
+_MOST_DAYS = 31
+_MILLION, _PICOS = 10**6, 10**12
 _WINDOWS = {"day": _DAY, "hour": 3_600_000_000}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 
@@ -44,6 +46,13 @@ class ClosedScope:
     scope: Scope
     entries: tuple[Booked, ...]
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class EventScope(Scope):
+    """The scope of a rate with the window `event`: every event is one, and none has a name of its own."""
+
+    identity: Identity | None = None
 
 
 @dataclass
@@ -72,6 +81,11 @@ class LogCloser:
         self._rates = {
             (rate.card.rate_card_id, rate.card.version, rate.sku.sku_id, rate.sku.variant): rate
             for rate in pricer.all_rates()
+        }
+        self._event_windows = {
+            (card, version, sku_id)
+            for (card, version, sku_id, _), rate in self._rates.items()
+            if rate.sku.window == "event" and rate.sku.accumulates
         }
         pricer.closer = self
 
@@ -158,13 +172,14 @@ class LogCloser:
                 key = _whole_key(account, rate, period.start)
                 seen[key] = _Seen(rate, span, Scope(rate.sku.sku_id, rate.sku.variant), {}, {})
         by_name = {rate_name(rate) for rate in explicit}
-        states = self._pricer.states(seen)
+        states = self._pricer.states(key for key, each in seen.items() if not isinstance(each.scope, EventScope))
         for key, each in seen.items():
+            state = states.get(key) or _event_state(each)
             if each.period == span:
                 is_explicit = rate_name(each.rate) in by_name and not each.scope.by and each.scope.window_start is None
-                found.append((self._total(account, each, states[key], period, key, is_explicit=is_explicit), each, key))
+                found.append((self._total(account, each, state, period, key, is_explicit=is_explicit), each, key))
             elif each.period in self._pricer.closed.get(account, ()) and each.rate.sku.minimum is not None:
-                total = self._total(account, each, states[key], Period(*each.period), key, is_explicit=False)
+                total = self._total(account, each, state, Period(*each.period), key, is_explicit=False)
                 total = replace(total, is_volume=False, projects=(), is_opened=True, period=Period(*each.period))
                 found.append((total, each, key))
         kept = []
@@ -188,12 +203,15 @@ class LogCloser:
         running = state.amount if state.opened else function.opening_running()
         is_empty = state.quantity == 0 and not function.runs_an_amount and key not in self._pricer.held
         total = q12(function.total(state.quantity, running if function.runs_an_amount else None))
+        if isinstance(seen.scope, EventScope) and not function.is_volume:
+            total, is_empty = sum(seen.booked.values()), False  # what its entries sum to
         fx = self._fx(account, seen.rate.card.currency, self._named(account, period), period.last)
-        days = self._days(account, seen.rate, period)
+        is_short = seen.scope.window_start is not None or isinstance(seen.scope, EventScope)
+        days = self._days(account, seen.rate, period) if sku.minimum is not None and not is_short else _MOST_DAYS
         return ScopeTotal(
             seen.scope,
             rate_of(seen.rate.card, sku, Fraction(0) if fx is None else fx),
-            Used(period.start, period.start + days * _DAY),
+            Used(period.start, min(period.end, period.start + days * _DAY)),
             total if not is_empty or is_explicit else 0,
             q12(function.opening()),
             function.is_volume,
@@ -228,18 +246,39 @@ class LogCloser:
         found: dict[bytes, _Seen] = {}
         for row in rows:
             for entry in row.entries:
-                key = entry.scope_key
+                key, moved = entry.scope_key, entry.scope_quantity
                 if key is None:
-                    continue
+                    if entry.waived_cost is not None or not self._is_event_window(entry):
+                        continue
+                    key, moved = _event_key(row, entry), _base_units(entry)
                 if key not in found:
                     rate = self._rates[
-                        (entry.rate_card_id, entry.rate_card_version, entry.sku_id, entry.variant)
+                        (entry.rate_card_id, entry.rate_card_version, entry.sku_id, self._variant(entry, row))
                     ]
-                    found[key] = _Seen(rate, entry.usage_period, _scope(rate, row, entry), {}, {})
+                    found[key] = _Seen(rate, entry.usage_period, self._scope(rate, row, entry), {}, {})
                 seen = found[key]
-                seen.quantities[entry.project] = seen.quantities.get(entry.project, 0) + entry.scope_quantity
+                seen.quantities[entry.project] = seen.quantities.get(entry.project, 0) + moved
                 seen.booked[entry.project] = seen.booked.get(entry.project, 0) + entry.pricing_cost
         return found
+
+    def _is_event_window(self, entry: BookedEntry) -> bool:
+        return (entry.rate_card_id, entry.rate_card_version, entry.sku_id) in self._event_windows
+
+    def _variant(self, entry: BookedEntry, row: EventRow) -> str | None:
+        """A discount or cap has no price point; it stands behind the entry that it lowers."""
+        if entry.sku_price_id is not None or entry.variant is not None:
+            return entry.variant
+        same = [each for each in row.entries if each.leaf == entry.leaf and each.sku_id == entry.sku_id]
+        return next((each.variant for each in same if each.sku_price_id is not None), None)
+
+    def _scope(self, rate: Rate, row: EventRow, entry: BookedEntry) -> Scope:
+        by = tuple((name, row.usage[name]) for name in rate.sku.scope_by)
+        if rate.sku.window == "event":
+            of = None if entry.corrects is None else self._pricer.store.row(entry.corrects)
+            return EventScope(rate.sku.sku_id, rate.sku.variant, by, identity=(of or row).identity)
+        length = _WINDOWS.get(rate.sku.window)
+        start = None if length is None else entry.charge_time - entry.charge_time % length
+        return Scope(rate.sku.sku_id, rate.sku.variant, by, start)
 
     def _explicit(self, account: str, period: Period) -> list[Rate]:
         """Accumulating rates that the account has by name, as they are selected for a scope of the whole period."""
@@ -327,11 +366,21 @@ def _booked(row: EventRow, entry: BookedEntry, event_id: object) -> Booked:
     )
 
 
-def _scope(rate: Rate, row: EventRow, entry: BookedEntry) -> Scope:
-    length = _WINDOWS.get(rate.sku.window)
-    by = tuple((name, row.usage[name]) for name in rate.sku.scope_by)
-    start = None if length is None else entry.charge_time - entry.charge_time % length
-    return Scope(rate.sku.sku_id, rate.sku.variant, by, start)
+def _event_key(row: EventRow, entry: BookedEntry) -> bytes:
+    """Names the scope of one event and rate; longer than any key of a lasting scope."""
+    offset = row.offset if entry.corrects is None else entry.corrects
+    name = (offset, entry.rate_card_id, entry.rate_card_version, entry.sku_id, entry.variant, entry.usage_period[0])
+    return b"window=event:" + repr(name).encode()
+
+
+def _base_units(entry: BookedEntry) -> int:
+    """What an entry measured, in base units of its scope."""
+    is_counted = entry.leaf in LEAVES or entry.leaf in COUNTED
+    return entry.consumed_quantity * (1 if is_counted else _MILLION) // _PICOS
+
+
+def _event_state(seen: _Seen) -> ScopeState:
+    return ScopeState(sum(seen.quantities.values()), opened=True)
 
 
 def _is_whole(rate: Rate, account: str) -> bool:
@@ -366,7 +415,9 @@ def _place(closed: ClosedScope) -> tuple[object, ...]:
         by = tuple((name, value is not None, (value or "").encode()) for name, value in scope.by)
         card = "" if first.rate is None else first.rate.rate_card_id or ""
         names = (scope.sku_id.encode(), (scope.variant or "").encode(), card.encode())
-        return (2 + is_late, first.event_time if is_late else 0, *names, by, scope.window_start or 0)
+        event = scope.identity or () if isinstance(scope, EventScope) else ()
+        version = 0 if first.rate is None else first.rate.rate_card_version or 0
+        return (2 + is_late, first.event_time if is_late else 0, *names, version, by, scope.window_start or 0, event)
     if scope.commitment_id is not None:
         return (4, scope.commitment_id.encode())
     return (5, b"") if scope.account_minimum else (6, (scope.grant_id or "").encode())

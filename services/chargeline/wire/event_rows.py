@@ -123,6 +123,7 @@ def _entry(entry: dict[str, Any], row: dict[str, Any], time: int, period: Span) 
         entry["scope_count"] or 0,
         variant_of(entry["sku_id"], entry["sku_price_id"]),
         row["project"],
+        steps(entry["consumed_quantity"]),
     )
 
 
