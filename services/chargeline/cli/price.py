@@ -2,10 +2,12 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import typer
 
 from chargeline.cli.common import AsJson
@@ -16,7 +18,8 @@ from chargeline.cli.publishing import stderr
 from chargeline.cli.whole_file import whole_file
 from chargeline.pricer.log_close import LogCloser
 from chargeline.pricer.log_pricer import Answers, LogPricer
-from chargeline.wire.event_rows import event_rows
+from chargeline.wire.charge_lines import charge_lines, is_plain
+from chargeline.wire.event_rows import event_rows, steps
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -76,7 +79,7 @@ def run(
     }
     for block in blocks(source, block_bytes):
         answers = Answers() if block.records is None else pricer.price(block.records)
-        sink.writelines(_line(each) for each in _objects(block, answers, totals))
+        _write(block, answers, totals, sink)
     if close_period:
         for period, account in sorted((period, account) for account, period in pricer.touched):
             pricer.close(account, period)
@@ -89,25 +92,64 @@ def run(
     sink.write(_line(totals.line()))
 
 
-def _objects(block: Block, answers: Answers, totals: Totals) -> Iterator[Object]:
-    rows = {row.offset: row for table in answers.tables for row in event_rows(table)}
-    for at, name in enumerate(block.names):
-        offset = block.start + at
-        row = rows.get(offset)
-        if offset in block.bad:
-            found = without_charge(name, "DEAD_LETTER", block.bad[offset])
-            account = ""
-        elif row is not None:
-            found = row_object(name, "UNRATED" if row.reason else "CHARGED", row)
-            account = row.identity[0]
-        else:
-            answer = answers.single[offset]
-            found = answer_object(name, answer)
-            account = "" if answer.row is None else answer.row.identity[0]
-        totals.count(found["outcome"])
-        if found["billing_currency"] is not None:
-            totals.add_object(account, found)
-        yield found
+def _write(block: Block, answers: Answers, totals: Totals, sink: BinaryIO) -> None:
+    """The lines of a block in their order."""
+    lines: list[Any] = [None] * len(block.names)
+    for table in answers.tables:
+        plain = is_plain(table)
+        if len(answers.tables) == 1 and table.num_rows == len(lines) and plain.all():
+            _count(table, totals)
+            sink.write(_bytes_of(charge_lines(table)))
+            return
+        written = table.filter(pa.array(plain))
+        if written.num_rows:
+            _count(written, totals)
+            offsets = written.column("source_offset").to_pylist()
+            for offset, line in zip(offsets, charge_lines(written).to_pylist(), strict=True):
+                lines[offset - block.start] = line.encode()
+        for row in event_rows(table.filter(pa.array(~plain))):
+            found = row_object(row.identity[2], "UNRATED" if row.reason else "CHARGED", row)
+            lines[row.offset - block.start] = _counted(found, row.identity[0], totals)
+    for offset, code in block.bad.items():
+        found = without_charge(block.names[offset - block.start], "DEAD_LETTER", code)
+        lines[offset - block.start] = _counted(found, "", totals)
+    for offset, answer in answers.single.items():
+        account = "" if answer.row is None else answer.row.identity[0]
+        found = answer_object(block.names[offset - block.start], answer)
+        lines[offset - block.start] = _counted(found, account, totals)
+    sink.writelines(lines)
+
+
+def _counted(found: Object, account: str, totals: Totals) -> bytes:
+    totals.count(found["outcome"])
+    if found["billing_currency"] is not None:
+        totals.add_object(account, found)
+    return _line(found)
+
+
+def _count(table: pa.Table, totals: Totals) -> None:
+    """Outcomes and costs of rows in columns."""
+    outcome = table.column("outcome") if "outcome" in table.schema.names else pa.repeat("CHARGED", table.num_rows)
+    rows = pa.table(
+        {
+            "outcome": pc.fill_null(pc.cast(outcome, pa.string()), "CHARGED"),
+            "account": table.column("billing_account_id").cast(pa.string()),
+            "currency": table.column("billing_currency").cast(pa.string()),
+            "cost": table.column("contracted_cost"),
+        }
+    )
+    sums = rows.group_by(["outcome", "account", "currency"]).aggregate([("cost", "sum"), ("cost", "count"), ([], "count_all")])
+    for row in sums.to_pylist():
+        totals.count(row["outcome"], row["count_all"])
+        if row["currency"] is not None and row["outcome"] == "CHARGED":
+            cost = steps(row["cost_sum"])
+            totals.add(row["account"], row["currency"], cost, cost)
+
+
+def _bytes_of(lines: pa.LargeStringArray) -> memoryview:
+    """The texts of a column one after the other."""
+    bounds = np.frombuffer(lines.buffers()[1], np.int64)[lines.offset : lines.offset + len(lines) + 1]
+    return memoryview(lines.buffers()[2])[int(bounds[0]) : int(bounds[-1])]
 
 
 def _line(found: Object) -> bytes:
