@@ -49,9 +49,7 @@ def documents_of(
     return published, facts, rates
 
 
-def table_of(
-    cards: list[Document], accounts: Document | None, fx: list[Document] | None
-) -> tuple[RateTable, Accounts]:
+def table_of(cards: list[Document], accounts: Document | None, fx: list[Document] | None) -> tuple[RateTable, Accounts]:
     """The prices of parsed documents, and the facts about accounts."""
     published, facts, rates = documents_of(cards, accounts, fx)
     return RateTable(RateBook(published, margin_ms=0, future_bound_ms=0), facts, rates), facts

@@ -13,10 +13,19 @@ import typer
 from chargeline.cli.common import AsJson
 from chargeline.cli.price_events import BLOCK_BYTES, Block, blocks
 from chargeline.cli.price_files import Documents, Unusable, read_documents, unreadable
-from chargeline.cli.price_objects import Object, Totals, answer_object, row_object, scope_object, waived_scopes, without_charge
+from chargeline.cli.price_objects import (
+    WaivedScope,
+    Object,
+    Totals,
+    answer_object,
+    row_object,
+    scope_object,
+    waived_scopes,
+    without_charge,
+)
 from chargeline.cli.publishing import stderr
 from chargeline.cli.whole_file import whole_file
-from chargeline.pricer.log_close import LogCloser
+from chargeline.pricer.log_close import ClosedScope, LogCloser
 from chargeline.pricer.log_pricer import Answers, LogPricer
 from chargeline.wire.charge_lines import charge_lines, is_plain
 from chargeline.wire.event_rows import event_rows, steps
@@ -83,7 +92,8 @@ def run(
     if close_period:
         for period, account in sorted((period, account) for account, period in pricer.touched):
             pricer.close(account, period)
-    for closed in [*waived_scopes(pricer.waived, documents.accounts), *closer.closed]:
+    scopes: list[WaivedScope | ClosedScope] = [*waived_scopes(pricer.waived, documents.accounts), *closer.closed]
+    for closed in scopes:
         each = scope_object(closed, skus)
         if each["billing_currency"] is not None:
             account = each["scope"]["billing_account_id"]
@@ -138,7 +148,9 @@ def _count(table: pa.Table, totals: Totals) -> None:
             "cost": table.column("contracted_cost"),
         }
     )
-    sums = rows.group_by(["outcome", "account", "currency"]).aggregate([("cost", "sum"), ("cost", "count"), ([], "count_all")])
+    sums = rows.group_by(["outcome", "account", "currency"]).aggregate(
+        [("cost", "sum"), ("cost", "count"), ([], "count_all")]
+    )
     for row in sums.to_pylist():
         totals.count(row["outcome"], row["count_all"])
         if row["currency"] is not None and row["outcome"] == "CHARGED":
@@ -165,5 +177,3 @@ def _complain(error: Unusable, *, as_json: bool) -> None:
         return
     for row in error.rows():
         stderr().print(f"{row['file']}:{row['line']}:{row['column']} [bold]{row['code']}[/bold] {row['message']}")
-
-

@@ -74,7 +74,6 @@ def unreadable(error: OSError) -> Problem:
     return Problem("UNUSABLE_FILE", error.strerror or str(error))
 
 
-
 def _published(
     cards: Sequence[tuple[Path, RateCard]], problems: list[tuple[Path, Problem]]
 ) -> tuple[PublishedCard, ...]:

@@ -96,9 +96,7 @@ class WaivedScope:
     entries: tuple[tuple[str, BookedEntry], ...]
 
 
-def waived_scopes(
-    waived: Iterable[tuple[int, str, str | None, BookedEntry]], accounts: Accounts
-) -> list[WaivedScope]:
+def waived_scopes(waived: Iterable[tuple[int, str, str | None, BookedEntry]], accounts: Accounts) -> list[WaivedScope]:
     """One scope for each period, SKU and currency, in this order; its entries in log order."""
     groups: dict[tuple[Any, ...], list[tuple[str, BookedEntry]]] = {}
     for _, event_id, currency, entry in sorted(waived, key=lambda each: each[0]):
@@ -109,9 +107,7 @@ def waived_scopes(
     def place(key: tuple[Any, ...]) -> tuple[Any, ...]:
         return key[0], key[1].encode(), (key[2] or "").encode(), key[3] or ""
 
-    return [
-        WaivedScope(key[0], key[3], key[1], key[2], tuple(groups[key])) for key in sorted(groups, key=place)
-    ]
+    return [WaivedScope(key[0], key[3], key[1], key[2], tuple(groups[key])) for key in sorted(groups, key=place)]
 
 
 def scope_object(closed: ClosedScope | WaivedScope, skus: Skus) -> Object:

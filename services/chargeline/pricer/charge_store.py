@@ -49,4 +49,3 @@ class ChargeStore:
 def _of_account(table: pa.Table, account: str) -> pa.Table:
     names = table.column("billing_account_id")
     return table.filter(pc.equal(names.cast(pa.string()), account))
-

@@ -16,11 +16,12 @@ from chargeline.domain.closing.close import Carried, PeriodFacts, close_period
 from chargeline.domain.closing.entries import Booked, Period, Scope, q12
 from chargeline.domain.closing.entries import Span as Used
 from chargeline.domain.closing.facts import account_terms, rate_of
-from chargeline.domain.closing.fee_facts import RECURRING, Owner, fees_of, owner_spans
+from chargeline.domain.closing.fee_facts import RECURRING, fees_of, owner_spans
 from chargeline.domain.closing.settlement import ProjectUsage, ScopeTotal, scope_entries, true_up_entry, with_project
 from chargeline.domain.fx import conversion
 from chargeline.domain.price_points import units_of
 from chargeline.domain.rate_book import Rate
+from chargeline.domain.rate_card import Scope as Owner
 from chargeline.domain.rate_functions import function_of
 from chargeline.domain.scope_keys import rate_name, scope_keys
 from chargeline.domain.scope_states import ScopeColumns, ScopeStates
@@ -118,8 +119,9 @@ class LogCloser:
             id(each): named or self._currency(each.rate.rate_card_id, each.rate.rate_card_version)
             for each in fees.units
         }
-        terms = [each.currency for each in (*self._pricer.accounts.commitments, *self._pricer.accounts.credits)
-                 if each.billing_account_id == account]  # fmt: skip
+        accounts = self._pricer.accounts
+        terms = [each.currency for each in accounts.commitments if each.billing_account_id == account]
+        terms += [each.currency for each in accounts.credits if each.billing_account_id == account]
         wanted = dict.fromkeys(
             [main, *currencies, *currency_of.values(), *fee_currency.values(), *unit_currency.values(), *terms]
         )
@@ -138,7 +140,7 @@ class LogCloser:
             lines = [_booked(row, entry, self._event_id) for row, entry in booked if row.currency == currency]
             made += self._close(account, period, currency, lines, mine, facts)
         self.closed += sorted(made, key=_place)
-        self._settle(account, period, scopes)
+        self._settle(period, scopes)
 
     def _close(
         self,
@@ -226,7 +228,7 @@ class LogCloser:
             true_up_booked=self._trued_up.get(key, 0),
         )
 
-    def _settle(self, account: str, period: Period, scopes: Iterable[tuple[ScopeTotal, Rate, bytes]]) -> None:
+    def _settle(self, period: Period, scopes: Iterable[tuple[ScopeTotal, Rate, bytes]]) -> None:
         """Remember what the minimums booked, and which scopes are open without an event from now on."""
         for total, rate, key in scopes:
             entry = true_up_entry(total, period)
@@ -294,9 +296,7 @@ class LogCloser:
                     continue
                 level = names.index(rate.card.scope) if rate.card.scope.kind == "account" else -1
                 before = found.get(rate.sku.key)
-                if before is None or (
-                    before[1].card.rate_card_id != rate.card.rate_card_id and level < before[0]
-                ):
+                if before is None or (before[1].card.rate_card_id != rate.card.rate_card_id and level < before[0]):
                     found[rate.sku.key] = (level, rate)
         return [rate for _, rate in found.values()]
 

@@ -79,9 +79,7 @@ class Records:
         )
 
     def batch(self) -> LogBatch:
-        return LogBatch(
-            "usage-events", 0, self.offsets, -(-self.times // 1000), self.values, int(self.offsets[-1]) + 1
-        )
+        return LogBatch("usage-events", 0, self.offsets, -(-self.times // 1000), self.values, int(self.offsets[-1]) + 1)
 
 
 @dataclass(frozen=True)
@@ -335,8 +333,7 @@ class LogPricer:
         )
 
     def _prepared(self, offset: int, value: bytes, time: int, table: RateTable) -> Prepared:
-        batch = LogBatch("usage-events", 0, np.array([offset]), np.array([-(-time // 1000)]), [value], offset + 1)
-        return prepare(batch, table, _RULES, _schema_of)
+        return prepare(_batch_of(offset, value, time), table, _RULES, _schema_of)
 
     def _judged(self, record: _Record) -> Answer:
         if record.kind == "PERIOD_CLOSE":
@@ -411,7 +408,7 @@ class LogPricer:
         prepared = self._prepared(offset, value, time, table)
         if prepared.refusals.codes[0] != GOOD:
             raise _Refused(CODES[int(prepared.refusals.codes[0])])
-        booked = book(prepared_batch(prepared, offset, value, time), prepared, known=Identities(), scopes=scopes,
+        booked = book(_batch_of(offset, value, time), prepared, known=Identities(), scopes=scopes,
                       watermark=None, rules=_RULES)  # fmt: skip
         (row,) = event_rows(charges_alone(booked, 0, _RULES))
         billed_in = self._billed_in(row.identity[0], time)
@@ -596,8 +593,7 @@ class LogPricer:
         return self._functions[key]
 
 
-def prepared_batch(prepared: Prepared, offset: int, value: bytes, time: int) -> LogBatch:
-    """The batch of one record."""
+def _batch_of(offset: int, value: bytes, time: int) -> LogBatch:
     return LogBatch("usage-events", 0, np.array([offset]), np.array([-(-time // 1000)]), [value], offset + 1)
 
 

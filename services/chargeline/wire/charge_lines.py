@@ -6,6 +6,7 @@ names of events are written for each row.
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,7 @@ def _head(row: dict[str, Any]) -> str:
     outcome, reason = row.get("outcome") or "CHARGED", row.get("reason")
     start = row["billing_period_start"]
     period = instant(int(start.timestamp()) * 1_000_000)
-    return (
-        f',"outcome":{_ENCODE(outcome)},"reason":{_ENCODE(reason)},"billing_period":"{period}","contracted_cost":'
-    )
+    return f',"outcome":{_ENCODE(outcome)},"reason":{_ENCODE(reason)},"billing_period":"{period}","contracted_cost":'
 
 
 def _middle(row: dict[str, Any]) -> str:
@@ -106,8 +105,8 @@ def _entries(flat: pa.StructArray, is_last: BoolArray) -> pa.LargeStringArray:
     rows = [_complete(row) for row in pa.StructArray.from_arrays(
         [flat.field(name).take(pa.array(first)) for name in shared], shared
     ).to_pylist()]  # fmt: skip
-    before = ["{" + _members(row, _BEFORE) + ',"pricing_quantity":' for row in rows]
-    after = ["," + _members(row, _AFTER) + ',"contracted_cost":' for row in rows]
+    before = ["{" + _members(_BEFORE, *(row[name] for name in _BEFORE)) + ',"pricing_quantity":' for row in rows]
+    after = ["," + _members(_AFTER, *(row[name] for name in _AFTER)) + ',"contracted_cost":' for row in rows]
     at = pa.array(codes)
     cost = _amounts(flat.field("contracted_cost"))
     listed = _amounts(flat.field("list_cost")) if "list_cost" in names else cost
@@ -146,8 +145,9 @@ def _complete(row: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _members(row: dict[str, Any], names: Sequence[str]) -> str:
-    return ",".join(f'"{name}":{_json(row[name])}' for name in names)
+@lru_cache(maxsize=100_000)  # the price points of a few large cards
+def _members(names: tuple[str, ...], *values: Any) -> str:
+    return ",".join(f'"{name}":{_json(value)}' for name, value in zip(names, values, strict=True))
 
 
 def _json(value: Any) -> str:
@@ -242,5 +242,3 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
 
 def _scalar(text: str) -> pa.Scalar:
     return pa.scalar(text, _TEXT)
-
-

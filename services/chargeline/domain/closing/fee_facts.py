@@ -76,7 +76,7 @@ def fees_of(accounts: Accounts, account: str, rates: Sequence[Rate], period: Per
     fees: list[StandingFee] = []
     units: list[RecurringUnits] = []
     unpriced: list[Unpriced] = []
-    for scope, sku_id, changes, mine in _wanted(accounts, account, rates, period):
+    for scope, changes, mine in _wanted(accounts, account, rates, period):
         found = candidates(mine, owners)
         spans = in_force(found, period)
         if not spans:
@@ -101,7 +101,7 @@ def fees_of(accounts: Accounts, account: str, rates: Sequence[Rate], period: Per
 
 def _wanted(
     accounts: Accounts, account: str, rates: Sequence[Rate], period: Period
-) -> Iterator[tuple[Scope, str, tuple[SubscriptionChange, ...], list[Rate]]]:
+) -> Iterator[tuple[Scope, tuple[SubscriptionChange, ...], list[Rate]]]:
     fixed = [rate for rate in rates if isinstance(rate.sku.model, Standing) or rate.sku.measures == RECURRING]
     mine = sorted(
         (each for each in accounts.subscriptions if each.billing_account_id == account),
@@ -109,7 +109,7 @@ def _wanted(
     )
     for each in mine:
         scope = Scope(subscription_id=each.subscription_id)
-        yield scope, each.sku_id, each.changes, [rate for rate in fixed if rate.sku.sku_id == each.sku_id]
+        yield scope, each.changes, [rate for rate in fixed if rate.sku.sku_id == each.sku_id]
     subscribed = {each.sku_id for each in mine}
     explicit = [
         rate
@@ -121,4 +121,4 @@ def _wanted(
     for sku_id in sorted({rate.sku.sku_id for rate in explicit}, key=str.encode):
         rates_of = [rate for rate in explicit if rate.sku.sku_id == sku_id]
         scope = Scope(sku_id, rates_of[-1].sku.variant)
-        yield scope, sku_id, without_subscription(period.start), rates_of
+        yield scope, without_subscription(period.start), rates_of
