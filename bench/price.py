@@ -39,10 +39,11 @@ def card() -> dict[str, Any]:
         skus.append({"sku_id": f"model-{number}/output", "leaf": "output", **both, "charge_model": "per_unit",
                      "unit_price": price})  # fmt: skip
     tiers = [{"up_to": "1000", "unit_price": "0.7", "flat_fee": "9"}, {"up_to": None, "unit_price": "0.5"}]
-    for number in range(GRADUATED):
-        skus.append({"sku_id": f"calls-{number}", "quantity": "tool_calls", "charge_model": "graduated",
-                     "tiers": tiers, "pricing_unit": "Calls",
-                     "match": {"provider_name": "house", "models": [f"agent-{number}"]}})  # fmt: skip
+    skus += [
+        {"sku_id": f"calls-{number}", "quantity": "tool_calls", "charge_model": "graduated", "tiers": tiers,
+         "pricing_unit": "Calls", "match": {"provider_name": "house", "models": [f"agent-{number}"]}}
+        for number in range(GRADUATED)
+    ]  # fmt: skip
     aliases = [{"provider_name": "openai", "alias": f"nickname-{n}", "model": f"model-{n}"} for n in range(200)]
     return {"id": "bench", "version": 1, "currency": "USD", "effective_from": "2026-01-01T00:00:00Z",
             "scope": "default", "aliases": aliases, "skus": skus}  # fmt: skip
@@ -58,7 +59,7 @@ def lines(events: int) -> bytes:
         second = at * 20 * 86_400 // events
         event = {
             "event_id": f"e-{at:09d}", "source": "gateway",
-            "event_time": f"2026-06-{second // 86_400 + 1:02d}T{second // 3600 % 24:02d}:{second // 60 % 60:02d}:00.000Z",
+            "event_time": _instant(second),
             "billing_account_id": f"account-{account[at]}", "provider_name": "openai", "operation_name": "chat",
             "request_model": f"model-{model[at]}" if at % 5 or model[at] >= 200 else f"nickname-{model[at]}",
             "input_tokens": tokens[at][0], "output_tokens": tokens[at][1] % 4000 + 1, "project": f"project-{at % 40}",
@@ -70,6 +71,10 @@ def lines(events: int) -> bytes:
                       "extra_quantities": {"tool_calls": 1_000_000}}  # fmt: skip
         found.append(json.dumps(event))
     return ("\n".join(found) + "\n").encode()
+
+
+def _instant(second: int) -> str:
+    return f"2026-06-{second // 86_400 + 1:02d}T{second // 3600 % 24:02d}:{second // 60 % 60:02d}:00.000Z"
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -10,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from chargeline.cli.common import AsJson
-from chargeline.cli.price_events import BLOCK_BYTES, Block, blocks
+from chargeline.cli.common import AsJson, progress
+from chargeline.cli.price_events import BLOCK_BYTES, Block, blocks, parquet_blocks
 from chargeline.cli.price_files import Documents, Unusable, read_documents, unreadable
 from chargeline.cli.price_objects import (
-    WaivedScope,
     Object,
     Totals,
+    WaivedScope,
     answer_object,
     row_object,
     scope_object,
@@ -38,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def price(
-    events: Annotated[Path, typer.Option(help="Events, one JSON object a line.")],
+    events: Annotated[Path, typer.Option(help="Events: one JSON object a line, or Parquet by its name.")],
     rates: Annotated[list[Path], typer.Option(help="A rate card; give the option again for more.")],
     accounts: Annotated[Path | None, typer.Option(help="Accounts, YAML or JSON.")] = None,
     fx: Annotated[Path | None, typer.Option(help="Exchange rates: CSV by its name, else YAML or JSON.")] = None,
@@ -59,12 +61,16 @@ def price(
     try:
         # Everything is read before anything is written: an unusable file leaves no output behind.
         documents = read_documents(rates, accounts, fx)
+        if events.suffix.lower() == ".parquet":
+            with whole_file(output) as sink:
+                price_blocks(documents, shown(parquet_blocks(events)), sink, close_period=close_period)
+            return
         try:
             source = events.open("rb")
         except OSError as error:
             raise Unusable([(events, unreadable(error))]) from error
         with source, whole_file(output) as sink:
-            run(documents, source, sink, close_period=close_period)
+            price_blocks(documents, shown(blocks(source)), sink, close_period=close_period)
     except Unusable as error:
         _complain(error, as_json=as_json)
         raise typer.Exit(2) from None
@@ -78,7 +84,23 @@ def run(
     close_period: bool,
     block_bytes: int = BLOCK_BYTES,
 ) -> None:
-    """Price a file of events: objects of lines, then those of scopes, then the totals."""
+    """Price a file of events as JSON lines."""
+    price_blocks(documents, blocks(source, block_bytes), sink, close_period=close_period)
+
+
+def shown(read: Iterable[Block]) -> Iterator[Block]:
+    """The same blocks, with a bar on standard error for people who wait for a long file."""
+    with progress() as bar:
+        task, lines, started = bar.add_task("pricing", total=None, rate="", visible=False), 0, time.monotonic()
+        for block in read:
+            yield block
+            lines += len(block.names)
+            seconds = time.monotonic() - started
+            bar.update(task, completed=lines, rate=f"{lines / max(seconds, 0.001):,.0f}/s", visible=seconds > 1)
+
+
+def price_blocks(documents: Documents, read: Iterable[Block], sink: BinaryIO, *, close_period: bool) -> None:
+    """Price blocks of events: objects of lines, then those of scopes, then the totals."""
     pricer, totals = LogPricer(documents.cards, documents.accounts, documents.fx), Totals()
     closer = LogCloser(pricer)
     skus = {
@@ -86,7 +108,7 @@ def run(
         for card in (each.card for each in documents.cards)
         for sku in card.skus
     }
-    for block in blocks(source, block_bytes):
+    for block in read:
         answers = Answers() if block.records is None else pricer.price(block.records)
         _write(block, answers, totals, sink)
     if close_period:

@@ -2,17 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from chargeline.cli.price_files import Unusable, unreadable
+from chargeline.domain.documents import Problem
+from chargeline.domain.errors import Refused
 from chargeline.pricer.log_pricer import Records
 from chargeline.sdk.jsonlines import BadLine, Line, read_line
-from chargeline.wire.event_lines import EventLines, EventLinesReader
+from chargeline.wire.event_lines import EventLines, EventLinesReader, event_columns
 from chargeline.wire.usage_encoder import encode
 
-BLOCK_BYTES = 16 << 20  # about 50,000 events: enough for columns to pay, little enough for the memory
+BLOCK_EVENTS = 50_000  # enough for columns to pay, little enough for the memory
+BLOCK_BYTES = 16 << 20  # about as many
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,28 @@ def blocks(source: BinaryIO, size: int = BLOCK_BYTES) -> Iterator[Block]:
         yield block
     if rest:
         yield _block(reader.read(rest), start)
+
+
+def parquet_blocks(path: Path) -> Iterator[Block]:
+    """The blocks of a Parquet file with the columns of UsageEvent v1.
+
+    Raises:
+        Unusable: no Parquet file, an unknown column or one of another type, or a required one with nulls.
+    """
+    try:
+        start = 0
+        for batch in pq.ParquetFile(path).iter_batches(BLOCK_EVENTS):
+            columns = event_columns(dict(zip(batch.schema.names, batch.columns, strict=True)))
+            values = encode(columns, batch.num_rows, 0)
+            times, accounts, is_usage = _about(columns, batch.num_rows)
+            offsets = np.arange(start, start + batch.num_rows)
+            records = Records(offsets, values, times, pa.array(accounts, pa.string()), is_usage)
+            yield Block(start, columns["event_id"].to_pylist(), records if batch.num_rows else None, {})
+            start += batch.num_rows
+    except (pa.ArrowInvalid, Refused) as error:
+        raise Unusable([(path, Problem("UNUSABLE_FILE", str(error)))]) from error
+    except OSError as error:
+        raise Unusable([(path, unreadable(error))]) from error
 
 
 def _block(lines: EventLines, start: int) -> Block:
@@ -83,7 +112,7 @@ def _about(columns: dict[str, pa.Array], length: int) -> tuple[Any, Any, Any]:
     kinds = columns.get("event_kind")
     is_usage = np.ones(length, bool)
     if kinds is not None:
-        is_usage = pa.compute.equal(kinds, "USAGE").fill_null(True).to_numpy(zero_copy_only=False)
+        is_usage = pc.fill_null(pc.equal(kinds, "USAGE"), fill_value=True).to_numpy(zero_copy_only=False)
     times = columns["event_time"].to_numpy(zero_copy_only=False)
     return times, columns["billing_account_id"].to_numpy(zero_copy_only=False), is_usage
 

@@ -125,6 +125,18 @@ class EventLinesReader:
         return before != (len(self._fields), keys_now) and keys_now <= _KEYS_MAX
 
 
+def event_columns(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """Columns of a table as `usage_encoder.encode` takes them: whole microseconds, symbols that this version knows."""
+    found = {name: column for name, column in columns.items() if column.null_count < len(column)}
+    for name, column in found.items():
+        kind = FIELDS[name].kind if name in FIELDS else ""
+        if pa.types.is_timestamp(column.type):
+            found[name] = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
+        elif kind == "enum":
+            found[name] = _symbols(FIELDS[name], column.cast(pa.string()))
+    return found
+
+
 def _kind(field: Field) -> pa.DataType:
     return pa.string() if field.name in TIMES else _KINDS[field.kind]
 
