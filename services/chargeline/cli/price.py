@@ -28,7 +28,8 @@ from chargeline.cli.price_objects import (
 from chargeline.cli.publishing import stderr
 from chargeline.cli.whole_file import whole_file
 from chargeline.pricer.log_close import ClosedScope, LogCloser
-from chargeline.pricer.log_pricer import Answers, LogPricer
+from chargeline.pricer.log_pricer import LogPricer
+from chargeline.pricer.log_records import Answers
 from chargeline.wire.charge_lines import charge_lines, is_plain
 from chargeline.wire.event_rows import event_rows, steps
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from chargeline.cli.price_files import Unusable, unreadable
 from chargeline.domain.documents import Problem
 from chargeline.domain.errors import Refused
-from chargeline.pricer.log_pricer import Records
+from chargeline.pricer.log_records import Records
 from chargeline.sdk.jsonlines import BadLine, Line, read_line
 from chargeline.wire.event_lines import EventLines, EventLinesReader, event_columns
 from chargeline.wire.usage_encoder import encode

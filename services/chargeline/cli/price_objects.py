@@ -12,7 +12,7 @@ from chargeline.domain.money import plain, plain_picos, rounded
 from chargeline.domain.periods import billing_period
 from chargeline.domain.rate_card import RateCard, Sku, instant
 from chargeline.pricer.log_close import ClosedScope
-from chargeline.pricer.log_pricer import Answer
+from chargeline.pricer.log_records import Answer
 from chargeline.wire.event_rows import EventRow
 
 _EIGHTEEN = 10**18

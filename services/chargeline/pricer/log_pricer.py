@@ -7,7 +7,7 @@ Source: spec/rating.md, sections 1 (outcomes), 7.6 and 12; spec/formats.md, sect
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,114 +22,35 @@ from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.period_function import RateFunction
 from chargeline.domain.periods import billing_period
 from chargeline.domain.price_points import units_of
-from chargeline.domain.pricing import months_before
 from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
 from chargeline.domain.rate_card import Sku
 from chargeline.domain.rate_functions import function_of
 from chargeline.domain.rate_table import RateTable
 from chargeline.domain.scope_states import ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
-from chargeline.domain.usage import CODES, GOOD, UsageColumns
-from chargeline.ports import LogBatch
+from chargeline.domain.usage import CODES, GOOD
 from chargeline.pricer.charge_store import ChargeStore
-from chargeline.pricer.compute import Prepared, Rules, book, charges_alone, prepare
-from chargeline.wire._generated import USAGE_EVENT_SCHEMA
+from chargeline.pricer.compute import Prepared, book, charges_alone, prepare
+from chargeline.pricer.log_records import (
+    RULES,
+    Answer,
+    Answers,
+    Charge,
+    Record,
+    Records,
+    RefusedRecord,
+    batch_of,
+    is_equal,
+    months_before_one,
+    schema_of,
+    text_at,
+)
 from chargeline.wire.event_rows import EventRow, Identity, event_rows, value_of
 from chargeline.wire.usage_decoder import identity_keys
 
 Int64Array = npt.NDArray[np.int64]
 
-CONTROL_SOURCES = frozenset({"chargeline"})
 _DAY = 86_400_000_000
-# Every event counts as appended right after it happened, so none lies in the future; re-rated ones keep their time.
-_NO_BOUND_MS = 10**13
-_RULES = Rules(
-    partitions=1,
-    window_us=60_000_000,
-    watermark_bound_us=60_000_000,
-    future_bound_ms=_NO_BOUND_MS,
-    control_sources=CONTROL_SOURCES,
-)
-
-
-@dataclass(frozen=True)
-class Records:
-    """Records of a log, ascending by offset.
-
-    Attributes:
-        values: framed events. times: event_time, microseconds. accounts: billing_account_id.
-        is_usage: no correction and no control record.
-    """
-
-    offsets: Int64Array
-    values: list[bytes]
-    times: Int64Array
-    accounts: pa.StringArray
-    is_usage: npt.NDArray[np.bool_]
-
-    def take(self, rows: Int64Array) -> "Records":
-        if len(rows) == len(self.offsets):
-            return self
-        return Records(
-            self.offsets[rows],
-            [self.values[row] for row in rows.tolist()],
-            self.times[rows],
-            self.accounts.take(pa.array(rows)),
-            self.is_usage[rows],
-        )
-
-    def batch(self) -> LogBatch:
-        return LogBatch("usage-events", 0, self.offsets, -(-self.times // 1000), self.values, int(self.offsets[-1]) + 1)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of one record. `row`: what it booked, null where it booked nothing."""
-
-    outcome: str
-    reason: str | None = None
-    row: EventRow | None = None
-
-
-@dataclass
-class Answers:
-    """What became of some records: rows in columns, and answers by offset for all others."""
-
-    tables: list[pa.Table] = field(default_factory=list)
-    single: dict[int, Answer] = field(default_factory=dict)
-
-
-@dataclass
-class Charge:
-    """An event as it stands now. `row`: with its own entries only; `is_void`: cancelled or amended."""
-
-    row: EventRow
-    is_rated: bool
-    is_void: bool = False
-    is_too_late: bool = False
-
-
-class _Refused(Exception):
-    """A record that is a dead letter."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-@dataclass(frozen=True)
-class _Record:
-    """One record that is judged by itself."""
-
-    offset: int
-    value: bytes
-    time: int
-    kind: str
-    identity: Identity
-    original: Identity
-    keys: Keys
-    original_keys: Keys
-    usage: UsageColumns
 
 
 class LogPricer:
@@ -164,7 +85,7 @@ class LogPricer:
         self.closer: Any = None
         self._charges: dict[Identity, Charge] = {}
         self._claims: set[Identity] = set()
-        self._waiting: dict[Identity, _Record] = {}
+        self._waiting: dict[Identity, Record] = {}
         self._waiting_accounts: set[str] = set()
         self._no_events: set[Identity] = set()
 
@@ -213,17 +134,17 @@ class LogPricer:
         if not len(records.offsets):
             return
         batch = records.batch()
-        prepared = prepare(batch, self._table, _RULES, _schema_of)
+        prepared = prepare(batch, self._table, RULES, schema_of)
         apart = self._apart(prepared)
         if apart.any():
             self._one_by_one(records, prepared, answers)
             return
-        booked = book(batch, prepared, known=self.known, scopes=self.scopes, watermark=None, rules=_RULES)
+        booked = book(batch, prepared, known=self.known, scopes=self.scopes, watermark=None, rules=RULES)
         self.known.add(booked.keys)
         if len(booked.scopes):
             self.scopes = self.scopes.apply(booked.scopes)
         self._touch(prepared)
-        table = charges_alone(booked, 0, _RULES)
+        table = charges_alone(booked, 0, RULES)
         self.store.add(table)
         if table.num_rows:
             answers.tables.append(table)
@@ -301,26 +222,26 @@ class LogPricer:
         try:
             record = self._read(offset, value, time)
             answer = self._judged(record)
-        except _Refused as refused:
+        except RefusedRecord as refused:
             return Answer("DEAD_LETTER", refused.code)
         if record.kind not in ("PERIOD_CLOSE", "RERATE"):
             end = record.usage.nullable.get("charge_period_end")
             self._touch_span(record.identity[0], time, int(end[0][0]) if end is not None and end[1][0] else time + 1)
         return answer
 
-    def _read(self, offset: int, value: bytes, time: int) -> _Record:
-        """The record, decoded. Raises _Refused."""
+    def _read(self, offset: int, value: bytes, time: int) -> Record:
+        """The record, decoded. Raises RefusedRecord."""
         prepared = self._prepared(offset, value, time, self._table)
         usage = prepared.usage
         if not usage.length:
-            raise _Refused(CODES[int(prepared.refusals.codes[0])])
-        kinds, amends = usage.texts.get("event_kind"), _text(usage, "amends_event_id")
+            raise RefusedRecord(CODES[int(prepared.refusals.codes[0])])
+        kinds, amends = usage.texts.get("event_kind"), text_at(usage, "amends_event_id")
         kind = "USAGE" if kinds is None else kinds.at(0) or "USAGE"
         if kind in ("USAGE", "AMEND") and prepared.priced.refused[0]:
-            raise _Refused(CODES[int(prepared.refusals.codes[0])])
+            raise RefusedRecord(CODES[int(prepared.refusals.codes[0])])
         account, source = usage.texts["billing_account_id"].at(0) or "", usage.texts["source"].at(0) or ""
         of = replace(usage, plain={**usage.plain, "event_id": pa.array([amends or ""], pa.string())})
-        return _Record(
+        return Record(
             offset,
             value,
             time,
@@ -333,9 +254,9 @@ class LogPricer:
         )
 
     def _prepared(self, offset: int, value: bytes, time: int, table: RateTable) -> Prepared:
-        return prepare(_batch_of(offset, value, time), table, _RULES, _schema_of)
+        return prepare(batch_of(offset, value, time), table, RULES, schema_of)
 
-    def _judged(self, record: _Record) -> Answer:
+    def _judged(self, record: Record) -> Answer:
         if record.kind == "PERIOD_CLOSE":
             self.close(record.identity[0], self.period(record.identity[0], record.time))
             return Answer("CONTROL")
@@ -350,7 +271,7 @@ class LogPricer:
             answer = self._act_waiting(record.identity, answer, record.time)
         return answer
 
-    def _accept(self, record: _Record) -> Answer:
+    def _accept(self, record: Record) -> Answer:
         if record.kind == "USAGE":
             return self._charge(record)
         original = record.original
@@ -371,7 +292,7 @@ class LogPricer:
         assert answer.row is not None
         try:
             later = self._take_back(record, time, answer.row.offset)
-        except _Refused:  # the original must not be refused for a fault of what came before it
+        except RefusedRecord:  # the original must not be refused for a fault of what came before it
             return answer
         self.known.add(record.keys)
         if later.outcome == "UNRATED":
@@ -391,7 +312,7 @@ class LogPricer:
         self.store.put(row)
         return Answer("CHARGED", None, row)
 
-    def _charge(self, record: _Record) -> Answer:
+    def _charge(self, record: Record) -> Answer:
         row, scopes = self._priced(record.value, record.offset, record.time, self.scopes, self._table)
         self._charges[record.identity] = Charge(row, row.reason is None, is_too_late=row.reason == "TOO_LATE")
         self.store.put(row)
@@ -404,20 +325,20 @@ class LogPricer:
     def _priced(
         self, value: bytes, offset: int, time: int, scopes: ScopeStates, table: RateTable
     ) -> tuple[EventRow, ScopeStates]:
-        """(the row of an event, the scopes after it), where it is billed. Raises _Refused."""
+        """(the row of an event, the scopes after it), where it is billed. Raises RefusedRecord."""
         prepared = self._prepared(offset, value, time, table)
         if prepared.refusals.codes[0] != GOOD:
-            raise _Refused(CODES[int(prepared.refusals.codes[0])])
-        booked = book(_batch_of(offset, value, time), prepared, known=Identities(), scopes=scopes,
-                      watermark=None, rules=_RULES)  # fmt: skip
-        (row,) = event_rows(charges_alone(booked, 0, _RULES))
+            raise RefusedRecord(CODES[int(prepared.refusals.codes[0])])
+        booked = book(batch_of(offset, value, time), prepared, known=Identities(), scopes=scopes,
+                      watermark=None, rules=RULES)  # fmt: skip
+        (row,) = event_rows(charges_alone(booked, 0, RULES))
         billed_in = self._billed_in(row.identity[0], time)
         entries = [rebilled(entry, billed_in) for entry in row.entries]
         entries = late_settlement(entries, self._states(scopes, entries), self._function, billed_in)
         period, _ = billed_in(row.period)
         return replace(row, entries=tuple(entries), period=period), scopes.apply(booked.scopes)
 
-    def _take_back(self, record: _Record, time: int, offset: int) -> Answer:
+    def _take_back(self, record: Record, time: int, offset: int) -> Answer:
         """CANCEL, or AMEND as a whole: one that cannot be rated leaves the original as it is."""
         charge = self._charge_of(record.original, record.original_keys)
         assert charge is not None
@@ -435,7 +356,7 @@ class LogPricer:
             (),
         )
         is_amend = record.kind == "AMEND"
-        if charge.row.event_time < _months_before(time, facts.correction_months):
+        if charge.row.event_time < months_before_one(time, facts.correction_months):
             if is_amend:
                 self._charges[record.identity] = Charge(empty, is_rated=False, is_too_late=True)
             else:
@@ -482,13 +403,13 @@ class LogPricer:
         columns = ScopeColumns.of(list(taken.scopes.values()))
         return taken.entries, self.scopes.merge(ScopeStates.of(b"".join(taken.scopes), columns))
 
-    def _rerate(self, record: _Record) -> Answer:
+    def _rerate(self, record: Record) -> Answer:
         """Rates one event anew with what is visible now; equal results write nothing."""
         charge = self._charge_of(record.original, record.original_keys)
         if charge is None or charge.is_void or charge.is_too_late:
             return Answer("CONTROL")
         facts = self.accounts.at(record.original[0], charge.row.event_time)
-        if charge.row.event_time < _months_before(record.time, facts.correction_months):
+        if charge.row.event_time < months_before_one(record.time, facts.correction_months):
             return Answer("CONTROL")
         first = charge
         if not charge.is_rated and charge.row.event_kind == "AMEND":
@@ -499,9 +420,9 @@ class LogPricer:
             self._rerating = RateTable(book, self.accounts, self.fx)
         try:
             fresh, scopes = self._priced(value_of(charge.row), record.offset, record.time, scopes, self._rerating)
-        except _Refused:
+        except RefusedRecord:
             return Answer("CONTROL")
-        if fresh.reason is not None or (charge.is_rated and _is_equal(charge.row, fresh, taken)):
+        if fresh.reason is not None or (charge.is_rated and is_equal(charge.row, fresh, taken)):
             return Answer("CONTROL")
         if first is not charge:
             first.is_void = True
@@ -591,46 +512,3 @@ class LogPricer:
             sku = self.sku_of(entry)
             self._functions[key] = function_of(sku, units_of(sku, days))
         return self._functions[key]
-
-
-def _batch_of(offset: int, value: bytes, time: int) -> LogBatch:
-    return LogBatch("usage-events", 0, np.array([offset]), np.array([-(-time // 1000)]), [value], offset + 1)
-
-
-def _schema_of(_: int) -> str:
-    return USAGE_EVENT_SCHEMA
-
-
-def _text(usage: UsageColumns, name: str) -> str | None:
-    if name in usage.plain:
-        value = usage.plain[name][0].as_py()
-        return None if value is None else str(value)
-    return usage.texts[name].at(0) if name in usage.texts else None
-
-
-def _months_before(time: int, months: int) -> int:
-    return int(months_before(np.array([time]), np.array([months]))[0])
-
-
-def _is_equal(booked: EventRow, fresh: EventRow, taken: Sequence[BookedEntry]) -> bool:
-    """The same rates and exchange rates; or the same amounts, with nothing else to put right."""
-    if _rates(booked.entries) == _rates(fresh.entries):
-        return True
-    shifts = [entry for entry in taken if entry.entry_kind != "REVERSAL"]
-    return not shifts and _amounts(booked.entries) == _amounts(fresh.entries)
-
-
-def _rates(entries: Sequence[BookedEntry]) -> list[tuple[Any, ...]]:
-    return list(
-        dict.fromkeys(
-            (each.leaf, each.charge_time, each.rate_card_id, each.rate_card_version, each.sku_id, each.fx_rate)
-            for each in entries
-        )
-    )
-
-
-def _amounts(entries: Sequence[BookedEntry]) -> list[tuple[Any, ...]]:
-    return [
-        (each.entry_kind, each.sku_price_id, each.pricing_currency, each.contracted_cost, each.waived_cost)
-        for each in entries
-    ]
