@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.entries import Entries, converted, merged, waived
+from chargeline.domain.entries import Entries, converted, merged, waived, without_list
 from chargeline.domain.identities import Identities, Keys, first_of_each
 from chargeline.domain.panes import cost_panes, group, performance_panes
 from chargeline.domain.pricing import RATED, Priced, price
@@ -259,7 +259,7 @@ def _whole(priced: Priced, scoped: Entries | None) -> Priced:
         return priced
     if scoped.fx is not None:
         scoped = converted(scoped, priced.table.fx_ratios())
-    return replace(priced, entries=merged(priced.entries, waived(scoped)))
+    return replace(priced, entries=without_list(merged(priced.entries, waived(scoped))))
 
 
 def _watermark(event_time: Int64Array, before: int | None, rules: Rules) -> int | None:
