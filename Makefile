@@ -7,7 +7,7 @@ SEED ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit sim format lint typecheck check up down bench schemas schemas-check clean
+.PHONY: bench-anomaly help setup demo test test-unit sim format lint typecheck check up down bench schemas schemas-check clean
 
 help: ## print this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ down: setup ## stop it
 
 bench: setup ## measure; writes bench/results/latest.json
 	python bench/run.py
+
+bench-anomaly: setup ## anomaly detector: NAB score and synthetic spend; writes bench/results/anomaly.json
+	PYTHONPATH=. python -m bench.anomaly.run
 
 schemas: setup ## make the code that follows from schemas/
 	python schemas/generate.py

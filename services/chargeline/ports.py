@@ -192,6 +192,8 @@ class StateDelta:
         live: by window start (microseconds), the window's whole blob of totals after the unit.
         live_ttl_s: how long the blobs are kept.
         watermark: microseconds, after the unit; None before the first accepted event.
+        scopes: the scopes of accumulating rates that the unit touched, as they are after it; 57 bytes each
+            (docs/state.md).
     """
 
     start: int
@@ -202,6 +204,7 @@ class StateDelta:
     live: Mapping[int, bytes] = field(default_factory=dict)
     live_ttl_s: int = 0
     watermark: int | None = None
+    scopes: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,7 @@ class StateSizes:
         segments, identities: by the index.
         damaged: segments that are not as long as the index says.
         bytes: of segments and live windows, as they are.
+        scopes: of accumulating rates.
     """
 
     segments: int
@@ -237,6 +241,7 @@ class StateSizes:
     damaged: int
     bytes: int
     live_windows: int
+    scopes: int
 
 
 class StateStore(Protocol):
@@ -251,8 +256,13 @@ class StateStore(Protocol):
     def apply(self, partition: int, delta: StateDelta) -> ApplyOutcome:
         """Compare next_offset with `start`, then write all of `delta` or nothing."""
 
-    def replace(self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes]) -> None:
+    def replace(
+        self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes], scopes: bytes
+    ) -> None:
         """Put a snapshot in the place of whatever is stored; readers see the old or the new head, never a mix."""
+
+    def scopes(self, partition: int) -> bytes:
+        """The scopes of accumulating rates, in any order, as in `StateDelta`."""
 
     def drop_segments(self, partition: int, before_append_time: int) -> None:
         """Forget the segments whose last append time lies before it. Raises TransientError."""

@@ -256,7 +256,7 @@ def read(found):
 @settings(max_examples=200, deadline=None)
 @given(keyed, keyed)
 def test_stored_states_are_merged_and_changed_by_key(first, second):
-    assert read(ScopeStates.from_table(stored(first).table())) == first
+    assert read(ScopeStates.from_stored(stored(first).stored())) == first
     assert read(stored(first).merge(stored(second))) == first | second
     sums = dict(first)
     for key, change in second.items():

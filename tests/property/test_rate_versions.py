@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargeline.domain.rate_book import PublishedCard, RateBook
+from chargeline.domain.rate_card import DEFAULT
 from chargeline.domain.rate_card_reader import from_json
 from chargeline.domain.rate_card_text import to_json
 from tests.support.rates import FUTURE_BOUND_MS, JANUARY_1, MARGIN_MS, card, sku
@@ -37,8 +38,8 @@ def histories(draw):
 
 def prices(cards, model, time):
     found = RateBook(cards, margin_ms=MARGIN_MS, future_bound_ms=FUTURE_BOUND_MS)
-    leaf = found.resolve(None, "p", model, {}, {}, time).prices.get("input")
-    return None if leaf is None else leaf.tiers[0].contracted_unit_price
+    choice = found.resolve([DEFAULT], "p", model, {}, {}, time).choices.get("input")
+    return None if choice is None else choice.rate.sku.prices[0].price
 
 
 @settings(max_examples=80, deadline=None)

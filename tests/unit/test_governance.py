@@ -12,7 +12,7 @@ from chargeline.adapters.governance import GovernanceReader, encode
 from chargeline.domain.errors import Fault
 from chargeline.domain.governance import GENESIS, GovernanceChain, InputTopic, UnreadableCard, UnreadableDocument
 from chargeline.ports import Record
-from tests.support.rates import card
+from tests.support.rates import card, sku
 
 TOPIC = {"topic": "usage-events", "partitions": 4, "partitioner": "MURMUR2"}
 
@@ -185,7 +185,8 @@ def test_the_bytes_of_a_fact_stay_what_they_are(name, fact, after_author):
 
 
 def test_a_card_that_a_later_version_wrote_stops_the_reader():
-    text = card().text.replace('"leaf":', '"free_units":"1","leaf":')
+    long = card(sku(base="1", thresholds="[{above: 5, price: 2}]"))
+    text = long.text.replace('"leaf":', '"discounts":[{"fixed":"1"}],"leaf":')
     with pytest.raises(Fault, match="needs a newer version"):
         reader(framed(FIRST), framed(published(text, 1, digest(FIRST))))
 

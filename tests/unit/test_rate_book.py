@@ -2,9 +2,12 @@
 
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
+from chargeline.domain.price_points import plain_points, thresholds_of
+from chargeline.domain.rate_card import DEFAULT, Scope
 from tests.support.rates import DAY_MS, JANUARY_1, book, card, sku
 
 ATTRIBUTES = {"service_tier": None, "region": None}
@@ -15,12 +18,18 @@ def at(text):
 
 
 def answer(rates, model="m", time="2026-06-01T00:00:00+00:00", account=None, labels=None, **attributes):
-    return rates.resolve(account, "p", model, {**ATTRIBUTES, **attributes}, labels or {}, at(time))
+    owners = [*([] if account is None else [Scope("account", account)]), DEFAULT]
+    return rates.resolve(owners, "p", model, {**ATTRIBUTES, **attributes}, labels or {}, at(time))
+
+
+def points(rates, measures="input", **question):
+    found = answer(rates, **question).choices.get(measures)
+    return None if found is None else plain_points(found, Fraction(1), Fraction(1), 30)
 
 
 def price(rates, measures="input", **question):
-    found = answer(rates, **question).prices.get(measures)
-    return None if found is None else found.tiers[0].contracted_unit_price
+    found = points(rates, measures, **question)
+    return None if found is None else found[0].contracted_unit_price
 
 
 @pytest.mark.parametrize(
@@ -59,7 +68,7 @@ def test_the_rate_that_names_more_attributes_wins_within_a_level():
     assert price(rates, service_tier="batch", region="eu") == 1
     assert price(rates, service_tier="priority", region="eu") == 4
     assert price(rates, labels={"team": "a"}) == 3
-    assert (rates.named_attributes, rates.named_labels) == (("region", "service_tier"), ("team",))
+    assert (list(rates.attributes), list(rates.labels)) == (["region", "service_tier"], ["team"])
 
 
 def test_a_level_comes_before_the_number_of_attributes():
@@ -99,8 +108,8 @@ def test_a_leaf_without_a_price_pays_its_parents(leaf, priced, pays):
 
 
 def test_a_parents_price_keeps_the_parents_sku():
-    found = answer(book(card(sku()))).prices["cache_read_input"]
-    assert (found.sku_id, found.tiers[0].sku_price_id, found.consumed_unit) == ("m/input", "m/input/1", "Tokens")
+    found = points(book(card(sku())), "cache_read_input")[0]
+    assert (found.rate.sku.sku_id, found.sku_price_id, found.consumed_unit) == ("m/input", "m/input/1", "Tokens")
 
 
 def test_a_model_is_found_by_name_then_alias_then_longest_prefix():
@@ -115,14 +124,14 @@ def test_a_model_is_found_by_name_then_alias_then_longest_prefix():
     found = {model: answer(rates, model) for model in ("gpt-x", "gpt-x-latest", "gpt-x-1", "gpt-y", "claude")}
     kinds = [each.match_kind for each in found.values()]
     assert kinds == ["EXACT", "ALIAS", "PREFIX", "PREFIX", "NONE"]
-    prices = [each.prices["input"].tiers[0].contracted_unit_price for each in found.values() if each.prices]
+    prices = [price(rates, model=model) for model, each in found.items() if each.choices]
     assert prices == [1, 1, 3, 2]
 
 
 def test_a_named_model_without_a_valid_price_does_not_hide_behind_a_prefix():
     rates = book(card(sku(models="[gpt-x]", sku_id="exact"), start="2027-01-01"), card(sku(models="gpt-"), id="old"))
     found = answer(rates, "gpt-x")
-    assert (found.match_kind, found.prices) == ("EXACT", {})
+    assert (found.match_kind, found.choices) == ("EXACT", {})
 
 
 def test_an_alias_ends_with_its_card():
@@ -222,13 +231,14 @@ def test_a_list_price_in_another_currency_is_not_compared():
 
 
 def _listed(rates):
-    return answer(rates, account="acme").prices["input"].tiers[0].list_unit_price
+    return points(rates, account="acme")[0].list_unit_price
 
 
 def test_threshold_prices_come_in_order_with_their_own_ids():
     rates = book(card(sku(base="1.2", thresholds="[{above: 128000, price: 2.4}]")))
-    tiers = answer(rates).prices["input"].tiers
-    assert [(tier.above, tier.sku_price_id, tier.contracted_unit_price) for tier in tiers] == [
+    above = (0, *thresholds_of(answer(rates).choices["input"]))
+    found = zip(above, points(rates), strict=True)
+    assert [(above, point.sku_price_id, point.contracted_unit_price) for above, point in found] == [
         (0, "m/input/1", Decimal("1.2")),
         (128_000, "m/input/2", Decimal("2.4")),
     ]
@@ -236,8 +246,8 @@ def test_threshold_prices_come_in_order_with_their_own_ids():
 
 def test_a_variant_stands_in_the_price_id():
     rates = book(card(sku(variant="batch", match="service_tier: batch")))
-    assert answer(rates, service_tier="batch").prices["input"].tiers[0].sku_price_id == "m/input/batch/1"
+    assert points(rates, service_tier="batch")[0].sku_price_id == "m/input/batch/1"
 
 
 def test_only_accounts_with_cards_are_owners():
-    assert book(card(), card(id="own", scope="{account: acme}")).owners == {"acme"}
+    assert book(card(), card(id="own", scope="{account: acme}")).scopes == {DEFAULT, Scope("account", "acme")}

@@ -76,7 +76,10 @@ def test_an_alias_of_another_card_counts_too():
 @pytest.mark.parametrize(
     ("candidate", "codes"),
     [
-        (card(id="two", scope="{group: g}"), ["NOT_SUPPORTED_YET"]),
+        (
+            card(sku(base="1", thresholds="[{above: 5, price: 2}]", discounts="[{fixed: 1}]"), id="two"),
+            ["NOT_SUPPORTED_YET"],
+        ),
         (card(version=2, supersedes=1, start="2026-03-01"), []),
         (card(version=2, start="2026-03-01"), ["OVERLAP"]),
         (card(version=2, supersedes=1, start="2025-12-31"), ["OVERLAP"]),

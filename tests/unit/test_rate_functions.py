@@ -8,13 +8,13 @@ import pytest
 from chargeline.domain.period_function import ChargeModel
 from chargeline.domain.rate_card import (
     NO_EVENT,
-    CostPlus,
     Discount,
     FactorTable,
     Package,
     Percentage,
     PerUnit,
     Sku,
+    Standing,
     Tier,
     Tiered,
 )
@@ -73,5 +73,5 @@ def test_a_rate_with_modifiers_runs_an_amount():
 
 
 def test_a_model_without_a_period_function_is_refused():
-    with pytest.raises(ValueError, match="cost_plus"):
-        function_of(sku(CostPlus(Decimal(1))), MILLION)
+    with pytest.raises(ValueError, match="flat"):
+        function_of(sku(Standing(Decimal(1))), MILLION)

@@ -318,6 +318,7 @@ class MemoryStateStore:
         self.heads: dict[int, StateHead] = {}
         self.stored: dict[int, list[Segment]] = {}
         self.windows: dict[int, dict[int, bytes]] = {}
+        self.scope_states: dict[int, dict[bytes, bytes]] = {}
         self.away = False
         self._segment_bytes = segment_bytes
 
@@ -325,6 +326,7 @@ class MemoryStateStore:
         """The same store as one process sees it."""
         view = MemoryStateStore(self._segment_bytes)
         view.heads, view.stored, view.windows = self.heads, self.stored, self.windows
+        view.scope_states = self.scope_states
         view._faults = faults
         return view
 
@@ -356,20 +358,28 @@ class MemoryStateStore:
                 segments.append(Segment(len(segments), delta.identities, delta.last_append_time))
         self.heads[partition] = StateHead(delta.end, delta.charges_next_offset, delta.watermark)
         self.windows.setdefault(partition, {}).update(delta.live)
+        self.scope_states.setdefault(partition, {}).update(_scopes(delta.scopes))
         self._faults("apply.after")
         return ApplyOutcome.APPLIED
 
-    def replace(self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes]) -> None:
+    def replace(
+        self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes], scopes: bytes
+    ) -> None:
         self._there()
         self.heads.pop(partition, None)
         self._faults("replace")
         self.stored[partition] = list(segments)
         self.windows[partition] = dict(live)
+        self.scope_states[partition] = _scopes(scopes)
         self.heads[partition] = head
 
     def drop_segments(self, partition: int, before_append_time: int) -> None:
         kept = [each for each in self.stored.get(partition, []) if each.last_append_time >= before_append_time]
         self.stored[partition] = kept
+
+    def scopes(self, partition: int) -> bytes:
+        self._there()
+        return b"".join(name + state for name, state in self.scope_states.get(partition, {}).items())
 
     def live(self, partition: int) -> dict[int, bytes]:
         return dict(self.windows.get(partition, {}))
@@ -379,7 +389,8 @@ class MemoryStateStore:
         segments, live = self.stored.get(partition, []), self.windows.get(partition, {})
         identities = sum(len(segment.identities) for segment in segments)
         size = identities + sum(map(len, live.values()))
-        return StateSizes(len(segments), identities // _IDENTITY_BYTES, 0, size, len(live))
+        scopes = len(self.scope_states.get(partition, {}))
+        return StateSizes(len(segments), identities // _IDENTITY_BYTES, 0, size, len(live), scopes)
 
     def invalidate(self, partition: int) -> None:
         self._there()
@@ -388,3 +399,7 @@ class MemoryStateStore:
     def _there(self) -> None:
         if self.away:
             raise TransientError("the state store is away")
+
+
+def _scopes(stored: bytes) -> dict[bytes, bytes]:
+    return {stored[at : at + 16]: stored[at + 16 : at + 57] for at in range(0, len(stored), 57)}

@@ -4,6 +4,7 @@ All keys of a partition share the hash tag `{usage-events:<partition>}`, so that
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import redis
@@ -14,13 +15,15 @@ from chargeline.domain.errors import StateIncomplete, TransientError
 from chargeline.ports import ApplyOutcome, Segment, StateDelta, StateHead, StateSizes
 
 IDENTITY_BYTES = 24
+_SCOPE_KEY, _SCOPE = 16, 57  # bytes of a scope's name, and of the name with its state
+_SCOPES_AT_ONCE = 20_000
 SEGMENT_BYTES = 1_000_000 * IDENTITY_BYTES
 _CHUNK = 4_000_000  # one APPEND of a snapshot: far below the server's limit on a request
 
 # The compare is what makes a unit count once: a zombie, or a repeated call, finds another next_offset and writes
 # nothing.
 _APPLY = """
-local head, index, ids, live = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local head, index, ids, live, scopes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local next = redis.call('HGET', head, 'next_offset')
 if not next then return 'BEHIND' end
 if next ~= ARGV[1] then
@@ -40,7 +43,9 @@ if #blob > 0 then
   redis.call('HSET', index, number, (size + #blob) .. ' ' .. ARGV[5])
 end
 redis.call('HSET', head, 'next_offset', ARGV[2], 'charges_next_offset', ARGV[3], 'watermark', ARGV[8])
-for i = 9, #ARGV, 2 do redis.call('SET', live .. ARGV[i], ARGV[i + 1], 'EX', ARGV[7]) end
+local changed = ARGV[9]
+for i = 1, #changed, 57 do redis.call('HSET', scopes, changed:sub(i, i + 15), changed:sub(i + 16, i + 56)) end
+for i = 10, #ARGV, 2 do redis.call('SET', live .. ARGV[i], ARGV[i + 1], 'EX', ARGV[7]) end
 return 'APPLIED'
 """
 
@@ -91,15 +96,17 @@ class RedisStateStore:
         return cast("bytes | None", self._call(lambda: self._redis.get(key))) or b""
 
     def apply(self, partition: int, delta: StateDelta) -> ApplyOutcome:
-        keys = [_key(partition, "head"), _key(partition, "segments"), _key(partition, "ids:"), _key(partition, "live:")]
+        keys = [_key(partition, name) for name in ("head", "segments", "ids:", "live:", "scopes")]
         arguments: list[Any] = [delta.start, delta.end, delta.charges_next_offset, delta.identities]
-        arguments += [delta.last_append_time, SEGMENT_BYTES, delta.live_ttl_s, _text(delta.watermark)]
+        arguments += [delta.last_append_time, SEGMENT_BYTES, delta.live_ttl_s, _text(delta.watermark), delta.scopes]
         for window, blob in delta.live.items():
             arguments += [window, blob]
         answer = self._call(lambda: self._apply(keys=keys, args=arguments))
         return ApplyOutcome(cast("bytes", answer).decode())
 
-    def replace(self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes]) -> None:
+    def replace(
+        self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes], scopes: bytes
+    ) -> None:
         def write() -> None:
             # Without a head there is no state: a crash in between leaves a partition that folds `charges` again.
             self._redis.delete(_key(partition, "head"))
@@ -115,6 +122,10 @@ class RedisStateStore:
                 )
             for window, blob in live.items():
                 self._redis.set(_key(partition, f"live:{window}"), blob, ex=3600)
+            for start in range(0, len(scopes), _SCOPES_AT_ONCE * _SCOPE):
+                self._redis.hset(
+                    _key(partition, "scopes"), items=_fields(scopes[start : start + _SCOPES_AT_ONCE * _SCOPE])
+                )
             fields: dict[Any, Any] = {
                 "next_offset": head.next_offset,
                 "charges_next_offset": head.charges_next_offset,
@@ -124,6 +135,14 @@ class RedisStateStore:
             self._redis.hset(_key(partition, "head"), mapping=fields)
 
         self._call(write)
+
+    def scopes(self, partition: int) -> bytes:
+        def read() -> bytes:
+            found = self._redis.hscan_iter(_key(partition, "scopes"), count=_SCOPES_AT_ONCE)
+            # A scan may tell a field twice; as a mapping each is once.
+            return b"".join(chain.from_iterable(dict(found).items()))
+
+        return self._call(read)
 
     def drop_segments(self, partition: int, before_append_time: int) -> None:
         def drop() -> None:
@@ -151,7 +170,8 @@ class RedisStateStore:
             found = [self._length(_key(partition, f"ids:{number.decode()}")) for number in index]
             damaged = sum(length != size for length, size in zip(found, wanted, strict=True))
             size = sum(found) + sum(self._length(key.decode()) for key in live)
-            return StateSizes(len(index), sum(wanted) // IDENTITY_BYTES, damaged, size, len(live))
+            scopes = int(self._redis.hlen(_key(partition, "scopes")))
+            return StateSizes(len(index), sum(wanted) // IDENTITY_BYTES, damaged, size, len(live), scopes)
 
         return self._call(read)
 
@@ -183,13 +203,19 @@ class RedisStateStore:
 
     def _clear(self, partition: int) -> None:
         # Looked for, not taken from the index: a segment that the index lost would be appended to.
-        self._redis.delete(_key(partition, "segments"), *self._found(partition, "ids:"))
+        self._redis.delete(_key(partition, "segments"), _key(partition, "scopes"), *self._found(partition, "ids:"))
 
     def _call(self, call: Callable[[], T]) -> T:
         try:
             return call()
         except redis.exceptions.RedisError as error:
             raise RedisAway(f"Redis: {error}") from error
+
+
+def _fields(scopes: bytes) -> list[bytes]:
+    """Name, state, name, state …"""
+    rows = range(0, len(scopes), _SCOPE)
+    return [part for at in rows for part in (scopes[at : at + _SCOPE_KEY], scopes[at + _SCOPE_KEY : at + _SCOPE])]
 
 
 def _text(number: int | None) -> str:

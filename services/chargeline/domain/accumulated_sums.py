@@ -65,11 +65,11 @@ class FeeParts:
     weight: Int64Array
 
     def take(self, at: Int64Array) -> "FeeParts":
-        return FeeParts(
-            self.share[at], self.due[at], self.over[at], self.is_due[at], self.is_over[at], self.weight[at]
-        )
+        return FeeParts(self.share[at], self.due[at], self.over[at], self.is_due[at], self.is_over[at], self.weight[at])
 
-    def blocks(self, row: Int64Array, at: Int64Array, amount: Int64Array, additions: "Additions") -> list[AccumulatedEntries]:
+    def blocks(
+        self, row: Int64Array, at: Int64Array, amount: Int64Array, additions: "Additions"
+    ) -> list[AccumulatedEntries]:
         """UNIT, PER_EVENT_FEE and CAP of the given transactions; the last of each takes the rest of its amount."""
         share, due, over = self.share[at], self.due[at], self.over[at]
         is_due, is_over = self.is_due[at], self.is_over[at]

@@ -86,6 +86,14 @@ class Entries:
         return self.points.kind[self.point]
 
 
+def without_list(entries: Entries) -> Entries:
+    """The list costs are the contracted ones, where that is so of all entries: columns that need not be made."""
+    listed, contracted = entries.listed, entries.contracted
+    if listed is contracted or listed.large or contracted.large or not entries.points.agrees[entries.point].all():
+        return entries
+    return replace(entries, listed=contracted) if np.array_equal(listed.values, contracted.values) else entries
+
+
 def _each(entries: Entries, change: Callable[[Any], Any]) -> Entries:
     columns = {}
     for field in fields(entries):
@@ -99,13 +107,15 @@ def merged(first: Entries, second: Entries) -> Entries:
     """The entries of both (of the same events and table) in their order; a column that one lacks is filled up."""
     columns: dict[str, Any] = {}
     for field in fields(Entries):
-        one, two = getattr(first, field.name), getattr(second, field.name)
+        one: Any = getattr(first, field.name)
+        two: Any = getattr(second, field.name)
         if field.name in _UNSET or isinstance(one, Exact | np.ndarray):
             if one is None and two is None:
                 continue
             one = _filled(field.name, len(first)) if one is None else one
             two = _filled(field.name, len(second)) if two is None else two
-            columns[field.name] = joined([one, two]) if isinstance(one, Exact) else np.concatenate([one, two])
+            exact = isinstance(one, Exact) and isinstance(two, Exact)
+            columns[field.name] = joined([one, two]) if exact else np.concatenate([one, two])
     whole = replace(first, **columns, scope_keys=first.scope_keys or second.scope_keys)
     if whole.place is None:
         raise ValueError("entries without a place cannot be merged")

@@ -4,6 +4,7 @@ Most events cross nothing and are one part as a whole; if all do, nothing is cop
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -28,7 +29,7 @@ class Parts:
     Attributes:
         event: int64: which event a part is of; None: each event is one part.
         at: account, time and period of each part; answers: the number of the answer of each.
-        cut: rows that are parts of an event with several; bounds: of each event that is cut, all its instants.
+        cut: of each event that is cut, the instants at which its parts begin, and its end.
     """
 
     event: Int64Array | None
@@ -36,11 +37,18 @@ class Parts:
     answers: Int64Array
     cut: dict[int, list[int]]
 
+    @cached_property
+    def is_cut(self) -> BoolArray:
+        """By part, whether its event has several."""
+        if self.event is None:
+            return np.zeros(len(self.answers), bool)
+        return np.isin(self.event, list(self.cut))
+
     def events(self, rows: Int64Array) -> Int64Array:
         """The event of each of the given parts."""
         return rows if self.event is None else self.event[rows]
 
-    def of_events(self, column: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    def of_events(self, column: BoolArray) -> BoolArray:
         """What holds for an event, by part."""
         return column if self.event is None else column[self.event]
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chargeline.domain.codes import combine, stable_order
-from chargeline.domain.exact import Exact
 from chargeline.domain.entries import Entries
+from chargeline.domain.exact import Exact
 from chargeline.domain.pricing import RATED, Priced
 from chargeline.domain.rate_table import FIXED_SLOTS
 from chargeline.domain.usage import Text, UsageColumns, token_leaves

@@ -5,7 +5,7 @@ the same holds.
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ class Payer:
     billing_currency: str | None = None
     billing_cycle_day: int = 1
     correction_months: int = 13
-    fx: FxPolicy = FxPolicy()
+    fx: FxPolicy = field(default=FxPolicy())
     known: bool = False
 
 
@@ -48,7 +48,8 @@ class Payers:
         self._accounts = accounts
         self._scopes = scopes
         self._numbers = {self.payers[0]: 0}
-        self._named = {row.billing_account_id for row in (*accounts.accounts, *accounts.contracts)}
+        self._named = {row.billing_account_id for row in accounts.accounts}
+        self._named |= {row.billing_account_id for row in accounts.contracts}
         self._named |= {scope.name for scope in scopes if scope.kind == "account" and scope.name is not None}
         self._spans: dict[str, tuple[list[int], list[int]]] = {}
 
@@ -126,9 +127,7 @@ class Payers:
         return self._numbers[payer]
 
 
-def _place(
-    code: npt.NDArray[np.int32], time: Int64Array, changes: list[tuple[int, int]], accounts: int
-) -> Int64Array:
+def _place(code: npt.NDArray[np.int32], time: Int64Array, changes: list[tuple[int, int]], accounts: int) -> Int64Array:
     """Where an event stands among all changes, sorted by account and time; every account has one before all times."""
     times = sorted({time for _, time in changes})
     step = len(times) + 1

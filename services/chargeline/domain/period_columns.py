@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from fractions import Fraction
+from functools import lru_cache
 from math import floor, lcm
 
 import numpy as np
@@ -21,6 +22,7 @@ from chargeline.domain.exact import Int64Array, Ratios
 from chargeline.domain.money import PICOS
 from chargeline.domain.period_function import ONE, ChargeModel, RateFunction, RateTier, q12
 
+_RATES_MAX = 50_000
 BoolArray = npt.NDArray[np.bool_]
 
 END = 1 << 62  # no bound; quantities above it take the slow way
@@ -96,6 +98,7 @@ class _Bound:
     tier: int  # that begins here; 0: the zone changes
 
 
+@lru_cache(maxsize=_RATES_MAX)  # a table that grows asks for all its rates again
 def segments_of(function: RateFunction) -> list[Segment]:
     """The segments of a rate, ascending; at least one. A percentage rate has one that is never used."""
     if function.fee_rule is not None:
@@ -111,11 +114,13 @@ def segments_of(function: RateFunction) -> list[Segment]:
     return _for_volume(function, segments) if function.is_volume else segments
 
 
+@lru_cache(maxsize=_RATES_MAX)
 def tiers_of(function: RateFunction) -> list[Segment]:
     """The segments of a rate without its fixed discount and maximum: the parts that an event has entries of."""
     return segments_of(replace(function, fixed_discount=Fraction(0), maximum=None))
 
 
+@lru_cache(maxsize=_RATES_MAX)
 def discount_end(function: RateFunction) -> int:
     """The smallest quantity at which the fixed discount is used up; 0 without one."""
     if not function.fixed_discount or function.is_volume or function.runs_an_amount:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.entries import Entries, converted, waived
 from chargeline.domain.codes import combine
+from chargeline.domain.entries import Entries, converted, waived
 from chargeline.domain.exact import AMOUNT_LIMIT, Exact, Int64Array, product, scale, scaled
 from chargeline.domain.interval_parts import Parts, parts_of
 from chargeline.domain.payers import Payers
@@ -106,7 +106,7 @@ def price(
     arrays = table.arrays()
     found = Quantities(usage, arrays, parts, leaves).found()
     reasons = _Reasons(usage.length)
-    reasons.add_account(usage, parts, table, append_times, accounts_required=accounts_required)
+    reasons.add_account(usage, table, append_times, accounts_required=accounts_required)
     reasons.add_missing(found, parts, arrays)
     uses, currency, fx = _currencies(usage, found.uses, parts, table, arrays, reasons)
     if found.foreign is not None:
@@ -160,9 +160,8 @@ class _Reasons:
         return reason
 
     def add_account(
-        self, usage: UsageColumns, parts: Parts, table: RateTable, append_times: Int64Array | None, *,
-        accounts_required: bool,
-    ) -> None:  # fmt: skip
+        self, usage: UsageColumns, table: RateTable, append_times: Int64Array | None, *, accounts_required: bool
+    ) -> None:
         payer = table.payers.numbers(usage.texts["billing_account_id"], usage.long("event_time"))
         if append_times is not None:
             self.add_at("TOO_LATE", _too_late(usage.long("event_time"), append_times, payer, table.payers))
@@ -293,7 +292,7 @@ class _Work:
         point = self._points(uses, event)
         contracted = scale(uses.quantity, point, points.contracted, times)
         quantity = Exact(uses.quantity) if times is None else product(uses.quantity, times)
-        single = at is None
+        single, span = at is None, self._span(uses.part)
         return Entries(
             event,
             uses.leaf,
@@ -301,13 +300,15 @@ class _Work:
             quantity,
             scaled(quantity, point, points.pricing),
             contracted,
-            contracted if points.lists_agree else scale(uses.quantity, point, points.listed, times),
+            contracted if points.agrees[point].all() else scale(uses.quantity, point, points.listed, times),
             self._names,
             points,
             place=None if single else uses.part * len(self._names) + uses.leaf,
             fx=self._fx if single else _taken(self._fx, at),
             policy=self._policy if single else _taken(self._policy, at),
-            **self._span(uses.part),
+            start=span[0],
+            period_start=span[1],
+            period_end=span[2],
         )
 
     def _points(self, uses: Uses, event: Int64Array) -> Int64Array:
@@ -333,11 +334,13 @@ class _Work:
         policy = self._arrays.policy[self._uses.number, code]
         return policy if (policy != BILL_FULL).any() else None
 
-    def _span(self, part: Int64Array) -> dict[str, Int64Array]:
+    def _span(self, part: Int64Array) -> tuple[Int64Array | None, Int64Array | None, Int64Array | None]:
+        """Start, and start and end of the billing period, of parts; -1 for events that are whole. None: all are."""
         if self._parts.event is None:
-            return {}
-        at = self._parts.at
-        return {"start": at.time[part], "period_start": at.period_start[part], "period_end": at.period_end[part]}
+            return None, None, None
+        at, is_cut = self._parts.at, self._parts.is_cut[part]
+        start, first, last = (np.where(is_cut, each[part], -1) for each in (at.time, at.period_start, at.period_end))
+        return start, first, last
 
     def _scoped(self, at: Int64Array) -> ScopedUses:
         uses, weight = self._uses.at(at), _taken(self._weight, at)
@@ -354,7 +357,7 @@ class _Work:
             weight,
             _taken(self._policy, at),
             _taken(self._fx, at),
-            *(self._span(uses.part).get(name) for name in ("start", "period_start", "period_end")),
+            *self._span(uses.part),
             moves.scope,
             moves.function,
             moves.lasting,

@@ -3,6 +3,7 @@
 Source: spec/rating.md, sections 6, 7.5, 4.9, 4.10 and 10.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,7 +105,7 @@ class Quantities:
             self._parts.any_of(whole & self._unfit(number, "reported_cost_currency", self._arrays.may_be_in), length),
         )
 
-    def _unfit(self, number: Int64Array, name: str, fits: "object") -> BoolArray:
+    def _unfit(self, number: Int64Array, name: str, fits: Callable[[int, str], bool]) -> BoolArray:
         """Which parts have a value (null aside) of a column that does not fit their price; asked once for each pair."""
         text = self._usage.texts.get(name)
         unfit = np.zeros(len(number), bool)
@@ -112,7 +113,7 @@ class Quantities:
             return unfit
         codes = text.codes if self._parts.event is None else text.codes[self._parts.event]
         for each in np.unique(number[number >= 0]).tolist():
-            allowed = [fits(each, value) for value in text.values.to_pylist()]  # type: ignore[operator]
+            allowed = [fits(each, value) for value in text.values.to_pylist()]
             rows = number == each
             unfit[rows] = ~np.array([*allowed, True])[codes[rows]]
         return unfit
@@ -211,5 +212,3 @@ class Quantities:
         status = STATUSES.index("ERROR")
         dropped = bare[self._parts.events(uses.part)] & (self._arrays.policy[uses.number, status] != BILL_FULL)
         return uses.at(np.flatnonzero(~dropped)) if dropped.any() else uses
-
-

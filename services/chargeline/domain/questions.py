@@ -4,6 +4,7 @@ Source: spec/rating.md, sections 3 (version change), 5 and 7.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +81,7 @@ class Asker:
         table, book = self._table, self._table.book
         length = len(at.time)
         segment = np.searchsorted(self._boundaries, at.time, "right")
-        columns = [
+        columns: list[tuple[npt.NDArray[Any], int]] = [
             _column(self._provider, events),
             _column(self._model, events),
             (segment, len(book.boundaries) + 1),

@@ -60,22 +60,21 @@ def undiscounted(function: RateFunction) -> RateFunction:
 def first_price(sku: Sku) -> tuple[Fraction, Fraction]:
     """(price of the first tier, for how many pricing units it is): the list price that a rate gives."""
     match sku.model:
-        case PerUnit(price):
-            return Fraction(price), ONE
+        case PerUnit(price) | CostPlus(price):
+            found, units = Fraction(price), ONE
         case Threshold(prices):
-            return Fraction(prices[0].price), ONE
+            found, units = Fraction(prices[0].price), ONE
         case Package(price, size):
-            return Fraction(price), Fraction(size)
+            found, units = Fraction(price), Fraction(size)
         case Tiered(_, tiers):
-            return Fraction(tiers[0].unit_price), Fraction(tiers[0].block_size or 1)
+            found, units = Fraction(tiers[0].unit_price), Fraction(tiers[0].block_size or 1)
         case Percentage(rate_percent):
-            return Fraction(rate_percent) / 100, ONE
-        case CostPlus(multiplier):
-            return Fraction(multiplier), ONE
+            found, units = Fraction(rate_percent) / 100, ONE
         case Dynamic():
-            return ONE, ONE
+            found, units = ONE, ONE
         case _:
             raise ValueError(f"{sku.sku_id}: a rate of the model {sku.charge_model} has no price of a unit")
+    return found, units
 
 
 def _model(sku: Sku) -> tuple[ChargeModel, tuple[RateTier, ...], PercentageFee | None]:

@@ -82,9 +82,7 @@ class RateTable:
             return known
         resolution = self._resolution(question, time, start_time)
         attributes, bands = dict(question.attributes), dict(zip(self.book.time_bands, question.bands, strict=True))
-        slots = {
-            name: self._number(choice, name, attributes, bands) for name, choice in sorted(resolution.choices.items())
-        }
+        slots = {name: self._number(choice, attributes, bands) for name, choice in sorted(resolution.choices.items())}
         content = (MATCH_KINDS.index(resolution.match_kind), tuple(slots.items()))
         if content not in self._by_content:
             self._by_content[content] = len(self._match)
@@ -98,9 +96,7 @@ class RateTable:
         """The answers so far; what was returned before stays as it is."""
         if self._arrays is None:
             names = list(dict.fromkeys([*FIXED_SLOTS, *(name for each in self._slots for name in each)]))
-            self._arrays = Arrays.of(
-                names, self._slots, self._match, self._prices, self.currencies, self._before
-            )
+            self._arrays = Arrays.of(names, self._slots, self._match, self._prices, self.currencies, self._before)
             self._before = self._arrays
         return self._arrays
 
@@ -157,14 +153,12 @@ class RateTable:
         before = self.book.resolve(question.start_owners, *asked, start_time).choices
         choices = dict(now.choices)
         for name, choice in now.choices.items():
-            if choice.rate.start > start_time and name in before:
-                if choice.rate.sku.accumulates or before[name].rate.sku.accumulates:
-                    choices[name] = before[name]
+            waits = choice.rate.start > start_time and name in before
+            if waits and (choice.rate.sku.accumulates or before[name].rate.sku.accumulates):
+                choices[name] = before[name]
         return Resolution(now.match_kind, choices)
 
-    def _number(
-        self, choice: Choice, slot: str, attributes: Mapping[str, str | None], bands: Mapping[TimeBands, int]
-    ) -> int:
+    def _number(self, choice: Choice, attributes: Mapping[str, str | None], bands: Mapping[TimeBands, int]) -> int:
         factor = factor_of(choice.rate, attributes, bands)
         # A list price with a value that only its own table lacks: it is not the rate that is paid.
         list_factor = factor_of(choice.listed, attributes, bands)
@@ -177,7 +171,9 @@ class RateTable:
                 self._prices.append(self._price(choice, factor, listed, days, monthly=monthly))
         return self._numbers[key]
 
-    def _price(self, choice: Choice, factor: Fraction | None, listed: Fraction, days: int, *, monthly: bool) -> PriceRow:
+    def _price(
+        self, choice: Choice, factor: Fraction | None, listed: Fraction, days: int, *, monthly: bool
+    ) -> PriceRow:
         sku = choice.rate.sku
         currency = self.currency(choice.rate.card.currency)
         if factor is None:
@@ -190,4 +186,3 @@ class RateTable:
             return PriceRow(choice.rate, currency, (), monthly, function, factor, tuple(points))
         points = plain_points(choice, factor, listed, days)
         return PriceRow(choice.rate, currency, thresholds_of(choice), monthly, None, factor, tuple(points))
-

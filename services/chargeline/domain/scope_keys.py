@@ -36,7 +36,11 @@ def scope_keys(account: Text, rates: Text, window_start: Int64Array, by: Sequenc
         rates: of each, its `rate_name`.
         by: the values of the attributes that split it, null where it has none.
     """
-    parts = [_taken(account), rates.values.take(pa.array(rates.codes)), _netstrings(pa.array(window_start).cast(pa.string()))]
+    parts = [
+        _taken(account),
+        rates.values.take(pa.array(rates.codes)),
+        _netstrings(pa.array(window_start).cast(pa.string())),
+    ]
     parts += [_netstrings(values).fill_null("-") for values in by]
     joined = pc.binary_join_element_wise(*parts, "")
     data, starts, lengths = _bytes_of(joined)

@@ -18,6 +18,7 @@ BoolArray = npt.NDArray[np.bool_]
 UInt64Array = npt.NDArray[np.uint64]
 
 KEY_BYTES = 16
+_STORED = np.dtype([("key", "V16"), ("quantity", "<i8", 2), ("amount", "<i8", 2), ("count", "<i8"), ("opened", "u1")])
 
 
 @dataclass(frozen=True)
@@ -167,36 +168,38 @@ class ScopeStates:
         both[:, 0], both[:, 1] = self.high, self.low
         return both.tobytes()
 
-    def table(self) -> pa.RecordBatch:
-        """As columns to store: key, quantity Decimal(38, 0), amount Decimal(38, 12), count, opened."""
-        return pa.RecordBatch.from_arrays(
-            [
-                pa.Array.from_buffers(pa.binary(KEY_BYTES), len(self), [None, pa.py_buffer(self.keys)]),
-                as_decimals(self.columns.quantity, 0),
-                as_decimals(self.columns.amount, 12),
-                pa.array(self.columns.count),
-                pa.array(self.columns.opened),
-            ],
-            ["key", "quantity", "amount", "count", "opened"],
-        )
+    def named(self, keys: bytes) -> "ScopeStates":
+        """Only the scopes of the given keys, as they stand here."""
+        return ScopeStates.of(keys, self.take(keys))
+
+    def stored(self) -> bytes:
+        """57 bytes a scope: key 16, quantity 16, amount 16, count 8, opened 1; numbers little-endian, signed."""
+        rows = np.empty(len(self), _STORED)
+        rows["key"] = np.frombuffer(self.keys, "V16")
+        rows["quantity"], rows["amount"] = _words(self.columns.quantity), _words(self.columns.amount)
+        rows["count"], rows["opened"] = self.columns.count, self.columns.opened
+        return rows.tobytes()
 
     @classmethod
-    def from_table(cls, table: pa.RecordBatch) -> "ScopeStates":
-        """The inverse of `table`."""
-        keys = table.column("key")
-        start = keys.offset * KEY_BYTES
-        return cls.of(
-            bytes(keys.buffers()[1][start : start + len(keys) * KEY_BYTES]),
-            ScopeColumns(
-                from_decimals(table.column("quantity")),
-                from_decimals(table.column("amount")),
-                table.column("count").to_numpy(),
-                table.column("opened").to_numpy(zero_copy_only=False),
-            ),
-        )
+    def from_stored(cls, stored: bytes) -> "ScopeStates":
+        """The inverse of `stored`; scopes in any order."""
+        rows = np.frombuffer(stored, _STORED)
+        quantity, amount = _from_words(rows["quantity"]), _from_words(rows["amount"])
+        columns = ScopeColumns(quantity, amount, rows["count"].astype(np.int64), rows["opened"].astype(bool))
+        return cls.of(rows["key"].tobytes(), columns)
 
 
 def split_keys(keys: bytes) -> tuple[UInt64Array, UInt64Array]:
     """Keys of 16 bytes as two numbers each."""
     both = np.frombuffer(keys, ">u8").reshape(-1, 2)
     return both[:, 0].astype(np.uint64), both[:, 1].astype(np.uint64)
+
+
+def _words(numbers: Exact) -> Int64Array:
+    """Each number as two words of 64 bits, the lower one first."""
+    return np.frombuffer(as_decimals(numbers, 0).buffers()[1], np.int64)[: 2 * len(numbers)].reshape(-1, 2)
+
+
+def _from_words(words: Int64Array) -> Exact:
+    pairs = np.ascontiguousarray(words)
+    return from_decimals(pa.Array.from_buffers(pa.decimal128(38, 0), len(pairs), [None, pa.py_buffer(pairs)]))

@@ -4,8 +4,8 @@ What needs no state is made ready in `ScopedUses`; `book` reads the state and ch
 moves. `moved` folds the same out of booked entries. Source: spec/rating.md, sections 3 to 5, 10 and 11.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,12 @@ from chargeline.domain.accumulated_entries import KINDS as ACCUMULATED
 from chargeline.domain.accumulated_entries import AccumulatedEntries
 from chargeline.domain.codes import combine, dense_codes
 from chargeline.domain.entries import Entries
-from chargeline.domain.exact import Exact, Int64Array, Ratios, product, scaled
+from chargeline.domain.exact import Exact, Int64Array, Ratios, scaled
 from chargeline.domain.exact_rows import put
 from chargeline.domain.interval_parts import Parts
 from chargeline.domain.price_arrays import BILL_ZERO, WINDOWS, Arrays
 from chargeline.domain.price_points import KINDS, ListedBy
+from chargeline.domain.rate_book import Rate
 from chargeline.domain.scope_keys import rate_name, scope_keys
 from chargeline.domain.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
 from chargeline.domain.usage import Text, UsageColumns
@@ -122,7 +123,11 @@ def scopes_of(usage: UsageColumns, arrays: Arrays, parts: Parts, part: Int64Arra
     start = np.where(window == 1, time - time % _DAY, np.where(window == 2, time - time % _HOUR, period))
     by = {at: rates[at].sku.scope_by for at in scoped if rates[at].sku.scope_by}
     account = usage.texts["billing_account_id"]
-    columns = [(account.codes[event], len(account.values)), (name_of[number], len(identity)), *_ranked(start)]
+    columns: list[tuple[npt.NDArray[Any], int]] = [
+        (account.codes[event], len(account.values)),
+        (name_of[number], len(identity)),
+        *_ranked(start),
+    ]
     columns += _ranked(np.where(window == 3, event, -1))
     split = {name: _attribute(usage, name, number, event, by) for name in sorted({n for ns in by.values() for n in ns})}
     columns += [(codes + 1, len(values) + 1) for codes, values in split.values()]
@@ -145,9 +150,7 @@ def scopes_of(usage: UsageColumns, arrays: Arrays, parts: Parts, part: Int64Arra
     return Moves(scope, arrays.function[number[first]], lasting, keys.tobytes())
 
 
-def book(
-    uses: ScopedUses, states: ScopeStates, before: ScopeStates | None
-) -> tuple[Entries, ScopeStates]:
+def book(uses: ScopedUses, states: ScopeStates, before: ScopeStates | None) -> tuple[Entries, ScopeStates]:
     """The entries of the uses, and what they change of the scopes. The states are read, not changed.
 
     Args:
@@ -172,10 +175,10 @@ def book(
         None if uses.weight is None else np.where(fees, uses.weight, 1),
     )
     found, after, amounts = accumulate_amounts(arrays.rate_functions, uses.function, usage, known)
-    changes = ScopeStates.of(
-        _rows(uses.keys, np.flatnonzero(uses.lasting)),
-        after.less(known).take(np.flatnonzero(uses.lasting)),
-    )
+    is_moved = np.zeros(len(uses.lasting), bool)
+    is_moved[uses.scope[usage.counts]] = True
+    at = np.flatnonzero(uses.lasting & is_moved)
+    changes = ScopeStates.of(_rows(uses.keys, at), after.less(known).take(at))
     return _entries(uses, found, usage.counts, amounts), changes
 
 
@@ -251,8 +254,8 @@ def moved(scope: Int64Array, keys: bytes, quantity: Exact, amount: Exact, count:
     return ScopeStates.of(_rows(keys, used), columns)
 
 
-def _window(rate: "object") -> int:
-    return WINDOWS.index(rate.sku.window)  # type: ignore[attr-defined]
+def _window(rate: Rate) -> int:
+    return WINDOWS.index(rate.sku.window)
 
 
 def _attribute(
@@ -289,6 +292,3 @@ def _rows(keys: bytes, at: Int64Array) -> bytes:
 
 def _taken(column: Int64Array | None, at: Int64Array) -> Int64Array | None:
     return None if column is None else column[at]
-
-
-__all__: Sequence[str] = ("Moves", "ScopedUses", "book", "moved", "scopes_of")

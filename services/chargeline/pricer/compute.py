@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chargeline.domain.entries import Entries, converted, merged, waived, without_list
 from chargeline.domain.identities import Identities, Keys, first_of_each
-from chargeline.domain.entries import Entries, converted, merged, waived
 from chargeline.domain.panes import Groups, cost_panes, group, performance_panes
 from chargeline.domain.pricing import RATED, Priced, price
 from chargeline.domain.rate_table import RateTable
@@ -81,7 +81,8 @@ class Booked:
         conflicts: int64, records whose identity is known with other content.
         outcomes: count by outcome; they sum to the records consumed.
         keys: identities that become known when the unit is committed.
-        priced: of the accepted events. scoped: their entries of accumulating rates, in the pricing currency; None: none.
+        priced: of the accepted events.
+        scoped: their entries of accumulating rates, in the pricing currency; None: none.
         scopes: what the unit changes of the scopes of accumulating rates.
         watermark_before, watermark: microseconds, before and after the unit.
     """
@@ -275,7 +276,7 @@ def _whole(priced: Priced, scoped: Entries | None) -> Priced:
         return priced
     if scoped.fx is not None:
         scoped = converted(scoped, priced.table.fx_ratios())
-    return replace(priced, entries=merged(priced.entries, waived(scoped)))
+    return replace(priced, entries=without_list(merged(priced.entries, waived(scoped))))
 
 
 def _watermark(event_time: Int64Array, before: int | None, rules: Rules) -> int | None:
@@ -305,7 +306,7 @@ _ADVICE = {
     "NEGATIVE_QUANTITY": "a quantity is below zero, as given or after the conversion to disjoint token leaves",
     "INTERVAL_REVERSED": "charge_period_end must be later than event_time",
     "BAD_SAMPLE_WEIGHT": "sample_weight must be at least 1",
-    "PRICE_NOT_ALLOWED": "this source may not give the price of a dynamic SKU: name it in price_sources of the rate card",
+    "PRICE_NOT_ALLOWED": "this source may not give the price of a dynamic SKU: name it in the card's price_sources",
     "AMOUNT_OVERFLOW": "an amount or quantity does not fit Decimal(38, 12)",
     "CONFLICT": "the identity is known with other content: nothing was billed; give a changed event an id of its own",
 }

@@ -124,7 +124,9 @@ class Recovery:
         if state.next_offset != committed:
             self._fold(state, committed)
         if head is None or head.next_offset != committed:
-            self._store.replace(partition, state.head(), state.segments(), state.live.blobs(state.live))
+            self._store.replace(
+                partition, state.head(), state.segments(), state.live.blobs(state.live), state.scopes.stored()
+            )
         self._check_input(state)
         return state
 
@@ -150,6 +152,7 @@ class Recovery:
         except StateIncomplete:
             return None
         state.live = LiveTotals.from_blobs(self._store.live(partition))
+        state.scopes = ScopeStates.from_stored(self._store.scopes(partition))
         return state
 
     def _fold(self, state: PartitionState, committed: int) -> None:

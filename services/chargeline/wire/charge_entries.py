@@ -47,7 +47,7 @@ def entry_lists(entries: Entries, length: int, table: RateTable) -> pa.ListArray
         _add_kinds(columns, entries)
     _add_parts(columns, entries)
     _add_conversion(columns, entries, table)
-    _add_policies(columns, entries, table)
+    _add_policies(columns, entries)
     _add_scopes(columns, entries)
     fields = [field for field in _ENTRY if field.name in columns]
     rows = pa.StructArray.from_arrays([columns[field.name] for field in fields], fields=fields)
@@ -116,7 +116,7 @@ def _add_conversion(columns: dict[str, pa.Array], entries: Entries, table: RateT
     columns["fx_rate_id"] = _used(entries.fx, pa.array([each.fx_rate_id for each in rates], pa.string()))
 
 
-def _add_policies(columns: dict[str, pa.Array], entries: Entries, table: RateTable) -> None:
+def _add_policies(columns: dict[str, pa.Array], entries: Entries) -> None:
     if entries.policy is None:
         return
     zero = entries.policy == BILL_ZERO
