@@ -2,7 +2,7 @@
 
 import json
 import random
-from decimal import Context
+from decimal import Context, Decimal
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from chargeline.domain.identities import Identities
 from chargeline.domain.rate_book import PublishedCard, RateBook
 from chargeline.domain.rate_card_reader import read_rate_card
 from chargeline.domain.rate_table import RateTable
+from chargeline.domain.scope_states import ScopeStates
 from chargeline.pricer.compute import Rules, compute
 from chargeline.pricer.intake import fitting
 from chargeline.verify.events import Rules as OracleRules
 from chargeline.verify.oracle import Governance, Oracle, money
+from chargeline.verify.rating.numbers import quantity
 from chargeline.wire.left_out import completed
 from chargeline.wire.usage_decoder import decode
 from tests.support.cards import ACCOUNT_CARD, CARD
@@ -42,7 +44,7 @@ def oracle(partition=0, partitions=1):
 
 def run(values, cuts, partitions=1, partition=0):
     """Charges by offset, panes and outcomes of the pricer over units cut at the given places."""
-    known, watermark, rates = Identities(), None, table()
+    known, scopes, watermark, rates = Identities(), ScopeStates.empty(), None, table()
     rows: dict[int, dict[str, Any]] = {}
     panes: list[Any] = []
     outcomes: dict[str, int] = {}
@@ -53,6 +55,7 @@ def run(values, cuts, partitions=1, partition=0):
         unit = compute(
             batch(values[start:stop], start=start, partition=partition),
             known=known,
+            scopes=scopes,
             watermark=watermark,
             table=rates,
             governance_sequence=1,
@@ -60,6 +63,7 @@ def run(values, cuts, partitions=1, partition=0):
             schema_of=schema_of,
         )
         known.add(unit.booked.keys)
+        scopes = scopes.apply(unit.booked.scopes)
         watermark = unit.booked.watermark
         assert sum(unit.booked.outcomes.values()) == stop - start
         for name, count in unit.booked.outcomes.items():
@@ -93,8 +97,9 @@ def test_every_record_gets_the_oracles_outcome_and_cost(seed):
         row = rows[offset]
         assert (row["outcome"], row["reason"], row["match_kind"]) == (judged.outcome, judged.reason, judged.match_kind)
         found = [(e["leaf"], e["sku_price_id"], picos(e["contracted_cost"]),
-                  picos(e["list_cost"]), picos(e["consumed_quantity"])) for e in row["entries"]]  # fmt: skip
-        assert found == [(e.leaf, e.sku_price_id, e.contracted, e.listed, e.consumed) for e in judged.entries]
+                  picos(e["list_cost"]), e["pricing_quantity"] is not None and e["pricing_quantity"]) for e in row["entries"]]  # fmt: skip
+        assert found == [(e.leaf, e.sku_price_id, e.contracted, e.listed, e.pricing_quantity is not None and Decimal(quantity(e.pricing_quantity)))
+                         for e in judged.entries]  # fmt: skip
         if judged.outcome == "CHARGED":
             assert row["billed_cost"] == money(judged.contracted)
             total += judged.contracted

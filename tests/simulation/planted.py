@@ -4,8 +4,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chargeline.adapters.governance import TOPIC, GovernanceReader, decode
-from chargeline.adapters.memory import MemoryLogConsumer, MemoryLogReader, MemoryTransactionalProducer
+from chargeline.adapters.memory import (
+    MemoryLogConsumer,
+    MemoryLogReader,
+    MemoryStateStore,
+    MemoryTransactionalProducer,
+)
 from chargeline.domain.errors import AbortRequired, TransientError
+from chargeline.domain.scope_states import ScopeStates
 from chargeline.pricer.processor import Pricer
 from chargeline.sink.processor import TopicSink, _Done
 from chargeline.wire.units import UnitHeader
@@ -61,6 +67,27 @@ class ForgetsTheUnitInFlight(Pricer):
             return super()._judge(part)
         finally:
             self._in_flight, state.next_offset, state.watermark = before, shown, watermark
+
+
+class ForgetsTheScopesInFlight(Pricer):
+    """Tiers go on from what is applied, not from what is being committed."""
+
+    def _judge(self, part):
+        before = self._in_flight
+        if before is not None:
+            bare = {p: replace(each, scopes=ScopeStates.empty()) for p, each in before.booked.items()}
+            self._in_flight = replace(before, booked=bare)
+        try:
+            return super()._judge(part)
+        finally:
+            self._in_flight = before
+
+
+class StoresNoScopes(MemoryStateStore):
+    """After a restart every tier begins anew."""
+
+    def scopes(self, partition):
+        return b""
 
 
 class BooksAfterAnAbort(Pricer):
@@ -213,6 +240,8 @@ BUGS = (
     Bug("state applied before the commit", 30, {"make": AppliesBeforeTheCommit}),
     Bug("metadata read again at commit", 30, {"make": ReadsMetadataAgain}),
     Bug("the unit in flight forgotten", 30, {"make": ForgetsTheUnitInFlight}),
+    Bug("the scopes in flight forgotten", 30, {"make": ForgetsTheScopesInFlight}),
+    Bug("scopes not stored", 30, {"store": StoresNoScopes()}),
     Bug("a unit booked behind an aborted one", 30, {"make": BooksAfterAnAbort}),
     Bug("charges read uncommitted at recovery", 30, {"charges_reader": ReadsAbortedCharges}),
     Bug("no seek after an abort", 30, {"make": DoesNotSeekAfterAnAbort}),

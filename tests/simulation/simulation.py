@@ -194,13 +194,20 @@ class Simulation:
             self.store.heads.clear()
             self.store.stored.clear()
             self.store.windows.clear()
+            self.store.scope_states.clear()
         elif kind == 1:
-            self.snapshot = (dict(self.store.heads), {p: list(s) for p, s in self.store.stored.items()})
+            self.snapshot = (
+                dict(self.store.heads),
+                {p: list(s) for p, s in self.store.stored.items()},
+                {p: dict(s) for p, s in self.store.scope_states.items()},
+            )
         elif kind == 2 and self.snapshot is not None:
             self.store.heads.clear()
             self.store.heads.update(self.snapshot[0])
             self.store.stored.clear()
             self.store.stored.update({p: list(s) for p, s in self.snapshot[1].items()})
+            self.store.scope_states.clear()
+            self.store.scope_states.update({p: dict(s) for p, s in self.snapshot[2].items()})
         else:
             self.set_away(away=not self.store.away)
 

@@ -28,7 +28,8 @@ skus:
   - {sku_id: gpu, match: {provider_name: openai, models: [gpu]}, quantity: gpu_ms,
      charge_model: per_unit, unit_price: 2.20, pricing_unit: GPU-Hours}
   - {sku_id: searches, match: {provider_name: openai, models: [gpt-4o, gpt-4o-mini]}, quantity: web_searches,
-     charge_model: per_unit, unit_price: 10, pricing_unit: 1000 Searches}
+     charge_model: graduated, tiers: [{up_to: 40, unit_price: "0.7", flat_fee: 9}, {up_to: 150, unit_price: "0.55",
+     flat_fee: 4}, {up_to: null, unit_price: "0.3"}], maximum: 120, pricing_unit: Searches}
 """
 
 ACCOUNT_CARD = """

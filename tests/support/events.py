@@ -43,7 +43,7 @@ def encoded(fields, schema_id=SCHEMA_ID):
 
 def account_on(partition, partitions, chance):
     while True:
-        account = f"account-{chance.randrange(200)}"
+        account = f"account-{chance.randrange(24)}"
         if murmur2(account.encode()) % partitions == partition:
             return account
 

@@ -324,7 +324,7 @@ class MemoryStateStore:
 
     def with_faults(self, faults: Fault) -> "MemoryStateStore":
         """The same store as one process sees it."""
-        view = MemoryStateStore(self._segment_bytes)
+        view = type(self)(self._segment_bytes)
         view.heads, view.stored, view.windows = self.heads, self.stored, self.windows
         view.scope_states = self.scope_states
         view._faults = faults

@@ -235,7 +235,7 @@ class Pricer:
             state.live.blobs(computed.live),
             self.limits.live_ttl_s,
             header.watermark,
-            state.scopes.named(computed.booked.scopes.keys).stored(),
+            state.scopes.part(computed.booked.scopes.keys).stored(),
         )
         self._unsaved.setdefault(header.partition, deque()).append(delta)
         self._save(header.partition)
@@ -277,8 +277,9 @@ class Pricer:
         if self.consumer.committed([state.partition])[state.partition] != state.next_offset:
             raise Fenced(f"partition {state.partition} was committed by another process")
         log.warning("state_written_again", partition=state.partition, identities=len(state.identities))
-        live, scopes = state.live.blobs(state.live), state.scopes.stored()
-        self.store.replace(state.partition, state.head(), state.segments(), live, scopes)
+        self.store.replace(
+            state.partition, state.head(), state.segments(), state.live.blobs(state.live), state.scopes.stored()
+        )
 
     def _forget(self, state: PartitionState, append_time: int) -> None:
         """Keep identities for the horizon only; never forget one because there are many."""

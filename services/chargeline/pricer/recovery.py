@@ -124,9 +124,8 @@ class Recovery:
         if state.next_offset != committed:
             self._fold(state, committed)
         if head is None or head.next_offset != committed:
-            self._store.replace(
-                partition, state.head(), state.segments(), state.live.blobs(state.live), state.scopes.stored()
-            )
+            live = state.live.blobs(state.live)
+            self._store.replace(partition, state.head(), state.segments(), live, state.scopes.stored())
         self._check_input(state)
         return state
 

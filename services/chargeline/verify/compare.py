@@ -9,6 +9,8 @@ from typing import Any
 from chargeline.ports import LogReader, Warehouse
 from chargeline.verify.events import Rules, SchemaOf
 from chargeline.verify.oracle import Governance, Judgement, Oracle, money
+from chargeline.verify.rating.entries import Entry
+from chargeline.verify.rating.numbers import quantity as plain_quantity
 from chargeline.verify.rows import rows
 from chargeline.wire.left_out import completed
 from chargeline.wire.units import OUTCOMES, UnitHeader
@@ -218,16 +220,8 @@ class Verification:
                 raise Difference(f"{where}: {name} is {row[name]!r}, expected {value!r}")
         if row["event_time"] != event["event_time"] or row["window_start"] != judged.window_start:
             raise Difference(f"{where}: event_time or window differ")
-        entries = [
-            (each["leaf"], each["sku_id"], each["sku_price_id"], each["rate_card_id"], each["rate_card_version"],
-             _picos(each["consumed_quantity"]), _picos(each["contracted_cost"]), _picos(each["list_cost"]))
-            for each in row["entries"]
-        ]  # fmt: skip
-        wanted_entries = [
-            (each.leaf, each.sku_id, each.sku_price_id, each.rate_card_id, each.rate_card_version, each.consumed,
-             each.contracted, each.listed)
-            for each in judged.entries
-        ]  # fmt: skip
+        entries = [tuple(each[name] for name in _ENTRY) for each in row["entries"]]
+        wanted_entries = [_entry(each) for each in judged.entries]
         if entries != wanted_entries:
             raise Difference(f"{where}: entries are {entries}, expected {wanted_entries}")
         day = judged.event["event_time"] // 86_400_000_000
@@ -353,6 +347,17 @@ class Verification:
             )
             for row in found
         }
+
+
+_ENTRY = ("entry_kind", "leaf", "sku_id", "sku_price_id", "rate_card_id", "rate_card_version", "pricing_quantity",
+          "contracted_cost", "list_cost")  # fmt: skip
+
+
+def _entry(entry: Entry) -> tuple[Any, ...]:
+    """As `_ENTRY` names the fields of a charge."""
+    quantity = None if entry.pricing_quantity is None else Decimal(plain_quantity(entry.pricing_quantity))
+    return (entry.kind, entry.leaf, entry.sku_id, entry.sku_price_id, entry.rate_card_id, entry.rate_card_version,
+            quantity, money(entry.contracted), money(entry.listed))  # fmt: skip
 
 
 _STORED = {

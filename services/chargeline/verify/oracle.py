@@ -1,49 +1,39 @@
-"""The independent oracle: what must become of each record, worked out one at a time with exact fractions.
+"""The independent oracle: what must become of each record of a partition, worked out one at a time, exactly.
 
-It shares no rule with the pricer: not the decoder, not the hashes, not the selection of rates, not the arithmetic.
+It shares no rule with the pricer: not the decoder, not the hashes, not the selection of rates, not the arithmetic. The
+rules of rating are in `rating/`; here are what a log adds: raw bytes, visible facts, and the horizon of identities.
 """
 
 import hashlib
 import io
 import json
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 import fastavro
 
-from chargeline.verify.cards import Cards, Rate
-from chargeline.verify.events import COUNTED, LEAVES, Dead, Rules, SchemaOf, read_event
+from chargeline.verify.events import Dead, Rules, SchemaOf, read_event
+from chargeline.verify.rating.accounts import Accounts
+from chargeline.verify.rating.cards import Cards
+from chargeline.verify.rating.charges import View, identity_of
+from chargeline.verify.rating.entries import Entry
+from chargeline.verify.rating.fx import Rates
+from chargeline.verify.rating.judge import Judge
+from chargeline.verify.rating.selection import Selector
 from chargeline.wire._generated import GOVERNANCE_RECORD_SCHEMA
 
 _GOVERNANCE = fastavro.parse_schema(json.loads(GOVERNANCE_RECORD_SCHEMA))
-_PICOS = 10**12
-_LIMIT = 10**38
 _HORIZON_MS = 7 * 86_400_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One component of a charge, amounts in picounits."""
-
-    leaf: str
-    sku_id: str
-    sku_price_id: str
-    rate_card_id: str
-    rate_card_version: int
-    consumed: int
-    contracted: int
-    listed: int
 
 
 @dataclass(frozen=True)
 class Judgement:
     """What must become of a record. `reason` is the code of an UNRATED or DEAD_LETTER one.
 
-    `beyond_horizon`: its identity was charged before, too long ago to be remembered.
+    Attributes:
+        beyond_horizon: its identity was charged before, too long ago to be remembered.
+        billing_period, window_start: microseconds.
     """
 
     outcome: str
@@ -69,7 +59,7 @@ class Governance:
     future_bound_ms: int
     facts: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     last_hash: str = "0" * 64
-    _books: dict[int, Cards] = field(default_factory=dict)
+    _views: dict[int, View] = field(default_factory=dict)
 
     def add(self, value: bytes, append_time: int) -> None:
         record = fastavro.schemaless_reader(io.BytesIO(value[5:]), _GOVERNANCE, None)  # type: ignore[arg-type]
@@ -82,14 +72,21 @@ class Governance:
     def visible(self, append_time: int) -> int:
         return sum(recorded + self.rules_margin_ms <= append_time for recorded, _ in self.facts)
 
-    def cards(self, count: int) -> Cards:
-        if count not in self._books:
-            cards = Cards(self.rules_margin_ms, self.future_bound_ms)
+    def view(self, count: int) -> View:
+        """What the first so many facts say; a published document of accounts replaces the one before it."""
+        if count not in self._views:
+            cards, accounts = Cards(self.rules_margin_ms, self.future_bound_ms), None
+            rates: list[dict[str, Any]] = []
             for recorded, fact in self.facts[:count]:
                 if "card" in fact:
-                    cards.add(fact["card"], recorded)
-            self._books[count] = cards
-        return self._books[count]
+                    cards.add(json.loads(fact["card"]), recorded)
+                elif "accounts" in fact:
+                    accounts = json.loads(fact["accounts"])
+                elif "fx_rates" in fact:
+                    rates += json.loads(fact["fx_rates"])["rates"]
+            facts = Accounts(accounts)
+            self._views[count] = View(cards, Selector(cards, facts), facts, Rates(rates))
+        return self._views[count]
 
     def partitions(self) -> int:
         return next(int(fact["partitions"]) for _, fact in self.facts if "partitions" in fact)
@@ -103,7 +100,8 @@ class Oracle:
         self._rules = rules
         self._governance = governance
         self._schema_of = schema_of
-        self._known: dict[tuple[str, str, str], tuple[bytes, int]] = {}
+        self._judge = Judge()
+        self._accepted: dict[tuple[str, str, str], int] = {}  # append time by identity
 
     def judge(self, value: bytes | None, append_time: int, *, charged: bool = False) -> Judgement:
         """What must become of the next record.
@@ -112,91 +110,31 @@ class Oracle:
         """
         try:
             event = read_event(value, self._partition, append_time, self._schema_of, self._rules)
-            identity = (event["billing_account_id"], event["source"], event["event_id"])
             content = hashlib.sha256(event.pop("content")).digest()
-            priced = self._price(event, append_time)
+            identity = identity_of(event)
+            known = self._accepted.get(identity)
+            forgotten = known is not None and charged and append_time - known > _HORIZON_MS
+            if forgotten:
+                del self._judge.state.known[identity]
+            view = self._governance.view(self._governance.visible(append_time))
+            judged = self._judge.judge(event, append_time * 1000, view, content)
         except Dead as dead:
             return Judgement("DEAD_LETTER", dead.code)
-        known = self._known.get(identity)
-        if known is not None and not (charged and append_time - known[1] > _HORIZON_MS):
-            return Judgement("DUPLICATE" if known[0] == content else "CONFLICT", event=event)
-        self._known[identity] = (content, append_time)
-        return priced if known is None else replace(priced, beyond_horizon=True)
-
-    def _price(self, event: dict[str, Any], append_time: int) -> Judgement:
-        cards = self._governance.cards(self._governance.visible(append_time))
-        kind, chosen = cards.choose(event)
-        start, end = billing_period(event["event_time"])
-        tokens = {leaf: event["leaves"][leaf] for leaf in LEAVES if event["leaves"][leaf] > 0}
-        others = {name: event[name] for name in COUNTED if event[name] > 0}
-        extras = sorted(event["extra_quantities"].items(), key=lambda pair: pair[0].encode())
-        others |= {name: value for name, value in extras if value > 0}
-        total_input = sum(number for leaf, number in tokens.items() if "output" not in leaf)
-        base = {
-            "event": event,
-            "match_kind": kind,
-            "billing_period": start,
-            "window_start": event["event_time"] // self._rules.window_us * self._rules.window_us,
-        }
-        counted = set(others) - {"requests"}
-        lacking = bool(set(tokens) - set(chosen)) or (not tokens and bool(counted) and not counted & set(chosen))
-        if lacking:
-            return Judgement("UNRATED", "UNKNOWN_MODEL" if kind == "NONE" else "NO_PRICE", **base)
-        priced = [(name, number) for name, number in [*tokens.items(), *others.items()] if name in chosen]
-        currencies = {chosen[name][0].card["currency"] for name, _ in priced}
-        if len(currencies) > 1:
-            return Judgement("UNRATED", "CURRENCY_MISMATCH", **base)
-        entries = tuple(
-            _entry(name, number, *chosen[name], total_input, end - start, event["sample_weight"])
-            for name, number in priced
+        if judged.row is None:
+            return Judgement(judged.outcome, judged.reason, event)
+        self._accepted[identity] = append_time
+        rated = judged.outcome == "CHARGED"
+        return Judgement(
+            judged.outcome,
+            judged.reason,
+            event,
+            judged.row.entries if rated else (),
+            judged.row.currency if rated else None,
+            judged.row.match_kind,
+            0 if judged.row.period is None else judged.row.period.start,
+            event["event_time"] // self._rules.window_us * self._rules.window_us,
+            forgotten,
         )
-        if max((abs(sum(entry.contracted for entry in entries)), *map(_size, entries)), default=0) >= _LIMIT:
-            raise Dead("AMOUNT_OVERFLOW")
-        return Judgement("CHARGED", None, entries=entries, currency=min(currencies, default=None), **base)
-
-
-def _entry(name: str, quantity: int, rate: Rate, listed: Rate, total_input: int, period_us: int, weight: int) -> Entry:
-    number, price = rate.price(total_input)
-    units = rate.base_units(period_us)
-    list_price = _list_price(rate, listed, total_input, period_us)
-    variant = rate.sku.get("variant")
-    sku_id = rate.sku["sku_id"]
-    extra = name not in LEAVES and name not in COUNTED
-    return Entry(
-        name,
-        sku_id,
-        f"{sku_id}/{number}" if variant is None else f"{sku_id}/{variant}/{number}",
-        rate.card["id"],
-        int(rate.card["version"]),
-        quantity * weight * (10**6 if extra else _PICOS),
-        _rounded(Fraction(price) * quantity / units) * weight,
-        _rounded(list_price * quantity / units) * weight,
-    )
-
-
-def _list_price(rate: Rate, listed: Rate, total_input: int, period_us: int) -> Fraction:
-    """For one pricing unit of `rate`, to 18 decimals; the contracted price where the list is in another currency."""
-    if listed.card["currency"] != rate.card["currency"]:
-        return Fraction(rate.price(total_input)[1])
-    price = Fraction(listed.price(total_input)[1]) * rate.base_units(period_us) / listed.base_units(period_us)
-    return Fraction(int(price * 10**18 + Fraction(1, 2)), 10**18)
-
-
-def _size(entry: Entry) -> int:
-    return max(entry.contracted, entry.listed, entry.consumed)
-
-
-def _rounded(amount: Fraction) -> int:
-    """To picounits, half away from zero; amounts here are never negative."""
-    return int(amount * _PICOS + Fraction(1, 2))
-
-
-def billing_period(time_us: int) -> tuple[int, int]:
-    """The calendar month of an instant, microseconds."""
-    moment = _EPOCH + timedelta(microseconds=time_us)
-    start = datetime(moment.year, moment.month, 1, tzinfo=UTC)
-    end = datetime(moment.year + moment.month // 12, moment.month % 12 + 1, 1, tzinfo=UTC)
-    return int((start - _EPOCH).total_seconds()) * 1_000_000, int((end - _EPOCH).total_seconds()) * 1_000_000
 
 
 def money(picos: int) -> Decimal:
