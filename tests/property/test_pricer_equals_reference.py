@@ -42,7 +42,7 @@ def entries(result: Document) -> list[Document]:
     return [
         each
         for each in result.get("entries", [])
-        if each["entry_kind"] not in ("UNIT", "FREE_UNITS")
+        if each["entry_kind"] not in ("UNIT", "FREE_UNITS", "REVERSAL")
         or (each["pricing_quantity"], each["contracted_cost"], each.get("waived_cost", "0")) != ("0", "0", "0")
     ]
 

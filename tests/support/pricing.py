@@ -1,13 +1,12 @@
 """What prices a document in the tests of rating: every implementation must pass the same tables."""
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from chargeline.cli.common import to_text
-from chargeline.cli.price import price_lines
+from chargeline.cli.price import run
+from chargeline.cli.price_files import Documents
 from chargeline.domain.accounts import Accounts
 from chargeline.domain.accounts_reader import read_accounts
 from chargeline.domain.fx import FxTable
@@ -20,6 +19,7 @@ from chargeline.verify.rating.price import price_document
 
 Document = dict[str, Any]
 Price = Callable[..., list[Document]]
+_LINE_BYTES = 300
 
 
 def engine(
@@ -30,20 +30,28 @@ def engine(
     close_period: bool = False,
     unit: int = 50_000,
 ) -> list[Document]:
-    """The functions of the pricer, as `chargeline price` calls them; `unit`: lines priced at a time."""
-    kinds = {each.get("event_kind", "USAGE") for each in events if isinstance(each, dict)}
-    if close_period or kinds & {"PERIOD_CLOSE", "AMEND", "CANCEL", "RERATE"}:
-        pytest.skip("the pricer has no closes and no corrections")
-    table, facts = table_of(cards, accounts, fx)
-    lines = [json.dumps(each) if each is not None else "no JSON" for each in events]
-    return [json.loads(json.dumps(each, default=to_text)) for each in price_lines(lines, table, facts, unit)]
+    """`chargeline price` in this process; `unit`: about so many lines are priced at a time."""
+    published, facts, rates = documents_of(cards, accounts, fx)
+    lines = "".join((json.dumps(each) if each is not None else "no JSON") + "\n" for each in events)
+    sink = io.BytesIO()
+    documents = Documents(tuple(published), facts, rates)
+    run(documents, io.BytesIO(lines.encode()), sink, close_period=close_period, block_bytes=unit * _LINE_BYTES)
+    return [json.loads(line) for line in sink.getvalue().splitlines()]
 
 
-def table_of(cards: list[Document], accounts: Document | None, fx: list[Document] | None) -> tuple[RateTable, Accounts]:
-    """The prices of parsed documents, and the facts about accounts; what publication would refuse is taken too."""
+def documents_of(
+    cards: list[Document], accounts: Document | None, fx: list[Document] | None
+) -> tuple[list[PublishedCard], Accounts, FxTable]:
+    """Parsed documents as the command reads them; what publication would refuse is taken too."""
     facts = Accounts() if accounts is None else read_accounts(json.dumps(accounts)).accounts
     rates = FxTable() if not fx else read_fx_document(json.dumps({"rates": fx}))
     published = [PublishedCard(read_rate_card(json.dumps(_full(each))), 0, number) for number, each in enumerate(cards)]
+    return published, facts, rates
+
+
+def table_of(cards: list[Document], accounts: Document | None, fx: list[Document] | None) -> tuple[RateTable, Accounts]:
+    """The prices of parsed documents, and the facts about accounts."""
+    published, facts, rates = documents_of(cards, accounts, fx)
     return RateTable(RateBook(published, margin_ms=0, future_bound_ms=0), facts, rates), facts
 
 
@@ -57,6 +65,8 @@ def _full_sku(sku: Document) -> Document:
         sku = sku | {"charge_model": "per_unit", "unit_price": sku["base"]}
     known = frozenset().union(*PARAMETERS.values()) - PARAMETERS[sku["charge_model"]]
     found = {key: value for key, value in sku.items() if key not in known}
+    if found.get("quantity") == "recurring_units":
+        found.pop("match", None)
     if found.get("tiers"):
         found["tiers"] = [{"up_to": None} | tier for tier in found["tiers"]]
     return found
@@ -65,5 +75,5 @@ def _full_sku(sku: Document) -> Document:
 # One line for each implementation: (cards, accounts, fx, events, close_period) -> the objects of spec/formats.md 6.
 PRICERS: dict[str, Price] = {
     "reference": price_document,
-    "engine": engine,
+    "command": engine,
 }

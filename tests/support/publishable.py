@@ -9,14 +9,19 @@ _ACCUMULATING = ("round", "minimum", "maximum", "free_units")
 
 
 def publishable(case: RandomRating) -> tuple[list[Document], list[Any]]:
-    """(cards, usage events) of a case.
+    """(cards, usage events) of a case."""
+    cards, events = publishable_case(case)
+    return cards, [each for each in events if each is None or each.get("event_kind", "USAGE") == "USAGE"]
+
+
+def publishable_case(case: RandomRating) -> tuple[list[Document], list[Any]]:
+    """(cards, events of every kind) of a case.
 
     A threshold price keeps nothing that would accumulate; graduated percentages are of the transactions of a model of
     their own; money is priced in the currency of its card.
     """
     cards = [card | {"skus": [_sku(each, card["currency"]) for each in card["skus"]]} for card in case.cards]
-    events = [_event(each) for each in case.events if each is None or each.get("event_kind", "USAGE") == "USAGE"]
-    return cards, events
+    return cards, [_event(each) for each in case.events]
 
 
 def _sku(sku: Document, currency: str) -> Document:

@@ -1,75 +1,66 @@
-"""`chargeline price` with accounts and exchange rates."""
+"""The command as people call it: exit codes, unusable files, JSON lines and Parquet."""
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from chargeline.cli.main import build
 
-CARD = """
-id: list
-version: 1
-currency: USD
-effective_from: 2026-01-01T00:00:00Z
-scope: {group: research}
-status_policy: {ERROR: bill_zero}
-skus:
-  - sku_id: calls
-    match: {provider_name: house, models: [planner]}
-    quantity: tool_calls
-    charge_model: graduated
-    tiers: [{up_to: 40, unit_price: 0.7, flat_fee: 9}, {up_to: null, unit_price: 0.5}]
-    pricing_unit: Calls
-"""
-ACCOUNTS = """
-groups: [{group: research, parent: null}]
-accounts:
-  - {billing_account_id: acme, valid_from: 2026-01-01T00:00:00Z, group: research, billing_currency: EUR}
-"""
-FX = "date,from_currency,to_currency,rate,source\n2026-06-09,USD,EUR,0.9,ECB\n"
+RUNNER = CliRunner()
+CARD = "examples/rates/openai.yaml"
+EVENT = {"event_id": "e1", "source": "gw", "event_time": "2026-06-10T08:00:00Z", "billing_account_id": "acme",
+         "provider_name": "openai", "request_model": "gpt-4o", "operation_name": "chat", "input_tokens": 1000}  # fmt: skip
 
 
-def event(number, calls, **more):
-    base = {"event_id": f"e{number}", "source": "gw", "event_time": "2026-06-10T08:00:00Z", "operation_name": "tool",
-            "billing_account_id": "acme", "provider_name": "house", "request_model": "planner"}  # fmt: skip
-    return base | {"extra_quantities": {"tool_calls": calls * 1_000_000}} | more
+def call(*arguments):
+    return RUNNER.invoke(build(["price"]), ["price", *map(str, arguments)])
 
 
-def price(tmp_path, events, *options):
-    names = {
-        "card.yaml": CARD,
-        "accounts.yaml": ACCOUNTS,
-        "fx.csv": FX,
-        "events.ndjson": "\n".join(map(json.dumps, events)),
-    }
-    for name, text in names.items():
-        (tmp_path / name).write_text(text)
-    given = ["price", "--rates", tmp_path / "card.yaml", "--events", tmp_path / "events.ndjson", *options]
-    done = CliRunner().invoke(
-        build(["price"]), [str(tmp_path / each) if "." in str(each) else str(each) for each in given]
-    )
-    assert done.exit_code == 0, done.output
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def written(path, events):
+    path.write_text("".join(json.dumps(each) + "\n" for each in events))
+    return path
 
 
-def test_an_account_pays_the_rates_of_its_group_in_its_currency(tmp_path):
-    events = [event(1, 30), event(2, 20), event(3, 10, status="ERROR"), event(4, 1, billing_account_id="other")]
-    *found, waived, last = price(tmp_path, events, "--accounts", "accounts.yaml", "--fx", "fx.csv")
-    assert [each["contracted_cost"] for each in found] == ["27", "10.8", "0", None]
-    assert found[3]["reason"] == "NO_PRICE"
-    kinds = [(each["entry_kind"], each["pricing_cost"], each["contracted_cost"]) for each in found[0]["entries"]]
-    assert kinds == [("TIER_FLAT", "9", "8.1"), ("UNIT", "21", "18.9")]
-    assert found[2]["entries"][0]["waived_cost"] == "4.5"
-    assert waived["scope"]["billing_account_id"] == "platform"
-    assert last["totals"] == {
-        "acme": {"EUR": {"contracted_cost": "37.8", "billed_cost": "37.8"}},
-        "platform": {"EUR": {"contracted_cost": "4.5", "billed_cost": "4.5"}},
-    }
+@pytest.mark.parametrize(
+    "broken", [["--rates", "bad"], ["--rates", "none"], ["--rates", CARD, "--accounts", "bad"],
+               ["--rates", CARD, "--fx", "bad"], ["--rates", CARD, "--events", "none"]]
+)  # fmt: skip
+def test_an_unusable_file_is_told_as_json_and_nothing_is_written(tmp_path, broken):
+    (tmp_path / "bad").write_text("id: [")
+    events, output = written(tmp_path / "e.ndjson", [EVENT]), tmp_path / "o.ndjson"
+    output.write_text("before")
+    named = [str(tmp_path / each) if each in ("bad", "none") else each for each in broken]
+    done = call("--events", events, "--output", output, "--json", *named)
+    assert done.exit_code == 2
+    assert {"file", "code", "message", "line", "column"} <= json.loads(done.stderr)[0].keys()
+    assert output.read_text() == "before"
+    assert [each.name for each in tmp_path.iterdir() if each.name.endswith(".part")] == []
 
 
-@pytest.mark.parametrize("option", ["--accounts", "--fx"])
-def test_without_both_files_nothing_can_be_converted(tmp_path, option):
-    name = "accounts.yaml" if option == "--accounts" else "fx.csv"
-    found = price(tmp_path, [event(1, 30)], option, name)[0]
-    assert (found["outcome"], found["reason"]) == ("UNRATED", "NO_FX_RATE" if option == "--accounts" else "NO_PRICE")
+def test_faults_of_single_lines_are_answers(tmp_path):
+    events, output = tmp_path / "e.ndjson", tmp_path / "o.ndjson"
+    lines = [json.dumps(EVENT), "", "no json", '{"a":1}{"b":2}', json.dumps(EVENT | {"event_id": 'q"\\'})]
+    events.write_bytes("\n".join(lines).encode() + b"\n\xff\n")
+    assert call("--rates", CARD, "--events", events, "--output", output).exit_code == 0
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [each.get("outcome") for each in found] == ["CHARGED", "DEAD_LETTER", "DEAD_LETTER", "CHARGED",
+                                                       "DEAD_LETTER", None]  # fmt: skip
+    assert found[3]["event_id"] == 'q"\\'
+
+
+def test_parquet_gives_what_json_lines_give(tmp_path):
+    many = [EVENT | {"event_id": f"e{at}", "input_tokens": at, "labels": {"a": str(at)}} for at in range(50)]
+    events, table = written(tmp_path / "e.ndjson", many), tmp_path / "e.parquet"
+    columns = {name: pa.array([each[name] for each in many]) for name in EVENT if name != "event_time"}
+    columns["event_time"] = pa.array([1_781_078_400_000_000] * 50).cast(pa.timestamp("us", "UTC"))
+    columns["labels"] = pa.array([list(each["labels"].items()) for each in many], pa.map_(pa.string(), pa.string()))
+    pq.write_table(pa.table(columns), table)
+    outputs = []
+    for source in (events, table):
+        output = tmp_path / f"{source.name}.out"
+        assert call("--rates", CARD, "--events", source, "--output", output).exit_code == 0
+        outputs.append(output.read_text())
+    assert outputs[0] == outputs[1]

@@ -11,9 +11,9 @@ from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import ChargelineError, Refused
 
 COMMANDS = (
-    "stack", "status", "doctor", "state", "rates", "price", "normalise", "replay", "generate", "query", "tail",
-    "top", "dlq", "verify", "migrate", "explain", "accounts", "fx", "catalogue", "prorate", "anomaly",
-    "anomalies", "budgets", "notify",
+    "stack", "status", "doctor", "state", "rates", "accounts", "fx", "catalogue", "price", "prorate", "normalise",
+    "replay", "generate", "query", "tail", "top", "dlq", "verify", "migrate", "explain", "anomaly", "anomalies",
+    "budgets", "notify",
 )  # fmt: skip
 
 _ROOMS = {"up": "stack", "down": "stack"}

@@ -86,6 +86,14 @@ class Entries:
         return self.points.kind[self.point]
 
 
+def without_list(entries: Entries) -> Entries:
+    """The list costs are the contracted ones, where that is so of all entries: columns that need not be made."""
+    listed, contracted = entries.listed, entries.contracted
+    if listed is contracted or listed.large or contracted.large or not entries.points.agrees[entries.point].all():
+        return entries
+    return replace(entries, listed=contracted) if np.array_equal(listed.values, contracted.values) else entries
+
+
 def _each(entries: Entries, change: Callable[[Any], Any]) -> Entries:
     columns = {}
     for field in fields(entries):

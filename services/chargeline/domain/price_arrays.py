@@ -15,7 +15,7 @@ from chargeline.domain.exact import Int64Array, Ratios
 from chargeline.domain.money import PICOS
 from chargeline.domain.period_columns import ratios
 from chargeline.domain.period_function import RateFunction
-from chargeline.domain.price_points import KINDS, ListedBy, Point
+from chargeline.domain.price_points import KINDS, Point
 from chargeline.domain.rate_book import Rate
 from chargeline.domain.rate_card import Dynamic, status_rule
 from chargeline.domain.usage import KNOWN_ENUMS
@@ -48,7 +48,12 @@ class PriceRow:
 
 @dataclass(frozen=True)
 class Points:
-    """The columns of price points; texts as (codes, values), -1 is null. `pools`: those of status policies."""
+    """The columns of price points; texts as (codes, values), -1 is null.
+
+    Attributes:
+        agrees: list and contracted price are the same.
+        pools: those of status policies.
+    """
 
     points: Sequence[Point]
     kind: Int64Array
@@ -56,7 +61,7 @@ class Points:
     listed: Ratios
     pricing: Ratios
     listed_by: Int64Array
-    lists_agree: bool
+    agrees: BoolArray
     pools: tuple[str, ...]
 
     @classmethod
@@ -69,7 +74,7 @@ class Points:
             ratios(listed),
             ratios([each.pricing for each in points]),
             np.array([each.listed_by for each in points], np.int64),
-            all(_agrees(each) for each in points),
+            np.array([_agrees(each) for each in points], bool),
             tuple(pools),
         )
 
@@ -282,7 +287,8 @@ def _policy(price: PriceRow, status: str, pools: dict[str, int]) -> int:
 
 
 def _agrees(point: Point) -> bool:
-    return point.listed_by is ListedBy.QUANTITY and point.listed == point.contracted and not point.kind
+    is_plain = point.listed == point.contracted or bool(point.kind) or not point.contracted
+    return point.list_unit_price == point.contracted_unit_price and is_plain
 
 
 def _coded(values: Sequence[str | None]) -> tuple[Int64Array, pa.StringArray]:

@@ -300,7 +300,7 @@ class _Work:
             quantity,
             scaled(quantity, point, points.pricing),
             contracted,
-            contracted if points.lists_agree else scale(uses.quantity, point, points.listed, times),
+            contracted if points.agrees[point].all() else scale(uses.quantity, point, points.listed, times),
             self._names,
             points,
             place=None if single else uses.part * len(self._names) + uses.leaf,

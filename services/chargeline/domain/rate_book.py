@@ -109,18 +109,24 @@ class RateBook:
         boundaries: ascending microseconds; between two of them the answer to a question does not change.
         scopes: whom the live rates are for.
         accumulates: some live rate does.
+
+    Args:
+        rerating: for re-rating runs, which alone see `correction: true` versions: these come before the others.
     """
 
-    def __init__(self, cards: Sequence[PublishedCard], *, margin_ms: int, future_bound_ms: int) -> None:
+    def __init__(
+        self, cards: Sequence[PublishedCard], *, margin_ms: int, future_bound_ms: int, rerating: bool = False
+    ) -> None:
         live = live_cards(cards, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
-        self.rates = live.rates
+        corrections = _corrections(cards)
+        self.rates = corrections + live.rates if rerating else live.rates
         self.scopes = frozenset(rate.card.scope for rate in self.rates)
         self.attributes = _named_values(self.rates)
         self.labels = _named_labels(self.rates)
         bands = [each for rate in self.rates for each in rate.sku.modifiers if isinstance(each, TimeBands)]
         self.time_bands = tuple(dict.fromkeys(bands))
         self.accumulates = any(rate.sku.accumulates for rate in self.rates)
-        spans = [(rate.start, rate.end) for rate in live.rates] + [(each.start, each.end) for each in live.aliases]
+        spans = [(rate.start, rate.end) for rate in self.rates] + [(each.start, each.end) for each in live.aliases]
         self.boundaries = tuple(sorted({time for span in spans for time in span if time is not None}))
         self._aliases: dict[tuple[str, str], list[LiveAlias]] = {}
         for each in live.aliases:
@@ -131,6 +137,9 @@ class RateBook:
             for provider, is_prefix, name in rate.sku.match.names:
                 table = self._by_prefix if is_prefix else self._by_model
                 table.setdefault((provider, name), []).append(rate)
+        for rate in corrections:  # a card that only re-rating prices by names its models all the same
+            for provider, is_prefix, name in rate.sku.match.names:
+                (self._by_prefix if is_prefix else self._by_model).setdefault((provider, name), [])
         self._choices: dict[tuple[int, int], Choice] = {}
 
     def resolve(
@@ -193,6 +202,20 @@ def live_cards(cards: Sequence[PublishedCard], *, margin_ms: int, future_bound_m
     for published in sorted(cards, key=lambda each: each.sequence):
         live = accept(published, live, margin_ms=margin_ms, future_bound_ms=future_bound_ms) or live
     return live
+
+
+def _corrections(cards: Sequence[PublishedCard]) -> tuple[Rate, ...]:
+    """The rates of `correction: true` versions; of several for one SKU the one recorded last comes first."""
+    known: dict[tuple[str, int], RateCard] = {}
+    for published in sorted(cards, key=lambda each: each.sequence):
+        known.setdefault((published.card.rate_card_id, published.card.version), published.card)
+    rates = [
+        Rate(sku, card, card.effective_from, card.effective_to)
+        for card in known.values()
+        if card.correction
+        for sku in card.skus
+    ]
+    return tuple(reversed(rates))
 
 
 def earliest_replacement(recorded_time: int, *, margin_ms: int, future_bound_ms: int) -> int:

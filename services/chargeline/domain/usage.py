@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -47,6 +48,8 @@ KNOWN_ENUMS = {
     "quantity_source": ("MEASURED", "ESTIMATED"),
     "status": ("OK", "ERROR", "CANCELLED", "PARTIAL"),
 }
+EVENT_KINDS = ("USAGE", "AMEND", "CANCEL", "RERATE", "PERIOD_CLOSE")
+NAMING_KINDS = ("AMEND", "CANCEL", "RERATE")  # they name another event in `amends_event_id`
 TEXT_BYTES_MAX = 1024
 MESSAGE_BYTES_MAX = 8_388_608
 
@@ -156,6 +159,7 @@ def refuse(
     append_times: Int64Array,
     future_bound_ms: int,
     misplaced: BoolArray,
+    control_sources: frozenset[str] | None = None,
 ) -> None:
     """Mark the decoded rows that cannot be billed, in the order of spec/rating.md 14 from MISSING_FIELD on.
 
@@ -164,8 +168,10 @@ def refuse(
         append_times: int64 milliseconds, when Kafka appended each record.
         future_bound_ms: how far event_time may lie beyond the append time.
         misplaced: rows on another partition than their account's.
+        control_sources: who may write PERIOD_CLOSE; None: usage alone is taken, no correction and no control record.
     """
     refusals.mark("MISSING_FIELD", _missing(usage))
+    refusals.mark("MISSING_FIELD", _names_nothing(usage))
     score = usage.nullable.get("quality_score")
     if score is not None:
         refusals.mark("BAD_NUMBER", score[1] & ~np.isfinite(score[0]))
@@ -177,11 +183,17 @@ def refuse(
     refusals.mark("BAD_TIME", bad_time)
     refusals.mark("FUTURE_EVENT", event_time > (append_times + future_bound_ms) * 1000)
     refusals.mark("MISPLACED", misplaced)
-    for name, known in KNOWN_ENUMS.items():
+    enums = KNOWN_ENUMS if control_sources is None else KNOWN_ENUMS | {"event_kind": EVENT_KINDS}
+    for name, known in enums.items():
         column = usage.texts.get(name)
         if column is not None:
             unknown = np.array([value not in known for value in column.values.to_pylist()] + [False])
             refusals.mark("UNSUPPORTED", unknown[column.codes])
+    closes = usage.is_symbol("event_kind", "PERIOD_CLOSE")
+    if closes is not None and control_sources is not None:
+        source = usage.texts["source"]
+        is_allowed = np.array([value in control_sources for value in source.values.to_pylist()] + [False])
+        refusals.mark("UNSUPPORTED", closes & ~is_allowed[source.codes])
     refusals.mark("NEGATIVE_QUANTITY", _negative(usage))
     if end is not None:
         refusals.mark("INTERVAL_REVERSED", end[1] & (end[0] <= event_time))
@@ -199,6 +211,24 @@ def _missing(usage: UsageColumns) -> BoolArray:
             offsets = np.frombuffer(usage.plain[name].buffers()[1], np.int32)[: usage.length + 1]
             missing |= offsets[1:] == offsets[:-1]
     return missing
+
+
+def _names_nothing(usage: UsageColumns) -> BoolArray:
+    """Records that must name another event and do not."""
+    nameless = np.zeros(usage.length, bool)
+    for kind in NAMING_KINDS:
+        is_kind = usage.is_symbol("event_kind", kind)
+        if is_kind is not None:
+            nameless |= is_kind
+    if nameless.any():
+        named = usage.texts.get("amends_event_id")
+        if named is not None:
+            filled = np.array([value != "" for value in named.values.to_pylist()] + [False])
+            nameless &= ~filled[named.codes]
+        elif "amends_event_id" in usage.plain:
+            lengths = pc.binary_length(usage.plain["amends_event_id"]).fill_null(0)
+            nameless &= lengths.to_numpy(zero_copy_only=False) == 0
+    return nameless
 
 
 def _negative(usage: UsageColumns) -> BoolArray:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.entries import Entries, converted, merged, waived
+from chargeline.domain.entries import Entries, converted, merged, waived, without_list
 from chargeline.domain.identities import Identities, Keys, first_of_each
-from chargeline.domain.panes import cost_panes, group, performance_panes
+from chargeline.domain.panes import Groups, cost_panes, group, performance_panes
 from chargeline.domain.pricing import RATED, Priced, price
 from chargeline.domain.rate_table import RateTable
 from chargeline.domain.scope_states import ScopeStates
@@ -36,6 +36,7 @@ class Rules:
 
     Attributes:
         accounts_required: an event of an account without facts is UNRATED.
+        control_sources: who may write PERIOD_CLOSE; None: corrections and control records are refused.
     """
 
     partitions: int
@@ -43,6 +44,7 @@ class Rules:
     watermark_bound_us: int
     future_bound_ms: int
     accounts_required: bool = False
+    control_sources: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def prepare(batch: LogBatch, table: RateTable, rules: Rules, schema_of: Callable
         append_times=batch.append_times,
         future_bound_ms=rules.future_bound_ms,
         misplaced=misplaced(decoded.usage, batch.partition, rules.partitions),
+        control_sources=rules.control_sources,
     )
     rows = np.flatnonzero(refusals.good())
     usage = decoded.usage.take(rows)
@@ -204,11 +207,10 @@ def book(
 
 def aggregate(booked: Booked, governance_sequence: int, rules: Rules) -> Computed:
     """What the transaction will hold of the accepted events, and the letters about the refused ones."""
-    batch, prepared, keys = booked.batch, booked.prepared, booked.keys
+    batch, prepared = booked.batch, booked.prepared
     usage = prepared.usage.take(booked.accepted)
     priced = _whole(booked.priced, booked.scoped)
     groups = group(usage, rules.window_us)
-    source = Source(batch.partition, keys.offset, batch.append_times[prepared.rows[booked.accepted]])
     names = {
         "source_partition": batch.partition,
         "unit_end_offset": batch.next_offset,
@@ -221,12 +223,25 @@ def aggregate(booked: Booked, governance_sequence: int, rules: Rules) -> Compute
         performance = performance_rollups(performance_panes(usage, groups), usage, groups, names)
     return Computed(
         booked=booked,
-        charges=charges(usage, priced, keys, source, groups, governance_sequence),
+        charges=_charges(booked, usage, priced, groups, governance_sequence),
         cost_rollups=cost,
         performance_rollups=performance,
         dead_letters=_dead_letters(prepared.refusals, booked.conflicts),
         live=LiveTotals.of(cost),
     )
+
+
+def charges_alone(booked: Booked, governance_sequence: int, rules: Rules) -> pa.Table:
+    """The charges of `aggregate`, without panes and letters: for who needs no more."""
+    usage = booked.prepared.usage.take(booked.accepted)
+    priced = _whole(booked.priced, booked.scoped)
+    return _charges(booked, usage, priced, group(usage, rules.window_us), governance_sequence)
+
+
+def _charges(booked: Booked, usage: UsageColumns, priced: Priced, groups: Groups, governance_sequence: int) -> pa.Table:
+    append_times = booked.batch.append_times[booked.prepared.rows[booked.accepted]]
+    source = Source(booked.batch.partition, booked.keys.offset, append_times)
+    return charges(usage, priced, booked.keys, source, groups, governance_sequence)
 
 
 def _judge(
@@ -259,7 +274,7 @@ def _whole(priced: Priced, scoped: Entries | None) -> Priced:
         return priced
     if scoped.fx is not None:
         scoped = converted(scoped, priced.table.fx_ratios())
-    return replace(priced, entries=merged(priced.entries, waived(scoped)))
+    return replace(priced, entries=without_list(merged(priced.entries, waived(scoped))))
 
 
 def _watermark(event_time: Int64Array, before: int | None, rules: Rules) -> int | None:

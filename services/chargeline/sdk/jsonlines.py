@@ -12,6 +12,8 @@ from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 _FIELDS = {field["name"]: field["type"] for field in json.loads(USAGE_EVENT_SCHEMA)["fields"]}
 _TIMES = ("event_time", "charge_period_end")
 _LONG = 1 << 63
+_PRECEDENCE = ("MALFORMED", "MISSING_FIELD", "BAD_NUMBER", "BAD_TIME")  # spec/rating.md 14
+_NAMING = ("AMEND", "CANCEL", "RERATE")  # they name another event in `amends_event_id`
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Line:
     event_id: str
     event_time: int
     value: bytes
+    account: str = ""
+    event_kind: str = "USAGE"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class BadLine:
     code: str
 
 
-def read_line(text: str, schema_id: int = 0) -> Line | BadLine:  # noqa: PLR0911 - one fault a line
+def read_line(text: str, schema_id: int = 0) -> Line | BadLine:
     """One event of a file of JSON lines."""
     try:
         document = json.loads(text, parse_float=Decimal)
@@ -43,30 +47,36 @@ def read_line(text: str, schema_id: int = 0) -> Line | BadLine:  # noqa: PLR0911
     event_id = name if isinstance(name, str) else None
     if document.keys() - _FIELDS.keys():
         return BadLine(event_id, "MALFORMED")
-    given = {field: value for field, value in document.items() if value is not None}
-    if any(field not in given or given[field] == "" for field in REQUIRED):
-        return BadLine(event_id, "MISSING_FIELD")
+    event, faults = _fields(document)
+    if faults:
+        return BadLine(event_id, min(faults, key=_PRECEDENCE.index))
     try:
-        event = _values(given)
-        return Line(event["event_id"], event["event_time"], encode(event, schema_id))
-    except _BadField as error:
-        return BadLine(event_id, error.code)
+        value = encode(event, schema_id)
     except (BadEvent, ValueError, TypeError, OverflowError, AttributeError):
         return BadLine(event_id, "MALFORMED")
+    kind = event.get("event_kind", "USAGE")
+    return Line(event["event_id"], event["event_time"], value, event["billing_account_id"], kind)
 
 
-def _values(given: dict[str, Any]) -> dict[str, Any]:
-    """The values as the encoder takes them. Raises _BadField with the first code that holds (spec/rating.md 14)."""
-    event, codes = {}, set()
-    for field, value in given.items():
+def _fields(document: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """(the fields that are given, as values; the codes of all that is wrong with any)."""
+    event: dict[str, Any] = {}
+    faults: set[str] = set()
+    for field in REQUIRED:
+        if document.get(field) in (None, ""):
+            faults.add("MISSING_FIELD")
+    for field, value in document.items():
+        if value is None or (value == "" and field in REQUIRED):
+            continue
         try:
             event[field] = _value(field, value)
         except _BadField as error:
-            codes.add(error.code)
-    for code in ("MALFORMED", "BAD_NUMBER", "BAD_TIME"):
-        if code in codes:
-            raise _BadField(code)
-    return event
+            faults.add(error.code)
+        except (ValueError, TypeError, OverflowError, AttributeError):
+            faults.add("MALFORMED")
+    if event.get("event_kind") in _NAMING and not event.get("amends_event_id"):
+        faults.add("MISSING_FIELD")
+    return event, faults
 
 
 class _BadField(Exception):
@@ -89,7 +99,13 @@ def _value(field: str, value: Any) -> Any:
         # A symbol that this version does not know becomes UNKNOWN, as Avro's schema resolution has it.
         return value if value in kind["symbols"] else "UNKNOWN"
     if isinstance(kind, dict) and kind["type"] == "map":
-        return {str(key): _long(each) if kind["values"] == "long" else str(each) for key, each in value.items()}
+        # In the order of the keys' bytes: an object that says the same has the same encoding.
+        pairs = sorted(value.items(), key=lambda pair: str(pair[0]).encode())
+        return {str(key): _long(each) if kind["values"] == "long" else _text(each) for key, each in pairs}
+    return _text(value)
+
+
+def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise _BadField("MALFORMED")
     return value

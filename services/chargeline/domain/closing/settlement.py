@@ -152,7 +152,7 @@ def true_up_entry(scope: ScopeTotal, period: Period) -> Booked | None:
         entry_kind="TRUE_UP",
         charge_category="ADJUSTMENT",
         event_time=own.last,
-        charge_class=CORRECTION if own.end <= period.start else None,
+        charge_class=None if scope.period is None else CORRECTION,
     )
 
 

@@ -89,8 +89,8 @@ def _close_scopes(account: str, period: Period, view: View, scopes: dict[ScopeKe
         mine[key] = replace(mine[key], held=True)
     rows = []
     for key in sorted(mine, key=_order):
-        row, scopes[key] = _close_scope(key, mine[key], view)
-        rows += [row] if row is not None else []
+        made, scopes[key] = _close_scope(key, mine[key], view)
+        rows += made
     return rows
 
 
@@ -119,7 +119,7 @@ def _explicit_rates(account: str, period: Period, view: View) -> Iterable[Rate]:
     return [rate for _, rate in found.values()]
 
 
-def _close_scope(key: ScopeKey, scope: Scope, view: View) -> tuple[Row | None, Scope]:
+def _close_scope(key: ScopeKey, scope: Scope, view: View) -> tuple[list[Row], Scope]:
     terms = Terms(scope.rate.sku, scope.rate.base_units(key.period))
     drafts: list[tuple[str, str | None, int]] = []
     if terms.model == "volume":
@@ -132,7 +132,14 @@ def _close_scope(key: ScopeKey, scope: Scope, view: View) -> tuple[Row | None, S
     scope = replace(scope, is_open=scope.is_open or scope.held)
     change, scope = _true_up(key, scope, terms, view)
     drafts += [("TRUE_UP", None, change)] if change else []
-    return _scope_row(key, scope, drafts, key.period, None, view), scope
+    # A settlement is an object for each project, as the example of spec/formats.md 6 has it.
+    shared = [_scope_row(key, scope, [draft], key.period, None, view) for draft in drafts if _is_shared(draft)]
+    rest = _scope_row(key, scope, [draft for draft in drafts if not _is_shared(draft)], key.period, None, view)
+    return [row for row in (*shared, rest) if row is not None], scope
+
+
+def _is_shared(draft: tuple[str, str | None, int]) -> bool:
+    return draft[0] == "TIER_SETTLEMENT"
 
 
 def _settle(scope: Scope, terms: Terms) -> tuple[list[tuple[str, str | None, int]], Scope]:
@@ -198,11 +205,14 @@ def _scope_row(
     facts = view.accounts.facts(key.account, time)
     pricing = rate.card["currency"]
     currency = facts.billing_currency or pricing
+    by = dict(key.by)
+    if any(_is_shared(draft) for draft in drafts):
+        by |= {"project": drafts[0][1]}
     about = {
         "billing_account_id": key.account,
         "sku_id": rate.sku["sku_id"],
         "variant": rate.sku.get("variant"),
-        "by": dict(key.by),
+        "by": by,
         "window_start": None if key.window_start is None else instant(key.window_start),
     }
     row = Row(key.account, billed_in, currency, scope=about)

@@ -1,0 +1,156 @@
+"""Rows of `charges`, one event at a time: what corrections read of the booked, and how they price an event anew."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from chargeline.domain.booked_entries import BookedEntry, Span
+from chargeline.wire.left_out import completed
+from chargeline.wire.usage_encoder import FIELDS, TIMES, encode
+
+Identity = tuple[str, str, str]  # account, source, event_id
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNIT_DECIMALS = 18
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """One row of `charges`.
+
+    Attributes:
+        offset: of the record that booked it.
+        usage: every field of the event, as the row has it.
+        reason: why it is UNRATED; None: it is rated.
+        period: billing period of the row.
+        entries: in their order, those that take another event back included.
+    """
+
+    offset: int
+    identity: Identity
+    event_time: int
+    usage: Mapping[str, Any]
+    reason: str | None
+    currency: str | None
+    period: Span
+    entries: tuple[BookedEntry, ...]
+    cost_variance: Decimal | None = None
+
+    @property
+    def event_kind(self) -> str:
+        return str(self.usage["event_kind"])
+
+    @property
+    def project(self) -> str | None:
+        return self.usage["project"]
+
+
+def event_rows(table: pa.Table) -> list[EventRow]:
+    """The rows of a table of charges in their order."""
+    return [_event_row(row) for row in completed(table.to_pylist(), "Charge")]
+
+
+def value_of(row: EventRow, schema_id: int = 0) -> bytes:
+    """The framed value of the event, encoded again from its row."""
+    columns: dict[str, pa.Array] = {}
+    for name, field in FIELDS.items():
+        value = row.usage[name]
+        if value is None or (field.kind == "map" and not value):
+            continue
+        if field.kind == "map":
+            items = pa.string() if field.map_of == "string" else pa.int64()
+            columns[name] = pa.array([sorted(dict(value).items(), key=_key_bytes)], pa.map_(pa.string(), items))
+        else:
+            columns[name] = pa.array([_micros(value)] if name in TIMES else [value])
+    return encode(columns, 1, schema_id)[0]
+
+
+def _key_bytes(item: tuple[str, Any]) -> bytes:
+    return item[0].encode()
+
+
+def _event_row(row: dict[str, Any]) -> EventRow:
+    period = _micros(row["billing_period_start"]), _micros(row["billing_period_end"])
+    time = _micros(row["event_time"])
+    entries = [_entry(entry, row, time, period) for entry in row["entries"]]
+    return EventRow(
+        row["source_offset"],
+        (row["billing_account_id"], row["source"], row["event_id"]),
+        time,
+        {name: row[name] for name in FIELDS},
+        row["reason"],
+        row["billing_currency"],
+        period,
+        tuple(entries),
+        row["cost_variance"],
+    )
+
+
+def _entry(entry: dict[str, Any], row: dict[str, Any], time: int, period: Span) -> BookedEntry:
+    cost = steps(entry["contracted_cost"])
+    start, end = entry["billing_period_start"], entry["billing_period_end"]
+    usage_period = period if start is None else (_micros(start), _micros(end))
+    charge_time = entry["charge_period_start"]
+    return BookedEntry(
+        entry["entry_kind"],
+        entry["sku_id"],
+        entry["sku_price_id"],
+        entry["rate_card_id"],
+        entry["rate_card_version"],
+        entry["leaf"],
+        _optional(entry["pricing_quantity"]),
+        entry["pricing_unit"],
+        _optional(entry["list_unit_price"], _UNIT_DECIMALS),
+        _optional(entry["contracted_unit_price"], _UNIT_DECIMALS),
+        cost,
+        steps(entry["list_cost"]),
+        entry["pricing_currency"] or row["billing_currency"],
+        cost if entry["pricing_cost"] is None else steps(entry["pricing_cost"]),
+        time if charge_time is None else _micros(charge_time),
+        usage_period,
+        usage_period,
+        _optional(entry["fx_rate"], _UNIT_DECIMALS),
+        entry["charge_class"],
+        _optional(entry["waived_cost"]),
+        entry["pool"],
+        row["estimated"],
+        entry["scope_key"],
+        0 if entry["scope_quantity"] is None else steps(entry["scope_quantity"], 0),
+        0 if entry["scope_amount"] is None else steps(entry["scope_amount"]),
+        entry["scope_count"] or 0,
+        variant_of(entry["sku_id"], entry["sku_price_id"]),
+        row["project"],
+        steps(entry["consumed_quantity"]),
+    )
+
+
+def variant_of(sku_id: str, sku_price_id: str | None) -> str | None:
+    """The variant in `sku_id[/variant]/n`."""
+    if sku_price_id is None:
+        return None
+    middle = sku_price_id[len(sku_id) : sku_price_id.rindex("/")]
+    return middle[1:] or None
+
+
+def steps(number: Decimal, places: int = 12) -> int:
+    """A decimal as whole steps of 10**-places; a context would round it to 28 digits."""
+    sign, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    size = int("".join(map(str, digits)) or "0") * 10 ** (places + exponent) if places + exponent >= 0 else None
+    if size is None:
+        raise ValueError(f"{number} is finer than {places} decimals")
+    return -size if sign else size
+
+
+def _optional(number: Decimal | None, places: int = 12) -> int | None:
+    return None if number is None else steps(number, places)
+
+
+def _micros(moment: Any) -> int:
+    if isinstance(moment, int):
+        return moment
+    since = moment - _EPOCH
+    return int((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
