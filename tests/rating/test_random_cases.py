@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import pytest
 
+from tests.support.publishable import publishable_case
 from tests.support.random_rating import RandomRating
 from tests.support.rating import scopes
 
@@ -14,9 +15,10 @@ PRICED = {"CHARGED", "CONTROL"}
 @pytest.mark.parametrize("seed", range(25))
 def test_objects_and_totals_are_the_sums_of_their_entries(price, seed):
     case = RandomRating(seed)
-    results = price(case.cards, case.accounts, case.fx, case.events, True)
+    cards, events = publishable_case(case)
+    results = price(cards, case.accounts, case.fx, events, True)
     *objects, last = results
-    assert len(objects) - len(scopes(results)) == len(case.events)
+    assert len(objects) - len(scopes(results)) == len(events)
     sums: Fraction = Fraction(0)
     for found in objects:
         if found["contracted_cost"] is None:
@@ -39,7 +41,8 @@ def test_the_cases_reach_every_rule(price):
     seen: set[str] = set()
     for seed in range(60):
         case = RandomRating(seed)
-        for found in price(case.cards, case.accounts, case.fx, case.events, True)[:-1]:
+        cards, events = publishable_case(case)
+        for found in price(cards, case.accounts, case.fx, events, True)[:-1]:
             seen |= {found["outcome"], str(found["reason"])} | {entry["entry_kind"] for entry in found["entries"]}
             seen |= {
                 key

@@ -1,6 +1,7 @@
 """The command as people call it: exit codes, unusable files, JSON lines and Parquet."""
 
 import json
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ from chargeline.cli.main import build
 
 RUNNER = CliRunner()
 CARD = "examples/rates/openai.yaml"
-EVENT = {"event_id": "e1", "source": "gw", "event_time": "2026-06-10T08:00:00Z", "billing_account_id": "acme",
+EVENT: dict[str, Any] = {"event_id": "e1", "source": "gw", "event_time": "2026-06-10T08:00:00Z", "billing_account_id": "acme",
          "provider_name": "openai", "request_model": "gpt-4o", "operation_name": "chat", "input_tokens": 1000}  # fmt: skip
 
 
