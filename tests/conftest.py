@@ -53,7 +53,7 @@ def shared_data():
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
     """One stack for the whole session, with the example card published."""
-    with running_stack(tmp_path_factory.mktemp("stack") / "data") as data:
+    with running_stack(tmp_path_factory.mktemp("stack") / "data", "--no-anomaly") as data:
         chargeline(data, "rates", "publish", "examples/rates/openai.yaml")
         yield data
 

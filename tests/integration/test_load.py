@@ -143,7 +143,7 @@ class Load:
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory):
-    with running_stack(tmp_path_factory.mktemp("load") / "data", "--pricers", "2") as data:
+    with running_stack(tmp_path_factory.mktemp("load") / "data", "--pricers", "2", "--no-anomaly") as data:
         chargeline(data, "rates", "publish", CARD)
         running = Load(data)
         try:
@@ -183,6 +183,7 @@ def test_everything_is_running_again(load):
     processes = load_stack(str(load.data)).processes
     assert {each.name for each in processes} == {
         "supervisor", "kafka", "registry", "redis", "clickhouse", "pricer-0", "pricer-1", "sink",
+        "budgets",
     }  # fmt: skip
     wait_until(
         lambda: all(psutil.pid_exists(pid_of(load.data, each.name)) for each in processes), "every process is there"

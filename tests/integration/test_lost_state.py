@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.kafka import COMMON
 from chargeline.runtime.stack import load_stack
+from chargeline.sink.processor import TABLES
 from tests.support.stack import (
     assert_billed,
     chargeline,
@@ -33,7 +34,7 @@ def forget_groups(data):
     admin = AdminClient({**COMMON, "bootstrap.servers": load_stack(str(data)).kafka})
     groups = [each.group_id for each in admin.list_consumer_groups().result(10).valid
               if each.group_id.startswith("chargeline-") and "reader" not in each.group_id]  # fmt: skip
-    assert len(groups) == 5
+    assert len(groups) == 1 + len(TABLES)
     for deleted in admin.delete_consumer_groups(groups).values():
         deleted.result(10)
 
