@@ -17,13 +17,6 @@ DATA = Path(os.environ.get("CHARGELINE_SHARED_DATA", Path(__file__).resolve().pa
 logging.getLogger("librdkafka").propagate = False  # the tests take servers away on purpose
 
 
-def pytest_collection_modifyitems(items):
-    """All tests on servers run one after the other in one process; a second one works through the others meanwhile."""
-    for item in items:
-        if item.get_closest_marker("stack"):
-            item.add_marker(pytest.mark.xdist_group("stack"))
-
-
 def leave_out(reason: str) -> NoReturn:
     """Skip the test and count it in the summary; a failure where everything is required."""
     if os.environ.get("CHARGELINE_REQUIRE_SERVICES") == "1":
