@@ -191,7 +191,9 @@ def test_a_version_number_counts_once():
 
 
 def test_a_correction_version_prices_nothing():
-    assert answer(book(card(correction="true"))).match_kind == "NONE"
+    """It names the model: what lacks is a price."""
+    found = answer(book(card(correction="true")))
+    assert (found.match_kind, dict(found.choices)) == ("EXACT", {})
 
 
 def test_what_a_new_version_leaves_out_ends():
