@@ -92,7 +92,8 @@ def _decode(datum: bytes, text: str) -> dict[str, Any]:
 def _check(event: dict[str, Any], partition: int, append_time: int, rules: Rules) -> None:
     if _too_large(event):
         raise Dead("TOO_LARGE")
-    if any(event[name] == "" for name in _REQUIRED):
+    names_none = event["event_kind"] in ("AMEND", "CANCEL", "RERATE") and not event["amends_event_id"]
+    if names_none or any(event[name] == "" for name in _REQUIRED):
         raise Dead("MISSING_FIELD")
     if event["quality_score"] is not None and not math.isfinite(event["quality_score"]):
         raise Dead("BAD_NUMBER")
