@@ -381,10 +381,3 @@ class Notifier(Protocol):
 
     def close(self) -> None:
         """Idempotent."""
-
-
-class UpdateListener(Protocol):
-    """Tells people of an incident. The anomaly service calls it after an update is published, so it may miss some."""
-
-    def notify(self, update: Any) -> None:
-        """Tell of a `domain.anomaly.update.Update`; returns at once and never raises: a dead channel blocks nothing."""

@@ -12,7 +12,6 @@ from chargeline.adapters.anomaly_notes import NotesReader
 from chargeline.adapters.anomaly_parameters import shipped_parameters
 from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.kafka import KafkaLogReader
-from chargeline.adapters.log_notifier import LogNotifier
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.anomaly.metrics import AnomalyMetrics
 from chargeline.anomaly.processor import COST
@@ -89,7 +88,6 @@ class Anomaly:
                 Pace(settings.anomaly_idle_s, settings.anomaly_snapshot_s, settings.anomaly_bases),
                 clock=self._clock,
                 notes=self._notes.notes,
-                notifiers=[LogNotifier()],
                 metrics=self._metrics,
                 schema_id=self._schema_id,
                 failed=self._failed.append,

@@ -10,7 +10,7 @@ revoked, and loaded where they are assigned.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +28,8 @@ from chargeline.domain.anomaly.rules import Rules
 from chargeline.domain.anomaly.update import Update
 from chargeline.domain.anomaly.watch import Watch
 from chargeline.domain.errors import StateIncomplete
-from chargeline.ports import Clock, UpdateListener
+from chargeline.domain.money import plain
+from chargeline.ports import Clock
 from chargeline.wire.anomaly_records import ANOMALIES, encode_update
 
 log = structlog.get_logger()
@@ -62,13 +63,12 @@ class Worker:
         *,
         clock: Clock,
         notes: Notes,
-        notifiers: Sequence[UpdateListener],
         metrics: AnomalyMetrics,
         schema_id: int,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._app, self._rules, self._parameters, self._pace = app, rules, parameters, pace
-        self._clock, self._notes, self._notifiers, self._metrics = clock, notes, notifiers, metrics
+        self._clock, self._notes, self._metrics = clock, notes, metrics
         self._schema_id, self._failed = schema_id, failed
         kinds: dict[str, Any] = {"key_type": bytes, "value_type": bytes}
         raw = {**kinds, "key_serializer": "raw", "value_serializer": "raw"}
@@ -184,8 +184,8 @@ class Worker:
             await future
         for update in told:
             self._metrics.published(update)
-            for notifier in self._notifiers if not update.is_muted else ():
-                notifier.notify(update)
+            if not update.is_muted:
+                _log(update)
 
     async def _store_if_due(self, number: int, now: int) -> None:
         if now - self._stored.setdefault(number, now) >= self._pace.snapshot_s * 1000:
@@ -232,3 +232,19 @@ class Worker:
 
 def _pairs(headers: Any) -> Any:
     return headers.items() if isinstance(headers, dict) else headers or ()
+
+
+def _log(update: Update) -> None:
+    """The log always hears of it; other channels read the topic."""
+    log.warning(
+        "cost_anomaly",
+        anomaly_id=update.anomaly_id,
+        sequence=update.sequence,
+        status=update.status,
+        kind=update.kind,
+        severity=update.severity,
+        billing_account_id=update.billing_account_id,
+        dimensions=dict(update.dimensions),
+        impact=plain(update.impact),
+        billing_currency=update.billing_currency,
+    )

@@ -14,12 +14,12 @@ from chargeline.cli.publishing import (
     File,
     Files,
     Wait,
+    check,
     governance_log,
     governance_writer,
     in_file,
     read_text,
     stderr,
-    tell,
     wait_until_visible,
     warn,
 )
@@ -42,13 +42,7 @@ def validate(files: Files, as_json: AsJson = False) -> None:
 
     Example: chargeline accounts validate accounts.yaml
     """
-    found: list[tuple[Path, list[Problem]]] = []
-    for path in files:
-        try:
-            found.append((path, list(read_accounts(read_text(path)).remarks)))
-        except BadDocument as error:
-            found.append((path, error.problems))
-    tell(found, as_json=as_json)
+    check(files, lambda path: read_accounts(read_text(path)).remarks, as_json=as_json)
 
 
 def publish(file: File, data: DataDir = None, wait: Wait = True, author: Author = None) -> None:

@@ -1,6 +1,7 @@
 """`chargeline fx …`: exchange rates."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -14,12 +15,12 @@ from chargeline.cli.publishing import (
     File,
     Files,
     Wait,
+    check,
     governance_log,
     governance_writer,
     in_file,
     read_text,
     stderr,
-    tell,
     wait_until_visible,
 )
 from chargeline.domain.documents import BadDocument, Problem
@@ -47,13 +48,12 @@ def validate(files: Files, as_json: AsJson = False) -> None:
 
     Example: chargeline fx validate rates.csv
     """
-    found: list[tuple[Path, list[Problem]]] = []
-    for path in files:
-        try:
-            read_fx(path)
-        except BadDocument as error:
-            found.append((path, error.problems))
-    tell(found, as_json=as_json)
+
+    def problems_of(path: Path) -> Sequence[Problem]:
+        read_fx(path)
+        return ()
+
+    check(files, problems_of, as_json=as_json)
 
 
 def publish(file: File, data: DataDir = None, wait: Wait = True, author: Author = None) -> None:

@@ -1,7 +1,7 @@
 """What the commands share that check files and publish them as facts: reading, telling problems, the governance log."""
 
 import getpass
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -49,6 +49,17 @@ def read_text(path: Path) -> str:
 def in_file(path: Path, problems: Sequence[Problem]) -> BadDocument:
     """The same problems with the name of their file."""
     return BadDocument([replace(each, message=f"{path}: {each.message}") for each in problems])
+
+
+def check(files: Sequence[Path], problems_of: Callable[[Path], Sequence[Problem]], *, as_json: bool) -> None:
+    """Tell the problems of all files; `problems_of` may raise BadDocument. Exit code 2 if one is wrong."""
+    found: list[tuple[Path, Sequence[Problem]]] = []
+    for path in files:
+        try:
+            found.append((path, problems_of(path)))
+        except BadDocument as error:
+            found.append((path, error.problems))
+    tell(found, as_json=as_json)
 
 
 def tell(found: Sequence[tuple[Path, Sequence[Problem]]], *, as_json: bool) -> None:

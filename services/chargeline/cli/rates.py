@@ -14,12 +14,12 @@ from chargeline.cli.publishing import (
     Author,
     Files,
     Wait,
+    check,
     governance_log,
     governance_writer,
     in_file,
     read_text,
     stderr,
-    tell,
     wait_until_visible,
     warn,
 )
@@ -72,13 +72,7 @@ def validate(files: Files, as_json: AsJson = False) -> None:
 
     Example: chargeline rates validate examples/rates/openai.yaml --json
     """
-    found: list[tuple[Path, list[Problem]]] = []
-    for path in files:
-        try:
-            found.append((path, check_card(read_rate_card(read_text(path)))))
-        except BadDocument as error:
-            found.append((path, error.problems))
-    tell(found, as_json=as_json)
+    check(files, lambda path: check_card(read_rate_card(read_text(path))), as_json=as_json)
 
 
 def list_cards(data: DataDir = None, as_json: AsJson = False) -> None:

@@ -219,10 +219,6 @@ class RateFunction:
         """The running amount (picounits, before steps 7 to 9) that a scope starts with."""
         return 0 if self.is_volume or not self.tiers else q12(self.undiscounted(0))
 
-    def volume_final(self, quantity: int) -> Fraction:
-        """What a volume scope costs at close, flat fee, discounts and maximum included."""
-        return self.amount(quantity)
-
     def total(self, quantity: int, running: int | None = None) -> Fraction:
         """What a scope costs in all: T(Q), or steps 7 to 9 of the running amount (picounits) of a rate that has one."""
         if not self.runs_an_amount:
