@@ -42,7 +42,7 @@ def validate(files: Files, as_json: AsJson = False) -> None:
 
     Example: chargeline accounts validate accounts.yaml
     """
-    check(files, lambda path: read_accounts(read_text(path)).remarks, as_json=as_json)
+    check(files, lambda path: read_accounts(read_text(path)), lambda document: document.remarks, as_json=as_json)
 
 
 def publish(file: File, data: DataDir = None, wait: Wait = True, author: Author = None) -> None:

@@ -1,7 +1,6 @@
 """`chargeline fx …`: exchange rates."""
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -48,12 +47,7 @@ def validate(files: Files, as_json: AsJson = False) -> None:
 
     Example: chargeline fx validate rates.csv
     """
-
-    def problems_of(path: Path) -> Sequence[Problem]:
-        read_fx(path)
-        return ()
-
-    check(files, problems_of, as_json=as_json)
+    check(files, read_fx, as_json=as_json)
 
 
 def publish(file: File, data: DataDir = None, wait: Wait = True, author: Author = None) -> None:

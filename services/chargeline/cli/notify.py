@@ -9,11 +9,11 @@ import typer
 from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.notifiers.channels import make_notifier
 from chargeline.cli.common import AsJson, print_json, print_rows
-from chargeline.cli.publishing import Files, in_file, read_text, stderr, tell
+from chargeline.cli.publishing import Files, check, in_file, read_text, stderr
 from chargeline.domain.alert_routes import AlertsConfig, channels_of, read_alerts
 from chargeline.domain.alert_text import notification
 from chargeline.domain.alerts import OPEN, SEVERITIES, Alert
-from chargeline.domain.documents import BadDocument, Problem
+from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import ChannelAway, Refused, Undeliverable
 
 Config = Annotated[
@@ -37,13 +37,7 @@ def validate(files: Files, as_json: AsJson = False) -> None:
 
     Example: chargeline notify validate alerts.yaml
     """
-    found: list[tuple[Path, list[Problem]]] = []
-    for path in files:
-        try:
-            read_alerts(read_text(path))
-        except BadDocument as error:
-            found.append((path, error.problems))
-    tell(found, as_json=as_json)
+    check(files, lambda path: read_alerts(read_text(path)), as_json=as_json)
 
 
 def route(

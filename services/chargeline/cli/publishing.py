@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -22,6 +22,7 @@ from chargeline.runtime.stack import Stack
 
 FUTURE_BOUND_MS = 300_000
 FACT_BYTES_MAX = 15_000_000  # governance-log takes records of 16 MiB
+T = TypeVar("T")
 _SUBJECT = "governance-log-value"
 Files = Annotated[list[Path], typer.Argument(help="The files.", exists=True, dir_okay=False)]
 File = Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=False)]
@@ -51,12 +52,21 @@ def in_file(path: Path, problems: Sequence[Problem]) -> BadDocument:
     return BadDocument([replace(each, message=f"{path}: {each.message}") for each in problems])
 
 
-def check(files: Sequence[Path], problems_of: Callable[[Path], Sequence[Problem]], *, as_json: bool) -> None:
-    """Tell the problems of all files; `problems_of` may raise BadDocument. Exit code 2 if one is wrong."""
+def check(
+    files: Sequence[Path],
+    read: Callable[[Path], T],
+    problems_of: Callable[[T], Sequence[Problem]] = lambda _: (),
+    *,
+    as_json: bool,
+) -> None:
+    """Tell the problems of all files: those for which `read` raises BadDocument, and those of what it returns.
+
+    Exit code 2 if one is wrong.
+    """
     found: list[tuple[Path, Sequence[Problem]]] = []
     for path in files:
         try:
-            found.append((path, problems_of(path)))
+            found.append((path, problems_of(read(path))))
         except BadDocument as error:
             found.append((path, error.problems))
     tell(found, as_json=as_json)

@@ -72,7 +72,7 @@ def validate(files: Files, as_json: AsJson = False) -> None:
 
     Example: chargeline rates validate examples/rates/openai.yaml --json
     """
-    check(files, lambda path: check_card(read_rate_card(read_text(path))), as_json=as_json)
+    check(files, lambda path: read_rate_card(read_text(path)), check_card, as_json=as_json)
 
 
 def list_cards(data: DataDir = None, as_json: AsJson = False) -> None:
