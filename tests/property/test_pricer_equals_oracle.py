@@ -18,7 +18,7 @@ from chargeline.pricer.compute import Rules, compute
 from chargeline.pricer.intake import fitting
 from chargeline.verify.events import Rules as OracleRules
 from chargeline.verify.oracle import Governance, Oracle, money
-from chargeline.verify.rating.numbers import quantity
+from chargeline.verify.rating.numbers import quantity, rounded
 from chargeline.wire.left_out import completed
 from chargeline.wire.usage_decoder import decode
 from tests.support.cards import ACCOUNT_CARD, CARD
@@ -85,7 +85,7 @@ def test_every_record_gets_the_oracles_outcome_and_cost(seed):
     rows, panes, outcomes, dead = run(values, cuts, events.partitions, events.partition)
     judge = oracle(events.partition, events.partitions)
     expected: dict[str, int] = {}
-    total = 0
+    total = variance = 0
     for offset, value in enumerate(values):
         judged = judge.judge(value, APPEND)
         expected[judged.outcome] = expected.get(judged.outcome, 0) + 1
@@ -103,9 +103,19 @@ def test_every_record_gets_the_oracles_outcome_and_cost(seed):
         if judged.outcome == "CHARGED":
             assert row["billed_cost"] == money(judged.contracted)
             total += judged.contracted
+            wanted = None if judged.variance is None else min(rounded(judged.variance * 10**24), 10**38 - 1)
+            assert row["cost_variance"] == (None if wanted is None else Context(prec=60).scaleb(Decimal(wanted), -24))
+            variance += wanted or 0
     assert {name: count for name, count in outcomes.items() if count} == expected
     assert sum(picos(pc.sum(pane["billed_cost"]).as_py()) for pane in panes) == total
     assert sum(pc.sum(pane["event_count"]).as_py() for pane in panes) == len(rows)
+    sampled = [pane["cost_variance"].to_pylist() for pane in panes if "cost_variance" in pane.column_names]
+    assert variance
+    # What a pane cannot hold is the most of its type.
+    assert (
+        variance >= 10**38
+        or sum(int(Context(prec=60).scaleb(each, 24)) for column in sampled for each in column if each) == variance
+    )
 
 
 def test_a_unit_cut_anywhere_gives_the_same_charges():

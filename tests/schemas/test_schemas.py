@@ -112,6 +112,10 @@ def test_the_tables_have_the_schemas_columns():
         body = re.search(rf"CREATE TABLE IF NOT EXISTS {table}\n\((.*?)\n\)", sql, re.DOTALL)
         assert body is not None
         columns = re.findall(r"^\s+`([\w.]+)` (.*?),?$", body.group(1), re.MULTILINE)
+        for name, kind, before in re.findall(
+            rf"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS `(\w+)` (.*) AFTER `(\w+)`;", sql
+        ):
+            columns.insert([each for each, _ in columns].index(before) + 1, (name, kind))
         assert tuple(columns[: len(COLUMNS[record])]) == COLUMNS[record]
         assert [name for name, _ in columns[-5:]] == ["log_topic", "log_partition", "log_offset", "unit_end",
                                                       "unit_append_time"]  # fmt: skip

@@ -97,6 +97,7 @@ def explanation(row: dict[str, Any]) -> dict[str, Any]:
         "effective_cost": row["effective_cost"],
         "billed_cost": row["billed_cost"],
         "billing_currency": currency,
+        "cost_variance": row.get("cost_variance"),
     }  # fmt: skip
 
 
@@ -148,7 +149,9 @@ def told(explained: dict[str, Any]) -> Iterator[str]:
         yield from _entry_told(entry)
     if explained["billed_cost"] is not None:
         contracted, billed = plain(explained["contracted_cost"]), plain(explained["billed_cost"])
-        yield f"  contracted {contracted}, billed {billed} {explained['billing_currency'] or ''}".rstrip()
+        variance = explained["cost_variance"]
+        error = f" ± {plain(round(variance.sqrt(), 12))}" if variance else ""
+        yield f"  contracted {contracted}, billed {billed}{error} {explained['billing_currency'] or ''}".rstrip()
     found = {"EXACT": "by its name", "ALIAS": "by an alias", "PREFIX": "by a prefix", "NONE": "by no card"}
     how = found.get(explained["match_kind"], explained["match_kind"])
     facts = explained["governance_sequence"]

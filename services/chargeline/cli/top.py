@@ -1,6 +1,7 @@
 """`chargeline top`: the live windows, spend and rate by team and model, refreshed in place."""
 
 import time
+from decimal import Decimal
 from typing import Annotated, Any
 
 import polars as pl
@@ -12,7 +13,7 @@ from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.cli.common import AsJson, DataDir, print_json
 from chargeline.domain.money import plain
-from chargeline.pricer.live import LiveTotals
+from chargeline.pricer.live import SUMS, VARIANCE, LiveTotals
 from chargeline.runtime.stack import load_stack
 
 
@@ -28,7 +29,7 @@ def top(
     limit: Annotated[int, typer.Option(min=1, help="Most rows.")] = 20,
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between refreshes.")] = 1.0,
 ) -> None:
-    """Spend and rate by team and model in the newest windows.
+    """Spend and rate by team and model in the newest windows; ± is the standard error of what sampled events cost.
 
     Example: chargeline top --once --windows 5
     """
@@ -59,14 +60,15 @@ def _rows(store: RedisStateStore, partitions: int, windows: int, limit: int) -> 
     recent = totals.frame(windows)
     if recent is None:
         return []
-    grouped = recent.group_by("team", "request_model", "billing_currency").agg(
-        pl.col("billed_cost", "event_count", "error_count", "unrated_count").sum()
-    )
+    sums = [name for name in (*SUMS, VARIANCE) if name in recent.columns]
+    grouped = recent.group_by("team", "request_model", "billing_currency").agg(pl.col(sums).sum())
     grouped = grouped.sort("billed_cost", "event_count", descending=True).head(limit)
     minutes = recent["window_start"].n_unique()
     rows = grouped.to_dicts()
     for row in rows:
         row["cost_per_minute"] = row["billed_cost"] / minutes
+        variance = row.pop(VARIANCE, None)
+        row["standard_error"] = round(variance.sqrt(), 12) if variance else None
     return rows
 
 
@@ -79,10 +81,14 @@ def _table(rows: list[dict[str, Any]], windows: int) -> Table:
         table.add_row(
             row["team"] or "-",
             row["request_model"],
-            f"{plain(round(row['billed_cost'], 6))} {currency}",
+            f"{plain(round(row['billed_cost'], 6))}{_estimated(row['standard_error'])} {currency}",
             f"{plain(round(row['cost_per_minute'], 6))} {currency}",
             f"{row['event_count']:,}",
             f"{row['error_count']:,}",
             f"{row['unrated_count']:,}",
         )
     return table
+
+
+def _estimated(standard_error: Decimal | None) -> str:
+    return "" if standard_error is None else f" ± {plain(round(standard_error, 6))}"

@@ -17,6 +17,7 @@ from chargeline.domain.exact import Exact
 from chargeline.domain.pricing import RATED, Priced
 from chargeline.domain.rate_table import FIXED_SLOTS
 from chargeline.domain.usage import Text, UsageColumns, token_leaves
+from chargeline.domain.variances import of_events, sum_by
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -83,8 +84,10 @@ def cost_panes(usage: UsageColumns, priced: Priced, groups: Groups) -> Panes:
     """One pane for each (group, window, SKU, currency).
 
     Columns: `sku_id`, `billing_currency` (null: events without entries), `billed_cost`, `list_cost`,
-    `consumed_quantity` Decimal(38, 12), `event_count`, `error_count`, `unrated_count`.
-    Every event is counted once, in the pane of its first entry; so the counts add up as the costs do.
+    `consumed_quantity` Decimal(38, 12), `event_count`, `error_count`, `unrated_count`, and, where an event is sampled,
+    `cost_variance` Decimal(38, 24), null in panes without one.
+    Every event is counted once, in the pane of its first entry; so the counts add up as the costs do, and so do the
+    variances: that of an event is of all its entries together and not the sum of theirs.
     """
     entries = priced.entries
     has_entries = np.zeros(usage.length, bool)
@@ -114,6 +117,10 @@ def cost_panes(usage: UsageColumns, priced: Priced, groups: Groups) -> Panes:
     contracted = total(entries.contracted).decimal(_PICO)
     same = entries.listed is entries.contracted
     error = usage.is_symbol("status", "ERROR")
+    variance = of_events(entries, usage.longs.get("sample_weight"), usage.length)
+    sampled = {}
+    if variance is not None:
+        sampled["cost_variance"] = sum_by(variance.take(pa.array(row[is_first])), code[is_first], count)
     return Panes(
         row[first],
         {
@@ -125,6 +132,7 @@ def cost_panes(usage: UsageColumns, priced: Priced, groups: Groups) -> Panes:
             "event_count": _count(code[is_first], count),
             "error_count": _count(code[is_first & error[row]] if error is not None else code[:0], count),
             "unrated_count": _count(code[is_first & (priced.reason != RATED)[row]], count),
+            **sampled,
         },
     )
 

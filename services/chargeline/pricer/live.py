@@ -3,7 +3,7 @@
 A projection for `chargeline top` and gateways, never a source; it expires.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from chargeline.wire.arrow_messages import decode, encode_whole
 Int64Array = npt.NDArray[np.int64]
 KEYS = ["billing_account_id", "team", "request_model", "billing_currency"]
 SUMS = ["billed_cost", "event_count", "error_count", "unrated_count"]
+VARIANCE = "cost_variance"  # where an event of the window is sampled; else the column is not there
 _WINDOWS_MAX = 120  # of a partition: two hours of one-minute windows
 
 
@@ -33,14 +34,15 @@ class LiveTotals:
         """What the panes of one unit add."""
         if cost_rollups is None:
             return cls()
-        panes = cost_rollups.select(["window_start", *KEYS, *SUMS]).combine_chunks()
+        summed = _summed(cost_rollups.column_names)
+        panes = cost_rollups.select(["window_start", *KEYS, *summed]).combine_chunks()
         window, _ = dense_codes(panes["window_start"].cast(pa.int64()).to_numpy())
         keys = [panes[name].chunk(0) for name in KEYS]
         coded = [(_codes(key), len(key.dictionary) + 1) for key in keys]
         code, first = combine([(window, int(window.max()) + 1), *coded], len(window))
         # Grouping numbers is many times faster than grouping the texts that they stand for.
-        sums = pl.DataFrame({"code": code} | {name: pl.Series(panes[name].chunk(0)) for name in SUMS})
-        sums = sums.group_by("code").agg(pl.col(SUMS).sum()).sort("code").drop("code")
+        sums = pl.DataFrame({"code": code} | {name: pl.Series(panes[name].chunk(0)) for name in summed})
+        sums = sums.group_by("code").agg(pl.col(summed).sum()).sort("code").drop("code")
         rows = pa.array(first)
         names = {name: pl.Series(key.take(rows).cast(pa.string())) for name, key in zip(KEYS, keys, strict=True)}
         start = pl.Series(panes["window_start"].chunk(0).take(rows))
@@ -52,7 +54,7 @@ class LiveTotals:
         joined = dict(self.windows)
         for start, frame in other.windows.items():
             known = joined.get(start)
-            joined[start] = frame if known is None else _sum(pl.concat([known, frame]))
+            joined[start] = frame if known is None else _sum(pl.concat([known, frame], how="diagonal"))
         return LiveTotals({start: joined[start] for start in sorted(joined)[-_WINDOWS_MAX:]})
 
     def blobs(self, touched: "LiveTotals") -> dict[int, bytes]:
@@ -68,7 +70,7 @@ class LiveTotals:
     def frame(self, newest: int) -> pl.DataFrame | None:
         """All rows of the newest windows; None: there are none."""
         starts = sorted(self.windows)[-newest:]
-        return pl.concat([self.windows[start] for start in starts]) if starts else None
+        return pl.concat([self.windows[start] for start in starts], how="diagonal") if starts else None
 
 
 def _codes(key: pa.DictionaryArray) -> Int64Array:
@@ -76,7 +78,11 @@ def _codes(key: pa.DictionaryArray) -> Int64Array:
 
 
 def _sum(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.group_by("window_start", *KEYS).agg(pl.col(SUMS).sum())
+    return frame.group_by("window_start", *KEYS).agg(pl.col(_summed(frame.columns)).sum())
+
+
+def _summed(names: Sequence[str]) -> list[str]:
+    return [*SUMS, VARIANCE] if VARIANCE in names else SUMS
 
 
 def _table(frame: pl.DataFrame) -> pa.Table:

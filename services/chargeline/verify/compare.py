@@ -11,6 +11,7 @@ from chargeline.verify.events import Rules, SchemaOf
 from chargeline.verify.oracle import Governance, Judgement, Oracle, money
 from chargeline.verify.rating.entries import Entry
 from chargeline.verify.rating.numbers import quantity as plain_quantity
+from chargeline.verify.rating.numbers import rounded
 from chargeline.verify.rows import rows
 from chargeline.wire.left_out import completed
 from chargeline.wire.units import OUTCOMES, UnitHeader
@@ -18,6 +19,7 @@ from chargeline.wire.units import OUTCOMES, UnitHeader
 INPUT = "usage-events"
 _EXACT = Context(prec=60)  # the usual 28 digits would round what Decimal(38, 12) can hold
 _UNIT_RECORDS = 1_000_000  # no unit is larger
+_VARIANCE_MAX = 10**38 - 1  # of Decimal(38, 24)
 Key = tuple[Any, ...]
 
 
@@ -57,10 +59,11 @@ class Report:
 
 @dataclass
 class _Sums:
-    """Booked amounts by account, day, SKU and window, in picounits."""
+    """Booked amounts by account, day, SKU and window, in picounits; their variances in the 10^-24 of their square."""
 
     billed: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
     events: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
+    variances: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
 
 
 class Verification:
@@ -218,6 +221,9 @@ class Verification:
                 continue
             if (row[name] or None) != (value or None):
                 raise Difference(f"{where}: {name} is {row[name]!r}, expected {value!r}")
+        variance = None if judged.variance is None else min(rounded(judged.variance * 10**24), _VARIANCE_MAX)
+        if rated and row["cost_variance"] != (None if variance is None else _EXACT.scaleb(Decimal(variance), -24)):
+            raise Difference(f"{where}: cost_variance is {row['cost_variance']}, expected {variance} E-24")
         if row["event_time"] != event["event_time"] or row["window_start"] != judged.window_start:
             raise Difference(f"{where}: event_time or window differ")
         entries = [tuple(each[name] for name in _ENTRY) for each in row["entries"]]
@@ -230,12 +236,14 @@ class Verification:
             sums.billed[account, judged.currency, day, each.sku_id, judged.window_start] += each.contracted
         first = judged.entries[0].sku_id if judged.entries else None
         sums.events[account, judged.currency, day, first, judged.window_start] += 1
+        sums.variances[account, judged.currency, day, first, judged.window_start] += variance or 0
 
     def _check_panes(self, partition: int, end: int, sums: _Sums, report: Report) -> Counter[int]:
         """Sum of panes = sum of charges, by account, currency, day, SKU and window. Returns panes by unit end."""
         count: Counter[int] = Counter()
         billed: dict[Key, int] = defaultdict(int)
         events: dict[Key, int] = defaultdict(int)
+        variances: dict[Key, int] = defaultdict(int)
         low, high = self._reader.bounds("cost-rollups", partition)
         for record in self._reader.read("cost-rollups", partition, low, high):
             if UnitHeader.decode(record.headers).end > end:
@@ -246,9 +254,16 @@ class Verification:
                        pane["sku_id"], window)  # fmt: skip
                 billed[key] += _picos(pane["billed_cost"])
                 events[key] += pane["event_count"]
+                variances[key] += int(_EXACT.scaleb(pane["cost_variance"] or Decimal(0), 24))
                 report.panes += 1
                 count[pane["unit_end_offset"]] += 1
-        for name, found, wanted in (("billed_cost", billed, sums.billed), ("event_count", events, sums.events)):
+        # A pane holds no more than the most of its type: such sums are not compared.
+        variances |= {key: wanted for key, wanted in sums.variances.items() if wanted > _VARIANCE_MAX}
+        for name, found, wanted in (
+            ("billed_cost", billed, sums.billed),
+            ("event_count", events, sums.events),
+            ("cost_variance", variances, sums.variances),
+        ):
             for key in {*found, *wanted}:
                 if found.get(key, 0) != wanted.get(key, 0):
                     raise Difference(

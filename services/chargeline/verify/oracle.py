@@ -9,6 +9,7 @@ import io
 import json
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import fastavro
@@ -33,6 +34,7 @@ class Judgement:
 
     Attributes:
         beyond_horizon: its identity was charged before, too long ago to be remembered.
+        variance: of what a sampled event costs, exact; null: not sampled, or UNRATED.
         billing_period, window_start: microseconds.
     """
 
@@ -45,6 +47,7 @@ class Judgement:
     billing_period: int = 0
     window_start: int = 0
     beyond_horizon: bool = False
+    variance: Fraction | None = None
 
     @property
     def contracted(self) -> int:
@@ -134,6 +137,7 @@ class Oracle:
             0 if judged.row.period is None else judged.row.period.start,
             event["event_time"] // self._rules.window_us * self._rules.window_us,
             forgotten,
+            judged.row.variance if rated else None,
         )
 
 

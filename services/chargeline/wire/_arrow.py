@@ -157,6 +157,7 @@ COST_ROLLUP = pa.schema(
         pa.field("unit_end_offset", pa.int64(), nullable=False),
         pa.field("pane_index", pa.int32(), nullable=False),
         pa.field("watermark", pa.timestamp("us", "UTC"), nullable=True),
+        pa.field("cost_variance", pa.decimal128(38, 24), nullable=True),
     ]
 )
 

@@ -8,14 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.entries import Entries
 from chargeline.domain.identities import Keys
 from chargeline.domain.panes import GROUP, Groups, Panes, is_late
-from chargeline.domain.price_points import KINDS
 from chargeline.domain.pricing import REASONS, Priced
 from chargeline.domain.rate_table import MATCH_KINDS
 from chargeline.domain.usage import MapEntries, Text, UsageColumns
-from chargeline.domain.variances import variances
+from chargeline.domain.variances import of_events
 from chargeline.wire._arrow import CHARGE, COST_ROLLUP, PERFORMANCE_ROLLUP
 from chargeline.wire.charge_entries import entry_lists, text_column
 
@@ -60,10 +58,10 @@ def charges(
         columns["reason"] = _coded(priced.reason, REASONS)
     if not (priced.match == MATCH_KINDS.index("EXACT")).all():
         columns["match_kind"] = _coded(priced.match, MATCH_KINDS)
-    weight = usage.longs.get("sample_weight")
-    if weight is not None and (weight > 1).any():
-        columns["estimated"] = pa.array(weight > 1)
-        columns["cost_variance"] = _variances(entries, weight, length)
+    variance = of_events(entries, usage.longs.get("sample_weight"), length)
+    if variance is not None:
+        columns["estimated"] = variance.is_valid()
+        columns["cost_variance"] = variance
     if entries.listed is not entries.contracted:
         columns["list_cost"] = entries.listed.sum_by(entries.row, length).decimal(12, rated)
     columns["entries"] = entry_lists(entries, length, priced.table)
@@ -76,18 +74,14 @@ def charges(
     return pa.Table.from_arrays([columns[field.name] for field in fields], schema=schema)
 
 
-def _variances(entries: Entries, weight: Int64Array, length: int) -> pa.Array:
-    """Of what the event costs at unit prices; flat fees, discounts and caps belong to its scope."""
-    own = np.isin(entries.kind, (KINDS.index("UNIT"), KINDS.index("PER_EVENT_FEE")))
-    cost = entries.at(np.flatnonzero(own)).contracted if not own.all() else entries.contracted
-    row = entries.row[own] if not own.all() else entries.row
-    return variances(cost.sum_by(row, length), weight)
-
-
 def cost_rollups(panes: Panes, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]) -> pa.Table:
-    """Panes of one unit and partition; `names` has source_partition, unit_end_offset, both watermarks."""
+    """Panes of one unit and partition; `names` has source_partition, unit_end_offset, both watermarks.
+
+    `cost_variance` is not made where no event is sampled.
+    """
     columns = _pane_columns(panes, usage, groups, names)
-    return pa.Table.from_arrays([columns[field.name] for field in COST_ROLLUP], schema=COST_ROLLUP)
+    fields = [field for field in COST_ROLLUP if field.name in columns]
+    return pa.Table.from_arrays([columns[field.name] for field in fields], schema=pa.schema(fields))
 
 
 def performance_rollups(panes: Panes, usage: UsageColumns, groups: Groups, names: Mapping[str, Any]) -> pa.Table:
