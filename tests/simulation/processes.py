@@ -93,6 +93,7 @@ class PricerProcess(Process):
             rules=Rules(PARTITIONS, 60_000_000, 60_000_000, BOUND),
             limits=Limits(unit_records=world.chance.choice([10, 60]), trailing_units=3, margin_ms=MARGIN),
             run_commit=world.chance.choice([Done, Later]),
+            make_ahead=world.chance.choice([Done, Later]),
         )
         self.service.governance.refresh()
 

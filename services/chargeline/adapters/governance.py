@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException, Producer
 from chargeline.adapters.kafka import COMMON
 from chargeline.adapters.kafka_errors import translated
 from chargeline.domain.errors import Fault, Refused
-from chargeline.domain.governance import Fact, GovernanceChain
+from chargeline.domain.governance import Fact, GovernanceChain, Reading, at_once
 from chargeline.ports import Clock, LogReader
 from chargeline.wire._generated import GOVERNANCE_RECORD_SCHEMA
 
@@ -27,10 +27,14 @@ _ATTEMPTS = 10
 
 
 class GovernanceReader:
-    """Follows the log. `chain` holds what was accepted; `view_ms` is a time up to which it is complete."""
+    """Follows the log. `chain` holds what was accepted; `view_ms` is a time up to which it is complete.
 
-    def __init__(self, reader: LogReader, clock: Clock, *, max_clock_skew_ms: int) -> None:
-        self.chain = GovernanceChain()
+    Args:
+        reading: of `GovernanceChain`.
+    """
+
+    def __init__(self, reader: LogReader, clock: Clock, *, max_clock_skew_ms: int, reading: Reading = at_once) -> None:
+        self.chain = GovernanceChain(reading)
         self.view_ms = 0
         self._reader = reader
         self._clock = clock

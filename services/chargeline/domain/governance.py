@@ -6,8 +6,9 @@ recorded_time + margin <= the record's append time (spec/rating.md 1).
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,17 +75,41 @@ Body = InputTopic | RateCard | UnreadableCard | AccountsPublished | FxPublished 
 
 @dataclass(frozen=True)
 class Fact:
-    """One accepted record of the chain; `recorded_time` is its append time in milliseconds."""
+    """One accepted record of the chain.
+
+    Attributes:
+        recorded_time: its append time in milliseconds.
+        read: what it says; may wait for whoever reads it, and raises Fault for what this version does not know.
+    """
 
     sequence: int
     recorded_time: int
-    body: Body
+    read: Callable[[], Body]
+
+    @property
+    def body(self) -> Body:
+        return self.read()
+
+
+Reading = Callable[[Callable[[], Body]], Callable[[], Body]]
+
+
+def at_once(reading: Callable[[], Body]) -> Callable[[], Body]:
+    """Read a fact before it is taken into the chain; what that raises is raised there."""
+    body = reading()
+    return lambda: body
 
 
 class GovernanceChain:
-    """The accepted facts of the log so far."""
+    """The accepted facts of the log so far.
 
-    def __init__(self) -> None:
+    Args:
+        reading: starts to read a fact, and returns how to get what it says. A card of thousands of SKUs takes tenths
+            of a second: a pricer reads it in another thread while the fact is not visible yet.
+    """
+
+    def __init__(self, reading: Reading = at_once) -> None:
+        self._reading = reading
         self.facts: list[Fact] = []
         self._hashes: list[str] = []
         self._visible: list[int] = []  # non-decreasing: a clock that steps back never hides a fact again
@@ -106,7 +131,7 @@ class GovernanceChain:
         """Take one decoded record and its bytes without framing; False: it does not continue the chain."""
         if record["sequence"] != self.next_sequence or record["previous_hash"] != self.last_hash:
             return False
-        self.facts.append(Fact(record["sequence"], recorded_time, _body(record["fact"])))
+        self.facts.append(Fact(record["sequence"], recorded_time, self._reading(partial(_body, record["fact"]))))
         self._hashes.append(hashlib.sha256(datum).hexdigest())
         self._visible.append(max(recorded_time, self._visible[-1] if self._visible else recorded_time))
         return True

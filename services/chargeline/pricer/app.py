@@ -24,7 +24,13 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
     pa.array(np.zeros(0))  # Arrow looks for pandas at its first NumPy array: a second that no unit shall wait for
     clock = SystemClock()
     reader = KafkaLogReader(settings.kafka)
-    governance = GovernanceReader(reader, clock, max_clock_skew_ms=settings.max_clock_skew_ms)
+    ahead = ThreadPoolExecutor(1, "facts")  # one: a table is made after the facts that it waits for
+    governance = GovernanceReader(
+        reader,
+        clock,
+        max_clock_skew_ms=settings.max_clock_skew_ms,
+        reading=lambda reading: ahead.submit(reading).result,
+    )
     governance.refresh()
     topic = governance.chain.input_topic()
     password = settings.redis_password
@@ -68,4 +74,5 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
         ),
         observer=PricerMetrics(telemetry, clock),
         run_commit=ThreadPoolExecutor(1, "commit").submit,
+        make_ahead=ahead.submit,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from chargeline.domain.rate_table import RateTable
 from chargeline.ports import Clock, LogBatch, LogConsumer
 from chargeline.pricer.compute import Prepared, Rules, prepare
 from chargeline.pricer.observer import Observer
+from chargeline.pricer.overlap import Coming, Later
 
 INPUT = "usage-events"
 _FRESH_S = 0.05
@@ -68,11 +70,12 @@ class Intake:
     rules: Rules
     limits: Limits
     observer: Observer = field(default_factory=Observer)
+    make_ahead: Callable[[Callable[[], RateTable]], Coming[RateTable]] = Later
 
     def __post_init__(self) -> None:
         self._rebalances = 0
         self._waiting: _Polled | None = None
-        self._tables: dict[int, RateTable] = {}
+        self._tables: dict[int, Coming[RateTable]] = {}
 
     def next(self) -> Unit | None:
         """The next unit; may block for as long as a poll, or until the governance view is fresh. None: no records.
@@ -89,6 +92,8 @@ class Intake:
         unit, later = self._visible_part(polled)
         self.observer.did("fresh")
         parts = {partition: self._prepare(batch) for partition, batch in unit.batches.items()}
+        oldest = min(part.governance_sequence for part in parts.values()) + 1
+        self._tables = {count: table for count, table in self._tables.items() if count >= oldest}
         self.observer.did("prepare")
         self._waiting = later
         return Unit(parts, unit.group_metadata)
@@ -125,6 +130,7 @@ class Intake:
         newest = max(int(batch.append_times.max()) for batch in polled.batches.values())
         while self.governance.view_ms < newest - self.limits.margin_ms:
             self.governance.refresh()
+            self._start_table(self.governance.chain.next_sequence)
             if self.governance.view_ms < newest - self.limits.margin_ms:
                 self.clock.sleep(_FRESH_S)
         now, later = {}, {}
@@ -143,14 +149,21 @@ class Intake:
         return Part(batch, prepare(batch, self._table(count), self.rules, self.schema_of), count - 1)
 
     def _table(self, count: int) -> RateTable:
-        table = self._tables.get(count)
-        if table is None or table.full:
-            book = self.governance.chain.book(
-                count, margin_ms=self.limits.margin_ms, future_bound_ms=self.rules.future_bound_ms
-            )
-            chain = self.governance.chain
-            self._tables = {count: RateTable(book, chain.accounts(count), chain.fx(count))}
-        return self._tables[count]
+        """The prices of the first so many facts; waits until they are there, and never takes those of fewer."""
+        if count in self._tables and self._tables[count].result().full:
+            del self._tables[count]
+        self._start_table(count)
+        return self._tables[count].result()
+
+    def _start_table(self, count: int) -> None:
+        """Begin to make a table before the first record that may see its facts."""
+        if count not in self._tables:
+            self._tables[count] = self.make_ahead(partial(self._made, count))
+
+    def _made(self, count: int) -> RateTable:
+        chain = self.governance.chain
+        book = chain.book(count, margin_ms=self.limits.margin_ms, future_bound_ms=self.rules.future_bound_ms)
+        return RateTable(book, chain.accounts(count), chain.fx(count))
 
 
 def fitting(batch: LogBatch, most: int) -> int:

@@ -1,7 +1,7 @@
 """What may run beside the pricer's own thread: calls that are under way, and the same calls without a thread."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
 from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -15,11 +15,11 @@ class Coming(Protocol[Result_co]):
         """Wait for it. Raises what the call raised."""
 
 
-@dataclass(frozen=True)
 class Later(Generic[T]):
-    """A call that is made when its result is asked for."""
+    """A call that is made when its result is asked for first."""
 
-    result: Callable[[], T]
+    def __init__(self, call: Callable[[], T]) -> None:
+        self.result = cache(call)
 
 
 class Done(Generic[T]):

@@ -24,6 +24,7 @@ import structlog
 
 from chargeline.adapters.governance import GovernanceReader
 from chargeline.domain.errors import AbortRequired, Fault, Fenced, TransientError
+from chargeline.domain.rate_table import RateTable
 from chargeline.ports import (
     ApplyOutcome,
     Clock,
@@ -37,7 +38,7 @@ from chargeline.ports import (
 from chargeline.pricer.compute import Booked, Computed, Rules, aggregate, book
 from chargeline.pricer.intake import INPUT, Intake, Limits, Part, Unit
 from chargeline.pricer.observer import Observer
-from chargeline.pricer.overlap import Coming, Done
+from chargeline.pricer.overlap import Coming, Done, Later
 from chargeline.pricer.recovery import CHARGES, PartitionState, Recovery
 from chargeline.wire.arrow_messages import encode
 from chargeline.wire.units import UnitHeader
@@ -84,11 +85,19 @@ class Pricer:
     limits: Limits = field(default_factory=Limits)
     observer: Observer = field(default_factory=Observer)
     run_commit: Callable[[Callable[[], Committed | None]], Coming[Committed | None]] = Done
+    make_ahead: Callable[[Callable[[], RateTable]], Coming[RateTable]] = Later
 
     def __post_init__(self) -> None:
         self.states: dict[int, PartitionState] = {}
         self.intake = Intake(
-            self.consumer, self.governance, self.clock, self.schema_of, self.rules, self.limits, self.observer
+            self.consumer,
+            self.governance,
+            self.clock,
+            self.schema_of,
+            self.rules,
+            self.limits,
+            self.observer,
+            self.make_ahead,
         )
         self._held: Unit | None = None
         self._in_flight: _InFlight | None = None
