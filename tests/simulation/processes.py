@@ -82,6 +82,8 @@ class PricerProcess(Process):
     def start(self) -> None:
         world = self.world
         reader = MemoryLogReader(world.log)
+        limits = Limits(unit_records=world.chance.choice([10, 60]), trailing_units=3, margin_ms=MARGIN)
+        beside = world.chance.choice([Done, Later])
         self.service = world.make(
             consumer=world.consumer(world.log, self.group, self.at),
             producer=world.producer(world.log, self.name, self.at),
@@ -91,9 +93,9 @@ class PricerProcess(Process):
             clock=self.clock,
             schema_of=schema_of,
             rules=Rules(PARTITIONS, 60_000_000, 60_000_000, BOUND),
-            limits=Limits(unit_records=world.chance.choice([10, 60]), trailing_units=3, margin_ms=MARGIN),
-            run_commit=world.chance.choice([Done, Later]),
-            make_ahead=world.chance.choice([Done, Later]),
+            limits=limits,
+            run_commit=beside,
+            make_ahead=beside,
         )
         self.service.governance.refresh()
 

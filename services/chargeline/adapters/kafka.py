@@ -218,11 +218,12 @@ class KafkaLogReader:
             raise LogTruncated(f"{topic}/{partition} begins at {low}; {start} is needed and gone")
         if start >= end:
             return
-        consumer = self._client()
+        consumer, wanted = self._client(), 1
         try:
             consumer.assign([TopicPartition(topic, partition, start)])
             while True:
-                for message in consumer.consume(1000, 0.5):
+                # The call waits for as many as it may return, or half a second that nobody has.
+                for message in consumer.consume(max(1, min(wanted, end - start)), 0.5):
                     error = message.error()
                     offset = message.offset()
                     if error is not None and error.code() != KafkaError._PARTITION_EOF:
@@ -235,8 +236,10 @@ class KafkaLogReader:
                         return
                     if error is None:
                         yield _record(message)
+                        start = start if offset is None else offset + 1
                         if offset is not None and offset + 1 >= end:
                             return
+                wanted = min(2 * wanted, 1000)
         finally:
             consumer.close()
 

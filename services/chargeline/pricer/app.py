@@ -1,6 +1,9 @@
 """Builds the pricer from its settings; the only place of this service that makes adapters."""
 
+import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +21,9 @@ from chargeline.pricer.processor import Pricer
 from chargeline.pricer.settings import PricerSettings
 from chargeline.runtime.telemetry import Telemetry
 
+_YIELDS_S = 0.0005
+T = TypeVar("T")
+
 
 def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
     """The pricer, connected. Making its producer fences an older process of the same slot."""
@@ -29,7 +35,7 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
         reader,
         clock,
         max_clock_skew_ms=settings.max_clock_skew_ms,
-        reading=lambda reading: ahead.submit(reading).result,
+        reading=lambda reading: ahead.submit(_yielding, reading).result,
     )
     governance.refresh()
     topic = governance.chain.input_topic()
@@ -74,5 +80,18 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
         ),
         observer=PricerMetrics(telemetry, clock),
         run_commit=ThreadPoolExecutor(1, "commit").submit,
-        make_ahead=ahead.submit,
+        make_ahead=lambda making: ahead.submit(_yielding, making),
     )
+
+
+def _yielding(call: Callable[[], T]) -> T:
+    """Make a long call in pure Python beside the loop, which gets the interpreter back whenever it asks for it.
+
+    With the usual 5 ms each of the loop's many array operations may wait as long, and a unit takes five times its time.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_YIELDS_S)
+    try:
+        return call()
+    finally:
+        sys.setswitchinterval(before)
