@@ -12,6 +12,7 @@ from chargeline.adapters.anomaly_parameters import shipped_parameters
 from chargeline.domain.anomaly.rules import Rules
 from chargeline.domain.anomaly.watch import Watch
 from chargeline.domain.anomaly.watch_state import core_bytes, restored
+from chargeline.wire.rollup_columns import joined
 from tests.support.panes import MINUTE, PICO, START, history, unit
 
 HOUR = 60 * MINUTE
@@ -150,6 +151,18 @@ def test_an_unusual_share_of_dead_letters_is_an_incident_of_the_partition():
     subject.dead_letters(np.arange(0, 400))
     updates = run(subject, after(usual, 6))
     assert [(each.kind, each.status) for each in updates] == [("DEAD_LETTERS", "OPEN"), ("DEAD_LETTERS", "RESOLVED")]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_few_dead_letters_in_a_day_that_comes_at_once_are_no_incident(before):
+    """Beside the whole day they are few; beside its last window they would be most."""
+    subject = learned()
+    units = after(usual, 300)
+    everything = replace(units[-1], cost=joined([each.cost for each in units]))
+    made = [] if before else subject.take(everything)
+    subject.dead_letters(np.arange(0, 400))
+    made += subject.take(everything) if before else run(subject, after(usual, 302)[300:])
+    assert [each.kind for each in made] == []
 
 
 def test_dead_letters_are_counted_once():

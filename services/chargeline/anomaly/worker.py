@@ -5,8 +5,8 @@
     3. every few minutes the state is stored, then the input's next_offsets are committed
 
 A crash after 2: the same units are read again from the stored state and give the same updates with the same names; a
-reader drops what it has by (anomaly_id, sequence). A rebalance is the same: partitions are forgotten when they are
-revoked, and loaded where they are assigned.
+reader drops what it has by (anomaly_id, sequence). A rebalance is the same: partitions are stored and forgotten when
+they are revoked, and loaded where they are assigned. Kafka waits for that, so two workers never write one state.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from chargeline.wire.anomaly_records import ANOMALIES, encode_update
 
 log = structlog.get_logger()
 _LOOK_TICKS = 5  # seconds between two looks for what was lost
+_HAND_OVER_S = 5.0  # the others of the group stand still meanwhile
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ class Worker:
             raise
 
     async def _take(self, message: Any) -> None:
+        if not self._is_recovered:
+            return  # left over from before a rebalance; it comes again where its partition is now
         number = message.partition
         partition = self._partition(number)
         now = self._clock.now_ms()
@@ -141,8 +144,8 @@ class Worker:
     async def _look_for_lost(self, number: int, partition: Partition) -> None:
         """Read again what the client took from Kafka and never handed over.
 
-        A suspended flow drops the message that waits at that moment. Its record and its marker are two offsets; what
-        lies between may also be an aborted transaction, so a place is read again once only.
+        A second line of defence behind `transport`, which knows of no way left. A record and its marker are two
+        offsets; what lies between may also be an aborted transaction, so a place is read again once only.
         """
         consumer = self._app.consumer
         for topic in TOPICS:
@@ -192,7 +195,9 @@ class Worker:
             await self._store(number)
 
     async def _store(self, number: int) -> None:
-        partition = self._partitions[number]
+        partition = self._partitions.get(number)
+        if partition is None:
+            return  # it was revoked meanwhile, and whoever has it now writes its state
         began = self._clock.now_ms()
         await self._state.store(partition, self._pace.bases)
         offsets = {TP(topic, number): offset for topic, offset in partition.next_offsets.items()}
@@ -219,10 +224,18 @@ class Worker:
 
     async def _on_revoked(self, _app: Any, _revoked: set[TP], **_more: Any) -> None:
         # Faust reads every assigned partition again from its committed place, also those that stay here.
+        self._is_recovered = False
+        try:
+            async with asyncio.timeout(_HAND_OVER_S):
+                await self.store_all()
+        except Exception as error:  # noqa: BLE001 - the stored state is older then: more is read again
+            log.warning("not_handed_over", reason=repr(error))
         numbers = list(self._partitions)
         self._partitions.clear()
         self._stored.clear()
-        self._assigned, self._is_recovered = set(), False
+        self._places.clear()
+        self._read_again.clear()
+        self._assigned = set()
         self._metrics.revoked(numbers)
 
     async def _on_recovered(self) -> None:

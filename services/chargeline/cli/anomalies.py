@@ -1,5 +1,6 @@
 """`chargeline anomalies`: incidents as ClickHouse holds them, why they happened, and what people say of them."""
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +22,7 @@ from chargeline.domain.money import plain
 from chargeline.runtime.stack import Stack, load_stack
 from chargeline.wire._generated import ANOMALY_NOTE_SCHEMA
 
+_LOOK_S = 0.5
 LABELS = ("TRUE_POSITIVE", "FALSE_POSITIVE", "EXPECTED")
 _LISTED = (
     "anomaly_id, severity, status, kind, billing_account_id, dimensions, window_start, windows, impact, "
@@ -45,6 +47,9 @@ def list_(
     since: Annotated[int, typer.Option(min=1, help="Hours back, by event time; 0 is now.")] = 24 * 365,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
     stats: Annotated[bool, typer.Option("--stats", help="Counts by kind, and the precision by labels.")] = False,
+    wait: Annotated[
+        float, typer.Option(min=0.0, help="Wait up to so many seconds for one; without any, fail with NO_ANOMALY.")
+    ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """List incidents, or count them.
@@ -61,6 +66,12 @@ def list_(
     )
     given = {"account": account or "", "status": status or "", "since": since, "limit": limit}
     rows = _rows(stack, sql, given)
+    deadline = time.monotonic() + wait
+    while wait and not rows:
+        if time.monotonic() > deadline:
+            raise Refused("NO_ANOMALY", f"no such incident in {wait:g} s: is the anomaly service running?")
+        time.sleep(_LOOK_S)
+        rows = _rows(stack, sql, given)
     for row in rows:
         row["label"] = notes.labels.get(row["anomaly_id"])
     if stats:

@@ -15,6 +15,8 @@ from chargeline.sdk.encode import BadEvent, micros
 from chargeline.sdk.traffic import Expected, PriceList, Spike, Traffic
 from chargeline.sdk.traffic import generate as make
 
+_HOURS = 1 / 6
+
 
 def register(app: typer.Typer) -> None:
     app.command()(generate)
@@ -31,6 +33,9 @@ def generate(
     spike: Annotated[list[str] | None, typer.Option(help="team=team-1-0,factor=20,at=0.7")] = None,
     rate: Annotated[float | None, typer.Option(min=0.1, help="Events a second (default: as fast as it goes).")] = None,
     start: Annotated[str | None, typer.Option(help="event_time of the first one, e.g. 2026-01-01T00:00:00Z.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0.001, help="Spread event times over so long, up to now (default: 10 minutes).")
+    ] = None,
     rates: Annotated[list[Path] | None, typer.Option(help="Rate cards for the expected bill.", exists=True)] = None,
     expect: Annotated[Path | None, typer.Option(help="Write the exact expected totals here, as JSON.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when everything is in ClickHouse.")] = False,
@@ -40,7 +45,9 @@ def generate(
 
     Example: chargeline generate --seed 7 --events 100000 --rates examples/rates/openai.yaml --expect expected.json
     """
-    duration = 600_000_000 if rate is None else int(events / rate * 1_000_000)
+    if rate is not None and hours is not None:
+        raise Refused("BAD_OPTION", "--rate sends as time goes on, --hours tells of hours that have passed: give one")
+    duration = int((hours or _HOURS) * 3_600_000_000) if rate is None else int(events / rate * 1_000_000)
     begin = SystemClock().now_ms() * 1000 - (duration if rate is None else 0)
     traffic = Traffic(
         seed=seed,

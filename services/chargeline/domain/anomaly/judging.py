@@ -112,7 +112,6 @@ def judge(watch: "Watch", window: Window) -> int:
     for candidate in candidates:
         if candidate.incident is not None and candidate.incident.kind != DEAD_LETTERS:
             _go_on(watch, window, candidate, expected)
-    _dead_letters(watch, window)
     return len(alerts)
 
 
@@ -267,31 +266,6 @@ def _go_on(watch: "Watch", window: Window, candidate: Candidate, expected: Doubl
     incident.add(cells, watch.groups)
 
 
-def _dead_letters(watch: "Watch", window: Window) -> None:
-    """Whether an unusual share of what came could not be read; of the whole partition, no account is known."""
-    events = int(window.cells.measures[EVENTS].sum())
-    dead, watch.dead = watch.dead, 0
-    share = dead / (dead + events) if dead else 0.0
-    is_odd = dead >= _DEAD_LEAST and share >= max(_DEAD_SHARE, _DEAD_TIMES * watch.dead_usual)
-    if dead + events and not is_odd:
-        watch.dead_usual += _DEAD_WEIGHT * (share - watch.dead_usual)
-    found = next((each for each in watch.incidents if each.kind == DEAD_LETTERS and each.status == "OPEN"), None)
-    if found is None and is_odd:
-        scope = SeriesName(ALL_ACCOUNTS, "", (("source_partition", str(watch.partition)),))
-        found = Incident(scope, DEAD_LETTERS, window.start, window.end, watch.partition)
-        watch.incidents.append(found)
-    if found is None:
-        return
-    if is_odd:
-        found.saw(DEAD_LETTERS, f"{dead} dead letters beside {events} events", share)
-        found.value, found.usual = max(found.value, share), watch.dead_usual
-        found.windows, found.window_end, found.calm = found.windows + 1, window.end, 0
-        return
-    found.calm += 1
-    if found.calm >= CALM_WINDOWS:
-        found.status = "RESOLVED"
-
-
 def _weights(watch: "Watch", cells: Cells) -> dict[str, Doubles]:
     """By group: what there is more of than usual (spend, errors, retries, …), spend that is missing, and all spend."""
     size = watch.table.of_group.shape[1]
@@ -348,3 +322,36 @@ def _renumbered(cells: Cells, number: Ints) -> Cells:
     rows = np.flatnonzero(number[cells.group] >= 0)
     kept = cells.take(rows)
     return Cells(number[kept.group], kept.cost, kept.measures)
+
+
+def look_at_dead_letters(watch: "Watch", start: int, end: int) -> None:
+    """Whether an unusual share of what came lately could not be read; of the whole partition, no account is known.
+
+    Dead letters have no event time, so they are compared with what came with them, not with a window: with the events
+    since the look before the last one, because the two topics are read at their own speeds.
+
+    Args:
+        start, end: the newest complete window, microseconds.
+    """
+    events = watch.arrived + watch.arrived_before
+    watch.arrived, watch.arrived_before = 0, watch.arrived
+    dead, watch.dead = watch.dead, 0
+    share = dead / (dead + events) if dead else 0.0
+    is_odd = dead >= _DEAD_LEAST and share >= max(_DEAD_SHARE, _DEAD_TIMES * watch.dead_usual)
+    if dead + events and not is_odd:
+        watch.dead_usual += _DEAD_WEIGHT * (share - watch.dead_usual)
+    found = next((each for each in watch.incidents if each.kind == DEAD_LETTERS and each.status == "OPEN"), None)
+    if found is None and is_odd:
+        scope = SeriesName(ALL_ACCOUNTS, "", (("source_partition", str(watch.partition)),))
+        found = Incident(scope, DEAD_LETTERS, start, end, watch.partition)
+        watch.incidents.append(found)
+    if found is None:
+        return
+    if is_odd:
+        found.saw(DEAD_LETTERS, f"{dead} dead letters beside {events} events", share)
+        found.value, found.usual = max(found.value, share), watch.dead_usual
+        found.windows, found.window_end, found.calm = found.windows + 1, end, 0
+        return
+    found.calm += 1
+    if found.calm >= CALM_WINDOWS:
+        found.status = "RESOLVED"

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from chargeline.domain.anomaly.cells import Cells, OpenWindows, summed
+from chargeline.domain.anomaly.cells import EVENTS, Cells, OpenWindows, summed
 from chargeline.domain.anomaly.groups import Groups
 from chargeline.domain.anomaly.incidents import Incident
-from chargeline.domain.anomaly.judging import Reference, Window, judge, look_early
+from chargeline.domain.anomaly.judging import Reference, Window, judge, look_at_dead_letters, look_early
 from chargeline.domain.anomaly.panes import Panes, Unit
 from chargeline.domain.anomaly.parameters import Parameters
 from chargeline.domain.anomaly.rules import Rules
@@ -49,7 +49,8 @@ class Watch:
     Attributes:
         counted: everything before this offset of the source partition is counted.
         complete: windows that start before it are complete, microseconds; None: none was yet.
-        dead: dead letters since the last complete window; `dead_counted`: source offset up to which they are counted.
+        dead: dead letters since the last look at them; `dead_counted`: source offset up to which they are counted.
+        arrived: events since that look; `arrived_before`: between it and the one before.
         dead_usual: usual share of dead letters.
     """
 
@@ -62,6 +63,8 @@ class Watch:
     dead: int = 0
     dead_counted: int = -1
     dead_usual: float = 0.0
+    arrived: int = 0
+    arrived_before: int = 0
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
@@ -125,6 +128,7 @@ class Watch:
             self.table.add(self.groups)
             self.scorer.make_room(len(self.table.names))
         self.counts.panes += len(panes)
+        self.arrived += int(panes.measures[EVENTS].sum())
         window = panes.window_start // self.rules.window_us * self.rules.window_us
         np.maximum.at(self.groups.last_window, groups, window)
         self.groups.unit[0, groups], self.groups.unit[1, groups] = unit.start, unit.end
@@ -156,6 +160,14 @@ class Watch:
                     incident.is_changed = True
 
     def _complete(self) -> list[Update]:
+        before = self.counts.windows
+        made = self._complete_windows()
+        if self.counts.windows > before and self.complete is not None:
+            look_at_dead_letters(self, self.complete - self.rules.window_us, self.complete)
+            made += self._updates()
+        return made
+
+    def _complete_windows(self) -> list[Update]:
         made: list[Update] = []
         if self.watermark is None:
             return made

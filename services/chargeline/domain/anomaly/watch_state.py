@@ -81,7 +81,17 @@ def core_bytes(watch: Watch) -> bytes:
     return packed(document, columns)
 
 
-_VALUES = ("counted", "watermark", "complete", "dead", "dead_counted", "dead_usual", "last_cells")
+_VALUES = (
+    "counted",
+    "watermark",
+    "complete",
+    "dead",
+    "dead_counted",
+    "dead_usual",
+    "arrived",
+    "arrived_before",
+    "last_cells",
+)
 
 
 def restored(
