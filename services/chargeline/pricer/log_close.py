@@ -68,15 +68,17 @@ class LogCloser:
         """Book what is due at the close of an account's period.
 
         An account without a billing currency is billed in the currencies of its rates. Its minimum, which has no
-        currency of its own, is then in that of the first entry.
+        currency of its own, is then in that of the first entry, else of its first commitment or grant.
         """
         period, accounts = Period(*span), self._pricer.accounts
         facts = accounts.at_close(account, *span)
         due = self._due(account, period)
         currencies = due.currencies()
-        main = facts.billing_currency or next(iter(currencies), None)
-        own = [each.currency for each in accounts.commitments if each.billing_account_id == account]
-        own += [each.currency for each in accounts.credits if each.billing_account_id == account]
+        promised = [each for each in accounts.commitments if each.billing_account_id == account]
+        granted = [each for each in accounts.credits if each.billing_account_id == account]
+        own = [each.currency for each in sorted(promised, key=lambda each: each.commitment_id.encode())]
+        own += [each.currency for each in sorted(granted, key=lambda each: each.grant_id.encode())]
+        main = facts.billing_currency or next(iter([*currencies, *own]), None)
         known = [currency for name, currency in self._carried if name == account]
         made = [
             ClosedScope(account, span, None, fee.scope, (), fee.reason) for fee in due.fees if fee.reason is not None

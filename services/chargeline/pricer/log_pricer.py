@@ -334,7 +334,7 @@ class LogPricer:
         (row,) = event_rows(charges_alone(booked, 0, RULES))
         billed_in = self._billed_in(row.identity[0], time)
         entries = [rebilled(entry, billed_in) for entry in row.entries]
-        entries = late_settlement(entries, self._states(scopes, entries), self._function, billed_in)
+        entries = late_settlement(entries, self._states(scopes, entries), self._function, billed_in, self.held)
         period, _ = billed_in(row.period)
         return replace(row, entries=tuple(entries), period=period), scopes.apply(booked.scopes)
 

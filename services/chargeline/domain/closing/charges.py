@@ -30,12 +30,12 @@ def charge_keys(entries: Sequence[Booked]) -> list[ChargeKey]:
     return keys
 
 
-def by_charge(keys: Sequence[ChargeKey]) -> list[int]:
-    """The places of entries, charge by charge: in the order of their first entries."""
+def by_charge(keys: Sequence[ChargeKey]) -> list[tuple[int, int]]:
+    """(place of an entry, place of the first entry of its charge), charge by charge in the order of the first ones."""
     first: dict[ChargeKey, int] = {}
     for place, key in enumerate(keys):
         first.setdefault(key, place)
-    return sorted(range(len(keys)), key=lambda place: (first[keys[place]], place))
+    return sorted(((place, first[key]) for place, key in enumerate(keys)), key=lambda each: (each[1], each[0]))
 
 
 def netted(keys: Sequence[ChargeKey], amounts: Sequence[int]) -> list[int]:

@@ -156,7 +156,7 @@ def _beside_charges(
     beside: dict[int, list[Booked]] = {}
     keys = charge_keys(entries)
     net = netted(keys, [entry.contracted_cost for entry in entries])
-    for place in by_charge(keys):
+    for place, _ in by_charge(keys):
         entry, key, amount = entries[place], keys[place], net[place]
         fitting = [each for each in ordered if takes(each, entry)]
         if not fitting or amount == 0:

@@ -94,26 +94,26 @@ class _Draws:
         if each.event is not None:
             self._places.setdefault((each.event, each.sku_id), []).append(number)
 
-    def pay(self, entry: Booked, amount: int) -> list[tuple[Credit, int]]:
-        """(grant, what it pays) in order of use, until the amount or the grants are used up."""
+    def pay(self, charge: Booked, amount: int) -> list[tuple[Credit, int]]:
+        """(grant, what it pays of an entry of a charge, named by its first entry) in order of use, until the amount or the grants are used up."""
         paid: list[tuple[Credit, int]] = []
         for grant in self._usable:
             part = min(amount, self.balances[grant.grant_id])
-            if part <= 0 or not pays(grant, entry):
+            if part <= 0 or not pays(grant, charge):
                 continue
             self.balances[grant.grant_id] -= part
             amount -= part
             paid.append((grant, part))
-            event = entry.corrects or entry.event
-            self.drawn.append(Drawn(grant.grant_id, part, event, entry.sku_id, _place(entry, self._period)))
+            event = charge.corrects or charge.event
+            self.drawn.append(Drawn(grant.grant_id, part, event, charge.sku_id, _place(charge, self._period)))
             self._index(len(self.drawn) - 1)
         return paid
 
-    def give_back(self, entry: Booked, amount: int) -> list[tuple[Credit, int]]:
-        """(grant, what it gets back), last drawn first, at most what the entry's charge has drawn."""
-        key: tuple[object, ...] = _place(entry, self._period)
-        if entry.event is not None:
-            key = (entry.corrects or entry.event, entry.sku_id)
+    def give_back(self, charge: Booked, amount: int) -> list[tuple[Credit, int]]:
+        """(grant, what it gets back), last drawn first, at most what the charge has drawn."""
+        key: tuple[object, ...] = _place(charge, self._period)
+        if charge.event is not None:
+            key = (charge.corrects or charge.event, charge.sku_id)
         known = {grant.grant_id: grant for grant in self.grants}
         returned: list[tuple[Credit, int]] = []
         for number in reversed(self._places.get(key, [])):
@@ -153,12 +153,12 @@ def close_credits(
     state = _Draws(grants, balances, drawn, forfeited, period)
     made: list[Booked] = []
     amounts = open_amounts(entries)
-    for place in by_charge(charge_keys(entries)):
-        entry, amount = entries[place], amounts[place]
+    for place, first in by_charge(charge_keys(entries)):
+        entry, charge, amount = entries[place], entries[first], amounts[place]
         if amount > 0:
-            made += [_credit(entry, grant, part) for grant, part in state.pay(entry, amount)]
+            made += [_credit(entry, grant, part) for grant, part in state.pay(charge, amount)]
         elif amount < 0:
-            made += [_credit(entry, grant, -part) for grant, part in state.give_back(entry, -amount)]
+            made += [_credit(entry, grant, -part) for grant, part in state.give_back(charge, -amount)]
     # Late events use a rest until the period of its last instant closes; what comes back after that goes at once.
     ends = {each.grant_id for each in grants if each.expires_at and period.start < each.expires_at <= period.end}
     for grant in state.grants:

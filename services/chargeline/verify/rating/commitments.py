@@ -143,9 +143,11 @@ def _true_up(
 def account_minimum(account: str, period: Period, view: View, charges: list[ChargeSum], ledger: Ledger) -> list[Row]:
     """max(0, M - all entries of the period before credits), and what late entries changed of closed ones."""
     promised = [view.accounts.facts(account, time).minimum for time in day_ends(period)]
-    # An account without a billing currency has that of what it used.
+    # An account without a billing currency has that of what it used, else of what it promised or was given.
     named = view.accounts.facts_at_close(account, period).billing_currency
-    currency = named or next((charge.currency for charge in charges), None)
+    terms = [*view.accounts.commitments(account), *view.accounts.credits(account)]
+    used = [charge.currency for charge in charges if charge.commitment is None]
+    currency = named or next(iter([*used, *(each["currency"] for each in terms)]), None)
     if any(each is not None for each in promised) and currency is not None:
         total = sum((each for each in promised if each is not None), Fraction(0))
         ledger.minimums[period] = (q12(total / period.days), 0, currency)
