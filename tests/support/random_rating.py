@@ -203,9 +203,9 @@ class RandomRating:
         return self._dressed(rate)
 
     def _fees(self) -> list[Document]:
-        seats = {"sku_id": "seats", "charge_model": "flat", "amount": self._number(90), "pricing_unit": "Seats",
+        seats: Document = {"sku_id": "seats", "charge_model": "flat", "amount": self._number(90), "pricing_unit": "Seats",
                  "bill_in": self._one("arrears", "advance")}  # fmt: skip
-        units = {"sku_id": "licences", "quantity": "recurring_units", "pricing_unit": "Seats"}
+        units: Document = {"sku_id": "licences", "quantity": "recurring_units", "pricing_unit": "Seats"}
         if self._closes:
             seats["discounts"], units["discounts"] = ([{"percent": "12.5"}] * self._maybe(0.3) for _ in range(2))
         priced = self._one(

@@ -124,7 +124,8 @@ class LogCloser:
     def _booked(self, row: EventRow, entry: BookedEntry, offsets: Mapping[Identity, int]) -> tuple[str | None, Booked]:
         """(its currency, an entry of an event as the close sees it). `offsets`: where each event came first.
 
-        What a record takes back is in the currency of what it was; what a re-rating books anew is about its event, as what it takes back is.
+        What a record takes back is in the currency of what it was; what a re-rating books anew is about its event, as
+        what it takes back is.
         """
         about = row if entry.corrects is None else self._pricer.store.row(entry.corrects)
         assert about is not None

@@ -95,7 +95,12 @@ class _Draws:
             self._places.setdefault((each.event, each.sku_id), []).append(number)
 
     def pay(self, charge: Booked, amount: int) -> list[tuple[Credit, int]]:
-        """(grant, what it pays of an entry of a charge, named by its first entry) in order of use, until the amount or the grants are used up."""
+        """(grant, what it pays) in order of use, until the amount or the grants are used up.
+
+        Args:
+            charge: the first entry of the charge, by which grants are chosen.
+            amount: of one of its entries, picounits.
+        """
         paid: list[tuple[Credit, int]] = []
         for grant in self._usable:
             part = min(amount, self.balances[grant.grant_id])

@@ -40,8 +40,8 @@ def fee_parts(
 ) -> list[FeePart[Version]]:
     """The parts of a period, in order; they join.
 
-    A UTC day has the quantity and the version that hold just before it ends. A running quantity below 0 counts as 0:
-    nobody is paid for units that he never had.
+    A UTC day has the quantity and the version that hold just before it ends. A running quantity below 0, which
+    the reader of accounts refuses, counts as 0.
 
     Args:
         changes: any order; those before the period stay in it.
