@@ -169,3 +169,45 @@ def test_a_late_event_shrinks_the_true_up_of_a_commitment(price):
     results = price([ONE], {"commitments": [TERM]}, None, [*uses("640"), close_record(), late], True)
     assert booked(results) == [("TRUE_UP", "360"), ("TRUE_UP", "-100")]
     assert scopes(results)[1]["entries"][0]["charge_class"] == "CORRECTION"
+
+
+def test_a_grant_buys_no_commitment(price):
+    facts = {"commitments": [TERM | {"paid_up_front": True, "amount": "50"}], "credits": [GRANT]}
+    results = price([ONE], facts, None, uses("60"), True)
+    assert booked(results)[:3] == [("STANDING_FEE", "50"), ("COVER", "-50"), ("OVERAGE", "2.5")]
+    assert {kind for kind, _ in booked(results)[3:]} == {"CREDIT"}
+    assert scopes(results)[1]["billed_cost"] == "-12.5"
+
+
+def test_what_goes_down_leaves_commitments_as_if_it_had_never_been(price):
+    terms = [
+        TERM | {"commitment_id": "A", "amount": "100"},
+        TERM | {"commitment_id": "B", "amount": "50", "priority": "2"},
+    ]
+    results = price([ONE], {"commitments": terms}, None, [*uses("100", "30"), cancel("e1")], True)
+    assert booked(results) == [("TRUE_UP", "70"), ("TRUE_UP", "50")]
+
+
+def test_the_account_minimum_counts_what_was_paid_up_front_when_it_is_used(price):
+    facts = {
+        "accounts": [account_facts(minimum="75", billing_currency="USD")],
+        "commitments": [TERM | {"paid_up_front": True, "amount": "200", "to": "2026-08-01T00:00:00Z"}],
+    }
+    events = [used("100", event_time="2026-06-10T00:00:00Z"), used("60", "e2", event_time="2026-07-10T00:00:00Z")]
+    results = price([ONE], facts, None, events, True)
+    minimum = [scope for scope in scopes(results) if "account_minimum" in scope["scope"]]
+    assert minimum == []  # July's usage of 60 and the rest of 40
+
+
+def test_late_usage_of_a_closed_period_gives_its_credits_back_as_corrections(price):
+    late = used("5", "late", event_time="2026-06-20T00:00:00Z")
+    events = [*uses("7"), close_record(), late, cancel("late", event_time="2026-06-21T00:00:00Z")]
+    results = price([ONE], {"credits": [GRANT]}, None, events, True)
+    assert booked(results) == [("CREDIT", "-7"), ("CREDIT", "-5"), ("CREDIT", "5")]
+    assert [each.get("charge_class") for each in scopes(results)[1]["entries"]] == ["CORRECTION", "CORRECTION"]
+
+
+def test_a_waiting_amend_that_cannot_be_rated_leaves_its_original_to_commitments(price):
+    amend = used("9", "a1", event_kind="AMEND", amends_event_id="e1", request_model="nobody")
+    results = price([ONE], {"commitments": [TERM | {"amount": "10"}]}, None, [amend, *uses("14")], True)
+    assert booked(results) == [("OVERAGE", "1")]

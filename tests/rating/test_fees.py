@@ -101,3 +101,48 @@ def test_a_default_fee_is_due_by_subscription_only(price):
 def test_a_subscription_without_a_price_is_unrated(price):
     (result,) = scopes(price([card(UNITS | {"sku_id": "other"})], subscription(("07-01", 2)), None, [touch()], True))
     assert (result["outcome"], result["reason"]) == ("UNRATED", "NO_PRICE")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([("06-01", 4), ("06-16", 2)], ["240", "-120", "180"]),
+        ([("06-01", 4), ("06-16", -4)], ["120"]),
+        ([("06-01", 4), ("06-16", -4), ("06-21", 1)], ["120", "20"]),
+    ],
+)
+def test_a_change_of_a_fee_in_advance_credits_the_old_and_charges_the_new(price, changes, expected):
+    rates = card(SEATS | {"amount": "60", "bill_in": "advance"})
+    results = price([rates], subscription(*changes), None, [touch("2026-06-15T00:00:00Z")], True)
+    assert booked(results) == [("STANDING_FEE", cost) for cost in expected]
+
+
+def test_units_with_one_price_are_one_entry_and_tiers_wait_for_the_next_period(price):
+    tiered = sku("graduated", "recurring_units", "Seats", sku_id="seats", tiers=tiers((None, "100", "7")))
+    cards = [card(UNITS), card(tiered, version=2, supersedes=1, effective_from="2026-06-09T00:00:00Z")]
+    facts = subscription(("05-01", 4), ("06-16", 2))
+    assert booked(price(cards, facts, None, [touch("2026-06-15T00:00:00Z")], True)) == [("UNIT", "60")]
+    results = price(cards, facts, None, [touch("2026-07-15T00:00:00Z")], True)
+    assert booked(results) == [("TIER_FLAT", "7"), ("UNIT", "600")]
+
+
+def test_units_in_tiers_pay_for_the_days_of_their_contract(price):
+    rate = sku(
+        "volume",
+        "recurring_units",
+        "Seats",
+        sku_id="seats",
+        tiers=[{"up_to": None, "unit_price": "30", "block_size": "2"}],
+    )
+    facts = contract("2026-06-21T00:00:00Z", None) | subscription(("05-01", 9), ("06-11", -6))
+    results = price([card(rate, scope={"contract": "C"})], facts, None, [touch("2026-06-25T00:00:00Z")], True)
+    assert booked(results) == [("UNIT", "20")]
+
+
+def test_an_account_that_ended_is_closed_in_its_currency(price):
+    row = account_facts(
+        billing_currency="EUR", valid_to="2026-06-16T00:00:00Z", fx={"policy": "fixed", "rates": {"USD": "0.5"}}
+    )
+    facts = {"accounts": [row]} | subscription(("05-01", 2))
+    (result,) = scopes(price([card(SEATS | {"amount": "60"})], facts, None, [touch("2026-06-10T00:00:00Z")], True))
+    assert (result["billing_currency"], result["billed_cost"]) == ("EUR", "30")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.rating import account_facts, card, costs, event, sku, tiers, token_sku, used
+from tests.support.rating import account_facts, card, costs, event, sku, tiers, token_sku, used, uses
 
 LIST = [
     card(sku("per_unit", unit_price="3"), id="list", effective_from="2026-01-01T00:00:00Z"),
@@ -177,3 +177,18 @@ def test_the_billing_period_begins_on_the_accounts_day(price):
     assert [result["billing_period"] for result in results[:3]] == [
         "2026-05-20T00:00:00Z", "2026-06-20T00:00:00Z", "2026-06-20T00:00:00Z"]  # fmt: skip
     assert costs(results) == ["1", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("required", "rows", "outcome", "reason"),
+    [
+        (False, [], "CHARGED", None),
+        (True, [], "UNRATED", "UNKNOWN_ACCOUNT"),
+        (True, [account_facts()], "CHARGED", None),
+        (True, [account_facts(valid_to="2026-06-01T00:00:00Z")], "UNRATED", "UNKNOWN_ACCOUNT"),
+    ],
+)
+def test_an_account_without_facts_is_unrated_where_accounts_are_required(price, required, rows, outcome, reason):
+    facts = {"accounts": rows}
+    (result, _) = price([card(sku("per_unit", unit_price="1"))], facts, None, uses("1"), accounts_required=required)
+    assert (result["outcome"], result["reason"]) == (outcome, reason)

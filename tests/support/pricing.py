@@ -29,13 +29,22 @@ def engine(
     events: list[Any],
     close_period: bool = False,
     unit: int = 50_000,
+    *,
+    accounts_required: bool = False,
 ) -> list[Document]:
     """`chargeline price` in this process; `unit`: about so many lines are priced at a time."""
     published, facts, rates = documents_of(cards, accounts, fx)
     lines = "".join((json.dumps(each) if each is not None else "no JSON") + "\n" for each in events)
     sink = io.BytesIO()
     documents = Documents(tuple(published), facts, rates)
-    run(documents, io.BytesIO(lines.encode()), sink, close_period=close_period, block_bytes=unit * _LINE_BYTES)
+    run(
+        documents,
+        io.BytesIO(lines.encode()),
+        sink,
+        close_period=close_period,
+        accounts_required=accounts_required,
+        block_bytes=unit * _LINE_BYTES,
+    )
     return [json.loads(line) for line in sink.getvalue().splitlines()]
 
 

@@ -13,12 +13,19 @@ STATUSES = ("OK", "OK", "OK", "OK", "ERROR", "CANCELLED", "PARTIAL")
 _LEAVES = ("input", "cache_read_input", "cache_write_input", "cache_write_1h_input", "input_audio", "input_image",
            "cache_read_audio", "output", "reasoning_output", "output_audio", "output_image")  # fmt: skip
 
+_DAYS = tuple(f"{day}T00:00:00Z" for day in ("05-01", "05-20", "06-01", "06-09", "06-15", "06-20", "07-01", "08-01"))
+
 
 class RandomRating:
-    """One case: `cards`, `accounts`, `fx`, `events`. Times lie in May to July 2026, most of them in June."""
+    """One case: `cards`, `accounts`, `fx`, `events`. Times lie in May to July 2026, most of them in June.
 
-    def __init__(self, seed: int, events: int = 60) -> None:
+    With `closes` it has more of what a close reads: several closes, accounts that change within a period, fees in
+    blocks and with discounts, many subscriptions, terms and grants.
+    """
+
+    def __init__(self, seed: int, events: int = 60, *, closes: bool = False) -> None:
         self._chance = random.Random(seed)
+        self._closes = closes
         self.cards = self._cards()
         self.accounts = self._accounts() if self._maybe(0.8) else None
         self.fx = self._fx() if self._maybe(0.8) else None
@@ -196,13 +203,15 @@ class RandomRating:
         return self._dressed(rate)
 
     def _fees(self) -> list[Document]:
-        seats = {"sku_id": "seats", "charge_model": "flat", "amount": self._number(90), "pricing_unit": "Seats",
+        seats: Document = {"sku_id": "seats", "charge_model": "flat", "amount": self._number(90), "pricing_unit": "Seats",
                  "bill_in": self._one("arrears", "advance")}  # fmt: skip
-        units = {"sku_id": "licences", "quantity": "recurring_units", "pricing_unit": "Seats"}
+        units: Document = {"sku_id": "licences", "quantity": "recurring_units", "pricing_unit": "Seats"}
+        if self._closes:
+            seats["discounts"], units["discounts"] = ([{"percent": "12.5"}] * self._maybe(0.3) for _ in range(2))
         priced = self._one(
             {"charge_model": "per_unit", "unit_price": self._number(9)},
-            {"charge_model": "graduated", "tiers": self._tiers(blocks=False)},
-            {"charge_model": "volume", "tiers": self._tiers(blocks=False)},
+            {"charge_model": "graduated", "tiers": self._tiers(blocks=self._closes)},
+            {"charge_model": "volume", "tiers": self._tiers(blocks=self._closes)},
         )
         return [seats, units | priced]
 
@@ -217,36 +226,80 @@ class RandomRating:
              "fx": self._one({"policy": "event_date"}, {"policy": "fixed", "rates": {"USD": "0.92", "EUR": "1.09"}})}
             for name in ACCOUNTS if self._maybe(0.7)
         ]  # fmt: skip
+        if self._closes:
+            rows = [part for row in rows for part in self._changed(row)]
         contract = {"contract": "C", "billing_account_id": self._one(*ACCOUNTS), "valid_from": "2026-01-01T00:00:00Z",
                     "valid_to": self._one(None, "2026-06-11T00:00:00Z")}  # fmt: skip
         return {
             "groups": [{"group": "near", "parent": "far"}, {"group": "far", "parent": None}],
             "accounts": rows,
             "contracts": [contract],
-            "subscriptions": [self._subscription(at) for at in range(self._chance.randint(0, 3))],
-            "commitments": [self._commitment(at) for at in range(self._chance.randint(0, 3))],
-            "credits": [self._credit(at) for at in range(self._chance.randint(0, 4))],
+            "subscriptions": [self._subscription(at) for at in self._count(3)],
+            "commitments": [self._commitment(at) for at in self._count(3)],
+            "credits": [self._credit(at) for at in self._count(4)],
         }
+
+    def _count(self, most: int) -> range:
+        return range(self._chance.randint(0, most * (1 + self._closes)))
+
+    def _changed(self, row: Document) -> list[Document]:
+        """The account as it is, or with other terms from a day within June on, maybe after a gap."""
+        if row["valid_to"] is not None or self._maybe(0.5):
+            return [row]
+        first, second = self._one(
+            ("06-12T00:00:00Z", "06-12T00:00:00Z"),
+            ("06-12T15:30:00Z", "06-12T15:30:00Z"),
+            ("06-08T09:00:00Z", "06-14T00:00:00Z"),
+        )
+        new = {"minimum": self._one(None, "40"), "billing_currency": self._one(None, "USD", "EUR"),
+               "billing_cycle_day": self._one(*[row["billing_cycle_day"]] * 4, 10)}  # fmt: skip
+        return [row | {"valid_to": f"2026-{first}"}, row | new | {"valid_from": f"2026-{second}"}]
+
+    def _day(self) -> str:
+        return f"2026-{self._one(*_DAYS)}"
+
+    def _changes(self) -> list[Document]:
+        """Quantities that are never below 0, several of one day among them."""
+        days = sorted(
+            self._chance.choices([f"06-{day:02d}T{hour:02d}" for day in (1, 2, 15, 30) for hour in (0, 13)], k=4)
+        )
+        found, running = [{"at": "2026-05-03T00:00:00Z", "quantity": self._one("4", "0.5", "12")}], 0
+        for day in days:
+            change = self._chance.randint(-running, 9)
+            running += change
+            found.append({"at": f"2026-{day}:00:00Z", "quantity": str(change)})
+        return found
 
     def _subscription(self, at: int) -> Document:
         changes = [{"at": "2026-05-03T00:00:00Z", "quantity": "4"}, {"at": "2026-06-12T09:00:00Z", "quantity": "3"},
                    {"at": "2026-06-20T00:00:00Z", "quantity": "-5"}]  # fmt: skip
+        if self._closes and self._maybe(0.5):
+            changes = self._changes()
         return {"subscription_id": f"S{at}", "billing_account_id": self._one(*ACCOUNTS),
-                "sku_id": self._one("seats", "licences"), "changes": changes[: self._chance.randint(1, 3)]}  # fmt: skip
+                "sku_id": self._one("seats", "licences"), "changes": changes[: self._chance.randint(1, len(changes))]}  # fmt: skip
 
     def _commitment(self, at: int) -> Document:
         start, end = self._one(("06-01", "07-01"), ("06-19", "07-01"), ("05-01", "08-01"))
-        return {"commitment_id": f"K{at}", "billing_account_id": self._one(*ACCOUNTS), "amount": self._number(300),
+        found = {"commitment_id": f"K{at}", "billing_account_id": self._one(*ACCOUNTS), "amount": self._number(300),
                 "currency": self._one("USD", "EUR"), "overage_factor": self._one("1", "1.25", "1.1"),
                 "paid_up_front": self._maybe(0.3), "from": f"2026-{start}T00:00:00Z", "to": f"2026-{end}T00:00:00Z",
                 "sku_ids": self._one(["*"], ["calls", "units"]), "priority": str(self._chance.randint(1, 2))}  # fmt: skip
+        if self._closes and self._maybe(0.5):
+            first, last = self._chance.sample(["05-20", "06-01", "06-09", "06-20", "07-01", "07-20"], 2)
+            found |= {"from": f"2026-{min(first, last)}T00:00:00Z", "to": f"2026-{max(first, last)}T00:00:00Z"}
+        return found
 
     def _credit(self, at: int) -> Document:
-        return {"grant_id": f"G{at}", "billing_account_id": self._one(*ACCOUNTS), "kind": self._one("granted", "prepaid"),
+        found = {"grant_id": f"G{at}", "billing_account_id": self._one(*ACCOUNTS), "kind": self._one("granted", "prepaid"),
                 "amount": self._number(80), "currency": self._one("USD", "EUR"), "priority": str(self._chance.randint(0, 1)),
                 "sku_ids": self._one(["*"], ["calls", "seats"]), "effective_at": "2026-01-01T00:00:00Z",
                 "expires_at": self._one(None, "2026-06-15T00:00:00Z", "2026-07-01T00:00:00Z"),
                 "covers_minimum": self._maybe(0.3)}  # fmt: skip
+        if self._closes and self._maybe(0.5):
+            start = self._day()
+            ends = [each for each in (*_DAYS, "06-12T10:30:00Z") if f"2026-{each}" > start]
+            found |= {"effective_at": start, "expires_at": self._one(None, *(f"2026-{each}" for each in ends))}
+        return found
 
     def _fx(self) -> list[Document]:
         pairs = [("USD", "EUR"), ("EUR", "USD")]
@@ -263,7 +316,7 @@ class RandomRating:
                 found.append(self._repeat(found))
             elif made < 0.2:
                 found.append(self._about(at, found))
-            elif made < 0.22:
+            elif made < 0.22 or (self._closes and made > 0.94):
                 found.append(self._control(at))
             elif made < 0.24:
                 found.append(self._one(None, {"event_id": "x"}, self._usage(at) | {"sample_weight": 0}))

@@ -138,11 +138,11 @@ def test_a_charge_or_its_part_counts_for_one_commitment_only(promises, charged, 
         assert of_kind(made, "TRUE_UP", commitment_id=name) == true_up.get(name, [])
 
 
-def test_a_reversal_takes_its_charge_from_the_commitment_it_counted_for():
+def test_a_reversal_leaves_commitments_as_if_its_charge_had_never_been():
     charges = [charge("100", 1), charge("30", 2), charge("-100", 3, corrects=(0, 1, 0), entry_kind="REVERSAL")]
     made, _ = close(charges, FIRST, SECOND)
-    assert of_kind(made, "TRUE_UP", commitment_id="A") == ["100"]
-    assert of_kind(made, "TRUE_UP", commitment_id="B") == ["20"]
+    assert of_kind(made, "TRUE_UP", commitment_id="A") == ["70"]
+    assert of_kind(made, "TRUE_UP", commitment_id="B") == ["50"]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_the_account_minimum_comes_after_commitments(minimums, charged, promises
 def test_late_usage_changes_the_minimum_of_its_own_period(charged, late, change):
     least = ((picos(100), Span(JUNE.start, None)),)
     _, carried = close([charge(charged)], minimums=least)
-    charges = [charge(late, 1, charge_class="CORRECTION"), charge("100", 2, "07-10")]
+    charges = [charge(late, 1, charge_class="CORRECTION", usage=JUNE), charge("100", 2, "07-10")]
     made, _ = close(charges, minimums=least, whole=JULY, carried=carried)
     assert of_kind(made, "TRUE_UP") == change
     assert {each.charge_class for each in made} == {"CORRECTION"}

@@ -138,12 +138,23 @@ def test_an_expired_rest_pays_late_events_of_its_time_and_is_then_forfeited(kind
         ("07-02", {}, []),
         (None, {}, []),
         ("06-01", {}, []),
-        ("06-01", {"G": picos(4)}, [("G", "4")]),
+        ("06-01", {"G": picos(4)}, []),
         ("06-01", {"G": 0}, []),
     ],
 )
 def test_a_rest_is_forfeited_when_the_period_of_its_expiry_closes(expires, balances, lost):
     assert forfeits(close_credits([], [grant("G", 30, expires=expires)], balances, (), JUNE)) == lost
+
+
+def test_what_comes_back_after_the_rest_was_taken_is_taken_too():
+    first = close_credits([charge(5, 1, "06-09")], [grant("G", 30, expires="06-10")], {}, (), JUNE)
+    back = charge(-5, 2, "06-09", corrects=(0, 1, 0), entry_kind="REVERSAL", charge_class="CORRECTION")
+    late = charge(3, 3, "06-09", charge_class="CORRECTION")
+    then = close_credits(
+        [back, late], [grant("G", 30, expires="06-10")], first.balances, first.drawn, JULY, first.forfeited
+    )
+    assert drawn(then) == [("G", "-5")]
+    assert forfeits(then) == [("G", "5")]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +164,8 @@ def test_a_rest_is_forfeited_when_the_period_of_its_expiry_closes(expires, balan
         (Scope("calls"), True, ["-19"]),
         (Scope(account_minimum=True), False, []),
         (Scope(account_minimum=True), True, ["-19"]),
-        (Scope(commitment_id="K"), False, ["-19"]),
+        (Scope(commitment_id="K"), False, []),
+        (Scope(commitment_id="K"), True, ["-19"]),
     ],
 )
 def test_the_true_up_of_a_minimum_is_paid_only_by_a_grant_that_says_so(scope, covers, paid):

@@ -2,14 +2,21 @@
 
 from dataclasses import replace
 from decimal import Decimal
-from fractions import Fraction
 
 import pytest
 
 from chargeline.domain.accounts import Account, Accounts, SubscriptionChange
 from chargeline.domain.closing.close import Carried, close_period
 from chargeline.domain.closing.entries import Rate, Scope, Span
-from chargeline.domain.closing.facts import Candidate, account_terms, fee_versions, in_force, recurring_units
+from chargeline.domain.closing.facts import (
+    RECURRING,
+    Candidate,
+    account_terms,
+    fee_versions,
+    in_force,
+    is_fee,
+    recurring_units,
+)
 from chargeline.domain.closing.recurring import recurring_entries
 from chargeline.domain.closing.standing import StandingFee, standing_entries, without_subscription
 from chargeline.domain.rate_card import (
@@ -25,8 +32,6 @@ from chargeline.domain.rate_card import (
     Tiered,
 )
 from tests.support.closing import JUNE, at, commitment, grant, picos, span, texts
-
-ONE = Fraction(1)
 
 
 def candidate(rank, used, model, *percents):
@@ -68,17 +73,17 @@ def test_the_nearest_level_with_a_valid_rate_holds_at_each_instant(rows, spans):
 
 def test_a_fee_of_two_levels_is_prorated_by_the_days_of_each():
     candidates = [candidate(9, span("01-01"), FEE, 10), candidate(0, span("06-16"), Standing(Decimal(90)), 10, 50)]
-    fee = StandingFee(Scope("seats"), without_subscription(0), fee_versions(candidates, JUNE, ONE))
+    fee = StandingFee(Scope("seats"), without_subscription(0), fee_versions(in_force(candidates, JUNE)))
     entries = standing_entries(fee, JUNE)
     assert texts(each.contracted_cost for each in entries) == ["27", "20.25"]
-    assert [each.rate for each in entries] == [Rate("seats", None, f"card-{rank}", 3, "Seats") for rank in (9, 0)]
+    assert [each.rate for each in entries] == [
+        Rate("seats", None, f"card-{rank}", 3, "Seats", "USD") for rank in (9, 0)
+    ]
 
 
 @pytest.mark.parametrize(
     ("model", "percents", "amounts"),
     [
-        (PerUnit(Decimal(12)), (), ["72"]),
-        (PerUnit(Decimal(12)), (10,), ["64.8"]),
         (
             Tiered("graduated", (Tier(Decimal(4), Decimal(10), Decimal(20)), Tier(None, Decimal(6)))),
             (),
@@ -95,14 +100,22 @@ def test_a_fee_of_two_levels_is_prorated_by_the_days_of_each():
 def test_subscribed_units_are_priced_by_the_card(model, percents, amounts):
     changes = (SubscriptionChange(at("05-01"), Decimal(6)),)
     each = candidate(0, span("01-01"), model, *percents)
-    units = recurring_units(each, Scope(subscription_id="S"), changes, each.used, ONE)
+    units = recurring_units(each, Scope(subscription_id="S"), changes, (each.used,))
     assert texts(entry.contracted_cost for entry in recurring_entries(units, JUNE)) == amounts
 
 
-def test_units_without_a_prorated_price_are_refused():
-    each = candidate(0, span("01-01"), Package(Decimal(7), Decimal(48)))
-    with pytest.raises(ValueError, match="not package"):
-        recurring_units(each, Scope(subscription_id="S"), (), each.used, ONE)
+@pytest.mark.parametrize(("percents", "amount"), [((), "72"), ((10,), "64.8")])
+def test_subscribed_units_with_one_price_are_a_fee(percents, amount):
+    changes = (SubscriptionChange(at("05-01"), Decimal(6)),)
+    each = candidate(0, span("01-01"), PerUnit(Decimal(12)), *percents)
+    fee = StandingFee(Scope(subscription_id="S"), changes, fee_versions([(each.used, each)]))
+    assert [(made.entry_kind, *texts([made.contracted_cost])) for made in standing_entries(fee, JUNE)] == [
+        ("UNIT", amount)]  # fmt: skip
+
+
+def test_packages_of_units_have_no_prorated_price():
+    units = replace(candidate(0, span("01-01"), Package(Decimal(7), Decimal(48))).sku, measures=RECURRING)
+    assert not is_fee(units)
 
 
 def test_only_the_accounts_own_terms_in_its_currency_are_used():
@@ -118,7 +131,7 @@ def test_only_the_accounts_own_terms_in_its_currency_are_used():
         commitments=(mine, replace(dollars, currency="USD"), replace(mine, billing_account_id="other")),
         credits=(credit, replace(credit, currency="USD"), replace(credit, billing_account_id="other")),
     )
-    facts = account_terms(accounts, "acme", "EUR", JUNE)
+    facts = account_terms(accounts, "acme", "EUR")
     assert facts.minimums == ((picos(100), Span(at("01-01"), at("06-16"))),)
     assert (facts.commitments, facts.grants) == ((mine,), (credit,))
     made, _ = close_period([], [], replace(facts, commitments=()), JUNE, Carried())

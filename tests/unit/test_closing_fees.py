@@ -1,5 +1,6 @@
 """Proration, standing fees and recurring units (spec/allocation.md 1, spec/rating.md 4.2 and 4.5)."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -76,11 +77,15 @@ RAISED = (span("01-01", "06-09"), 60), (span("06-09"), 90)
         (fee((span("07-09T08:00", "07-09T19:00"), 310)), JULY, []),
         (fee(*RAISED), JUNE, ["16", "66"]),
         (fee(*RAISED, in_advance=True), JUNE, ["60", "-44", "66"]),
-        (fee((span("07-09T15:20", "07-20T00:10"), 310), in_advance=True), JULY, ["230", "-120"]),
+        (fee((span("07-09T15:20", "07-20T00:10"), 310), in_advance=True), JULY, ["110"]),
+        (fee((span("07-01", "07-11"), 310), (span("07-21"), 62), in_advance=True), JULY, ["100", "22"]),
         (fee((span("01-01"), 60), in_advance=True), JULY, ["60"]),
         (fee((span("01-01"), 60), subscribed=changes(("05-01", 4), ("06-16", 2))), JUNE, ["300"]),
-        (fee((span("01-01"), 60), subscribed=changes(("05-01", 4), ("06-16", 2)), in_advance=True), JUNE, ["240", "60"]),
-        (fee((span("01-01"), 60), subscribed=changes(("05-01", 4), ("06-16", -2)), in_advance=True), JUNE, ["240", "-60"]),
+        (fee((span("01-01"), 60), subscribed=changes(("05-01", 4), ("06-16", 2)), in_advance=True), JUNE,
+         ["240", "-120", "180"]),
+        (fee((span("01-01"), 60), subscribed=changes(("05-01", 4), ("06-16", -2)), in_advance=True), JUNE,
+         ["240", "-120", "60"]),
+        (fee((span("01-01"), 60), subscribed=changes(("05-01", 4), ("06-16", -9), ("06-21", 6))), JUNE, ["140"]),
         (fee((span("01-01"), 60), subscribed=changes(("07-01", 4))), JUNE, []),
         (fee((span("01-01"), 12), subscribed=changes(("05-01", 4), ("05-22", 6))), MAY, ["71.225806451613"]),
     ],
@@ -107,14 +112,12 @@ def test_a_fee_in_another_currency_is_converted_after_it_is_rounded():
 
 
 TIERS = (Tier(Decimal(4), Decimal(10), Decimal(20)), Tier(None, Decimal(6), Decimal(5)))
-FLAT_PRICE = (Tier(None, Decimal(12)),)
 BLOCKS = (Tier(None, Decimal(30), Decimal(0), Decimal(5)),)
 
 
 @pytest.mark.parametrize(
     ("tiers", "is_volume", "rows", "whole", "amounts"),
     [
-        (FLAT_PRICE, False, [("05-01", 4), ("05-22", 6)], MAY, ["48", "23.225806451613"]),
         (TIERS, False, [("06-01", 3), ("06-16", 3)], JUNE, ["20", "30", "5", "5", "6"]),
         (TIERS, False, [("05-01", 3), ("05-16", 3)], JUNE, ["20", "40", "5", "12"]),
         (TIERS, False, [("06-01", 6), ("06-16", -3)], JUNE, ["20", "40", "5", "12", "-5", "-6"]),
@@ -125,18 +128,32 @@ BLOCKS = (Tier(None, Decimal(30), Decimal(0), Decimal(5)),)
         (TIERS, True, [("06-01", 3), ("06-16", 1)], JUNE, ["20", "35"]),
         (BLOCKS, False, [("06-01", 4), ("06-16", 1)], JUNE, ["30"]),
         (BLOCKS, False, [("06-01", 4), ("06-16", 2)], JUNE, ["30", "15"]),
+        (BLOCKS, True, [("06-01", 4), ("06-16", 2)], JUNE, ["45"]),
         (TIERS, False, [], JUNE, []),
         (TIERS, True, [("07-01", 3)], JUNE, []),
     ],
 )  # fmt: skip
 def test_recurring_units_pay_for_days_at_the_tier_of_full_units(tiers, is_volume, rows, whole, amounts):
-    units = RecurringUnits(SEATS, RATE, tiers, is_volume, changes(*rows), span("01-01"))
+    units = RecurringUnits(SEATS, RATE, tiers, is_volume, changes(*rows), (span("01-01"),))
     assert texts(each.contracted_cost for each in recurring_entries(units, whole)) == amounts
 
 
-def test_recurring_units_end_with_their_rate():
-    units = RecurringUnits(SEATS, RATE, FLAT_PRICE, False, changes(("05-01", 4)), span("01-01", "06-16"))
-    assert texts(each.contracted_cost for each in recurring_entries(units, JUNE)) == ["24"]
+def test_recurring_units_pay_for_the_days_on_which_a_rate_is_in_force():
+    used = (span("01-01", "06-11"), span("06-21"))
+    rows = changes(("05-01", 3), ("06-16", 2), ("06-18", -1))
+    units = RecurringUnits(SEATS, RATE, TIERS, False, rows, used)
+    assert texts(each.contracted_cost for each in recurring_entries(units, JUNE)) == ["20", "20", "3.333333333333"]
+
+
+def test_units_with_one_price_are_one_entry_for_each_version():
+    versions = (
+        FeeVersion(span("01-01", "05-11"), Fraction(12), False, RATE, "UNIT"),
+        FeeVersion(span("05-11", "05-22"), Fraction(31), False, replace(RATE, rate_card_version=2), "UNIT"),
+        FeeVersion(span("05-22"), Fraction(12), False, RATE, "UNIT"),
+    )
+    entries = standing_entries(StandingFee(SEATS, changes(("05-01", 4), ("05-22", 6)), versions), MAY)
+    assert [(each.entry_kind, *texts([each.contracted_cost])) for each in entries] == [
+        ("UNIT", "54.193548387097"), ("UNIT", "44")]  # fmt: skip
 
 
 def test_a_minimum_is_prorated_by_the_days_of_its_contract():

@@ -10,7 +10,7 @@ from chargeline.domain.closing.close import Carried, PeriodFacts, close_period
 from chargeline.domain.closing.entries import Rate, Scope, q12
 from chargeline.domain.closing.invoice_lines import invoice_lines, invoice_total, rounding_entry
 from chargeline.domain.closing.settlement import ProjectUsage, ScopeTotal
-from chargeline.domain.closing.standing import FeeVersion, StandingFee
+from chargeline.domain.closing.standing import FeeVersion, StandingFee, standing_entries
 from chargeline.domain.currencies import minor_digits
 from chargeline.domain.errors import Refused
 from tests.support.closing import JUNE, at, charge, commitment, grant, of_kind, picos, span, texts
@@ -43,7 +43,7 @@ def test_a_close_books_fees_scopes_commitments_minimum_and_credits_in_this_order
     )
     least = ScopeTotal(Scope("calls"), Rate("calls"), span("01-01"), picos(0), minimum=Fraction(7), has_events=True)
     facts = PeriodFacts(
-        fees=(seats,),
+        fees=tuple(standing_entries(seats, JUNE)),
         minimums=((picos(200), span("01-01")),),
         commitments=(commitment(40, "2"), commitment(60, "1", "L", sku_ids=("none",), paid_up_front=True)),
         grants=(grant("G", 25), grant("H", 1, priority=9, expires="06-30", sku_ids=("none",))),
@@ -63,10 +63,10 @@ def test_a_close_books_fees_scopes_commitments_minimum_and_credits_in_this_order
         ("CREDIT", "-21"),
         ("CREDIT", "-4"),
         ("CREDIT", "3"),
-        ("CREDIT", "-3"),
+        ("CREDIT", "1"),
         ("FORFEIT", "0"),
     ]
-    assert texts([sum(each.billed_cost for each in [*booked, *made])]) == ["175"]
+    assert texts([sum(each.billed_cost for each in [*booked, *made])]) == ["179"]
 
 
 def test_a_standing_fee_covered_up_front_is_not_paid_again_by_credits():
@@ -75,7 +75,9 @@ def test_a_standing_fee_covered_up_front_is_not_paid_again_by_credits():
         (FeeVersion(span("01-01"), Fraction(10), False, Rate("seats")),),
     )  # fmt: skip
     facts = PeriodFacts(
-        fees=(fee,), commitments=(commitment(10, paid_up_front=True),), grants=(grant("G", 25, sku_ids=("seats",)),)
+        fees=tuple(standing_entries(fee, JUNE)),
+        commitments=(commitment(10, paid_up_front=True),),
+        grants=(grant("G", 25, sku_ids=("seats",)),),
     )
     made, _ = close_period([], [], facts, JUNE, Carried())
     assert of_kind(made, "COVER") == ["-10"]

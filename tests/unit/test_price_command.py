@@ -65,3 +65,11 @@ def test_parquet_gives_what_json_lines_give(tmp_path):
         assert call("--rates", CARD, "--events", source, "--output", output).exit_code == 0
         outputs.append(output.read_text())
     assert outputs[0] == outputs[1]
+
+
+def test_accounts_may_be_required(tmp_path):
+    events = tmp_path / "events.ndjson"
+    events.write_text(json.dumps(EVENT) + "\n")
+    for options, outcome in (([], "CHARGED"), (["--accounts-required"], "UNRATED")):
+        done = call("--rates", CARD, "--events", events, *options)
+        assert (done.exit_code, json.loads(done.stdout.splitlines()[0])["outcome"]) == (0, outcome)

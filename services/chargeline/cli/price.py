@@ -48,6 +48,9 @@ def price(
     close_period: Annotated[
         bool, typer.Option("--close-period", help="Close every billing period that the events touch.")
     ] = False,
+    accounts_required: Annotated[
+        bool, typer.Option("--accounts-required", help="Events of an account without facts are UNRATED.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="Where to write (default: standard output).")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -64,14 +67,26 @@ def price(
         documents = read_documents(rates, accounts, fx)
         if events.suffix.lower() == ".parquet":
             with whole_file(output) as sink:
-                price_blocks(documents, shown(parquet_blocks(events)), sink, close_period=close_period)
+                price_blocks(
+                    documents,
+                    shown(parquet_blocks(events)),
+                    sink,
+                    close_period=close_period,
+                    accounts_required=accounts_required,
+                )
             return
         try:
             source = events.open("rb")
         except OSError as error:
             raise Unusable([(events, unreadable(error))]) from error
         with source, whole_file(output) as sink:
-            price_blocks(documents, shown(blocks(source)), sink, close_period=close_period)
+            price_blocks(
+                documents,
+                shown(blocks(source)),
+                sink,
+                close_period=close_period,
+                accounts_required=accounts_required,
+            )
     except Unusable as error:
         _complain(error, as_json=as_json)
         raise typer.Exit(2) from None
@@ -83,10 +98,12 @@ def run(
     sink: BinaryIO,
     *,
     close_period: bool,
+    accounts_required: bool = False,
     block_bytes: int = BLOCK_BYTES,
 ) -> None:
     """Price a file of events as JSON lines."""
-    price_blocks(documents, blocks(source, block_bytes), sink, close_period=close_period)
+    read = blocks(source, block_bytes)
+    price_blocks(documents, read, sink, close_period=close_period, accounts_required=accounts_required)
 
 
 def shown(read: Iterable[Block]) -> Iterator[Block]:
@@ -100,9 +117,17 @@ def shown(read: Iterable[Block]) -> Iterator[Block]:
             bar.update(task, completed=lines, rate=f"{lines / max(seconds, 0.001):,.0f}/s", visible=seconds > 1)
 
 
-def price_blocks(documents: Documents, read: Iterable[Block], sink: BinaryIO, *, close_period: bool) -> None:
+def price_blocks(
+    documents: Documents,
+    read: Iterable[Block],
+    sink: BinaryIO,
+    *,
+    close_period: bool,
+    accounts_required: bool = False,
+) -> None:
     """Price blocks of events: objects of lines, then those of scopes, then the totals."""
-    pricer, totals = LogPricer(documents.cards, documents.accounts, documents.fx), Totals()
+    totals = Totals()
+    pricer = LogPricer(documents.cards, documents.accounts, documents.fx, accounts_required=accounts_required)
     closer = LogCloser(pricer)
     skus = {
         (card.rate_card_id, card.version, sku.sku_id, sku.variant): (card, sku)

@@ -178,6 +178,13 @@ class Accounts:
             known=True,
         )
 
+    def at_close(self, billing_account_id: str, start: int, end: int) -> AccountFacts:
+        """What the close of the period [start, end) goes by: its last instant at which the account has facts."""
+        ends = [row.valid_to for row in self._accounts.get(billing_account_id, ())]
+        inside = [time for time in ends if time is not None and start < time < end]
+        last = self.at(billing_account_id, end - 1)
+        return last if last.known or not inside else self.at(billing_account_id, max(inside) - 1)
+
     def chain(self, group: str | None) -> tuple[str, ...]:
         """A group and those around it, nearest first."""
         names: list[str] = []

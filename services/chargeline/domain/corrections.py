@@ -4,7 +4,7 @@ The entries of the original are read, never priced again: tiers, caps and free e
 Source: spec/rating.md, section 12.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chargeline.domain.booked_entries import BilledIn, BookedEntry, adjustment, reversal
@@ -71,11 +71,13 @@ def late_settlement(
     scopes: Mapping[bytes, ScopeState],
     function_of: FunctionOf,
     billed_in: BilledIn,
+    held: Collection[bytes] = frozenset(),
 ) -> list[BookedEntry]:
     """The entries of a late event with the change of the settled total of each closed volume scope beside them.
 
     Args:
         scopes: before the event; the event is the only one that moves them.
+        held: scopes that a close has settled without an event, because the account has their rate by name.
     """
     made: list[BookedEntry] = []
     used = {key: state.quantity for key, state in scopes.items()}
@@ -89,7 +91,8 @@ def late_settlement(
         function = function_of(like)
         if not function.is_volume or billed_in(like.usage_period)[1] is None:
             continue
-        change = settled(function, after) - settled(function, before) - sum(each.pricing_cost for each in moves)
+        change = settled(function, after, is_held=key in held) - settled(function, before, is_held=key in held)
+        change -= sum(each.pricing_cost for each in moves)
         if change:
             made.append(adjustment(like, "TIER_SETTLEMENT", change, None, billed_in))
     return made

@@ -71,6 +71,7 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
             settings.window_s * 1_000_000,
             settings.watermark_bound_s * 1_000_000,
             settings.future_bound_ms,
+            accounts_required=settings.accounts_required,
         ),
         limits=Limits(
             unit_records=settings.pricer_unit_records,

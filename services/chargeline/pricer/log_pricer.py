@@ -64,7 +64,10 @@ class LogPricer:
         held: scopes that owe T(0) without an event, because the account has their rate by name and they are closed.
     """
 
-    def __init__(self, cards: Sequence[PublishedCard], accounts: Accounts, fx: FxTable) -> None:
+    def __init__(
+        self, cards: Sequence[PublishedCard], accounts: Accounts, fx: FxTable, *, accounts_required: bool = False
+    ) -> None:
+        self._rules = replace(RULES, accounts_required=accounts_required)
         self.cards, self.accounts, self.fx = cards, accounts, fx
         self.book = RateBook(cards, margin_ms=0, future_bound_ms=0)
         self._table = RateTable(self.book, accounts, fx)
@@ -134,17 +137,17 @@ class LogPricer:
         if not len(records.offsets):
             return
         batch = records.batch()
-        prepared = prepare(batch, self._table, RULES, schema_of)
+        prepared = prepare(batch, self._table, self._rules, schema_of)
         apart = self._apart(prepared)
         if apart.any():
             self._one_by_one(records, prepared, answers)
             return
-        booked = book(batch, prepared, known=self.known, scopes=self.scopes, watermark=None, rules=RULES)
+        booked = book(batch, prepared, known=self.known, scopes=self.scopes, watermark=None, rules=self._rules)
         self.known.add(booked.keys)
         if len(booked.scopes):
             self.scopes = self.scopes.apply(booked.scopes)
         self._touch(prepared)
-        table = charges_alone(booked, 0, RULES)
+        table = charges_alone(booked, 0, self._rules)
         self.store.add(table)
         if table.num_rows:
             answers.tables.append(table)
@@ -254,7 +257,7 @@ class LogPricer:
         )
 
     def _prepared(self, offset: int, value: bytes, time: int, table: RateTable) -> Prepared:
-        return prepare(batch_of(offset, value, time), table, RULES, schema_of)
+        return prepare(batch_of(offset, value, time), table, self._rules, schema_of)
 
     def _judged(self, record: Record) -> Answer:
         if record.kind == "PERIOD_CLOSE":
@@ -296,6 +299,7 @@ class LogPricer:
             return answer
         self.known.add(record.keys)
         if later.outcome == "UNRATED":
+            self.store.put(answer.row)  # what the amend would have booked has the same place
             return answer
         if record.kind == "AMEND":
             later = self._act_waiting(record.identity, later, time)
@@ -330,11 +334,11 @@ class LogPricer:
         if prepared.refusals.codes[0] != GOOD:
             raise RefusedRecord(CODES[int(prepared.refusals.codes[0])])
         booked = book(batch_of(offset, value, time), prepared, known=Identities(), scopes=scopes,
-                      watermark=None, rules=RULES)  # fmt: skip
-        (row,) = event_rows(charges_alone(booked, 0, RULES))
+                      watermark=None, rules=self._rules)  # fmt: skip
+        (row,) = event_rows(charges_alone(booked, 0, self._rules))
         billed_in = self._billed_in(row.identity[0], time)
         entries = [rebilled(entry, billed_in) for entry in row.entries]
-        entries = late_settlement(entries, self._states(scopes, entries), self._function, billed_in)
+        entries = late_settlement(entries, self._states(scopes, entries), self._function, billed_in, self.held)
         period, _ = billed_in(row.period)
         return replace(row, entries=tuple(entries), period=period), scopes.apply(booked.scopes)
 

@@ -22,6 +22,9 @@ class ServiceSettings(BaseSettings):
     governance_margin_ms: NonNegativeInt = Field(10_000, description="A fact is visible so long after it was recorded.")
     future_bound_ms: PositiveInt = Field(300_000, description="How far event_time may lie beyond the append time.")
     max_clock_skew_ms: NonNegativeInt = Field(2_000, description="Most that broker and service clocks may differ.")
+    accounts_required: bool = Field(
+        False, description="An event of an account without facts is UNRATED, UNKNOWN_ACCOUNT; the same everywhere."
+    )
     window_s: PositiveInt = Field(60, description="Length of a tumbling window, in seconds.")
     watermark_bound_s: PositiveInt = Field(60, description="The watermark trails the newest event_time by so much.")
     metrics_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen; 0.0.0.0: all.")

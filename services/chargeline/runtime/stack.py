@@ -41,6 +41,7 @@ class Stack:
     clickhouse_bi_user: str
     clickhouse_bi_password: str
     governance_margin_ms: int
+    accounts_required: bool = False
     partitions: int = 0
     data_dir: str = ""
     processes: list[Process] = field(default_factory=list)
@@ -62,6 +63,7 @@ class Stack:
             "CLICKHOUSE_USER": self.clickhouse_user,
             "CLICKHOUSE_PASSWORD": self.clickhouse_password,
             "GOVERNANCE_MARGIN_MS": str(self.governance_margin_ms),
+            "ACCOUNTS_REQUIRED": "true" if self.accounts_required else "false",
         }
         return {f"CHARGELINE_{name}": value for name, value in values.items() if value is not None}
 
@@ -123,4 +125,16 @@ def _from_environment() -> Stack:
         clickhouse_bi_user=read("CLICKHOUSE_BI_USER", "default") or "",
         clickhouse_bi_password=read("CLICKHOUSE_BI_PASSWORD", "") or "",
         governance_margin_ms=int(read("GOVERNANCE_MARGIN_MS", "10000") or 10_000),
+        accounts_required=_is_true("ACCOUNTS_REQUIRED", read("ACCOUNTS_REQUIRED", "false") or "false"),
     )
+
+
+def _is_true(name: str, text: str) -> bool:
+    """A boolean is true, false or an error.
+
+    Raises:
+        Refused: BAD_SETTING.
+    """
+    if text.lower() not in ("true", "false"):
+        raise Refused("BAD_SETTING", f"CHARGELINE_{name} is {text!r}: say true or false")
+    return text.lower() == "true"

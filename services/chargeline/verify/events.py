@@ -42,6 +42,7 @@ class Rules:
     margin_ms: int
     future_bound_ms: int
     window_us: int
+    accounts_required: bool = False
 
 
 _WRITERS: dict[str, Any] = {}

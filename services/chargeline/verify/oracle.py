@@ -103,7 +103,7 @@ class Oracle:
         self._rules = rules
         self._governance = governance
         self._schema_of = schema_of
-        self._judge = Judge()
+        self._judge = Judge(accounts_required=rules.accounts_required)
         self._accepted: dict[tuple[str, str, str], int] = {}  # append time by identity
 
     def judge(self, value: bytes | None, append_time: int, *, charged: bool = False) -> Judgement:

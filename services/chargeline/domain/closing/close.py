@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from chargeline.domain.accounts import Commitment, Credit
 from chargeline.domain.closing.commitments import CommitmentClose, Progress, close_commitments
 from chargeline.domain.closing.credits import Drawn, close_credits
-from chargeline.domain.closing.entries import Booked, Period, Span
+from chargeline.domain.closing.entries import Booked, Period, PeriodOf, Span
 from chargeline.domain.closing.minimum import SettledMinimum, account_minimum, minimum_entries
-from chargeline.domain.closing.recurring import RecurringUnits, recurring_entries
 from chargeline.domain.closing.settlement import ScopeTotal, scope_entries
-from chargeline.domain.closing.standing import StandingFee, standing_entries
 from chargeline.domain.periods import billing_period
 
 
@@ -28,15 +26,14 @@ class PeriodFacts:
     """What holds for an account in the period that closes; amounts in the billing currency but for rates.
 
     Attributes:
-        cycle_day: 1 to 28, the day of the month on which its periods begin.
-        fees, units: in the order in which their entries shall stand.
+        period_of: the account's billing period of an instant; without facts, a calendar month.
+        fees: entries of standing fees and recurring units, in the order in which they shall stand.
         minimums: (account minimum in picounits a period, when it is in force).
         commitments, grants: those in the billing currency, any order.
     """
 
-    cycle_day: int = 1
-    fees: tuple[StandingFee, ...] = ()
-    units: tuple[RecurringUnits, ...] = ()
+    period_of: PeriodOf = lambda instant: Period(*billing_period(instant, 1))
+    fees: tuple[Booked, ...] = ()
     minimums: tuple[tuple[int, Span], ...] = ()
     commitments: tuple[Commitment, ...] = ()
     grants: tuple[Credit, ...] = ()
@@ -44,12 +41,13 @@ class PeriodFacts:
 
 @dataclass(frozen=True)
 class Carried:
-    """What one close hands to the next: commitments by id, balances of grants in picounits, draws, minimums."""
+    """What one close hands to the next: commitments by id, grants (balances in picounits, draws, ids), minimums."""
 
     commitments: Mapping[str, Progress] = field(default_factory=dict)
     balances: Mapping[str, int] = field(default_factory=dict)
     drawn: tuple[Drawn, ...] = ()
     minimums: tuple[SettledMinimum, ...] = ()
+    forfeited: frozenset[str] = frozenset()
 
 
 def close_period(
@@ -71,32 +69,32 @@ def close_period(
         (entries of the close, in the order of the steps above and within a step in log order; what to carry on). The
         period's `billed_cost` is the sum over `booked` and these.
     """
-    fees = [entry for fee in facts.fees for entry in standing_entries(fee, period)]
-    units = [entry for each in facts.units for entry in recurring_entries(each, period)]
-    first = [*fees, *units, *scope_entries(scopes, period)]
+    first = [*facts.fees, *scope_entries(scopes, period)]
     charges = [*booked, *first]
     spent = close_commitments(
         charges,
         facts.commitments,
         carried.commitments,
         period,
-        lambda instant: Period(*billing_period(instant, facts.cycle_day)),
+        facts.period_of,
     )
-    before_minimum = [*_in_log_order(charges, spent), *spent.purchases, *spent.true_ups]
+    before_minimum = [*_in_log_order(charges, spent), *spent.true_ups]
     least = account_minimum(facts.minimums, period)
     minimums, settled = minimum_entries(before_minimum, least, carried.minimums, period)
+    # Purchases are no charges to credits: what is given for usage buys no commitment. They cost nothing themselves.
     paid = close_credits(
         [*before_minimum, *minimums],
         facts.grants,
         carried.balances,
         carried.drawn,
         period,
+        carried.forfeited,
     )
     beside = [entry for made in spent.beside.values() for entry in made]
     entries = [*first, *spent.purchases, *beside, *spent.true_ups, *minimums, *paid.entries]
     progress = {**carried.commitments, **spent.progress}
     balances = {**carried.balances, **paid.balances}
-    return entries, Carried(progress, balances, paid.drawn, settled)
+    return entries, Carried(progress, balances, paid.drawn, settled, paid.forfeited)
 
 
 def _in_log_order(charges: Sequence[Booked], spent: CommitmentClose) -> Iterator[Booked]:

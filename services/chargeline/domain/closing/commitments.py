@@ -4,16 +4,15 @@ With R = sum of `contracted_cost` in the term, a commitment of C with overage fa
 C + g * (R - C) above; its end adds max(0, C - R). Source: spec/rating.md, section 8.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from chargeline.domain.accounts import Commitment
-from chargeline.domain.closing.entries import CORRECTION, Booked, Coordinate, Period, Scope, covers_sku, q12
+from chargeline.domain.closing.charges import by_charge, charge_keys, netted
+from chargeline.domain.closing.entries import CORRECTION, Booked, Period, PeriodOf, Scope, covers_sku, q12
 from chargeline.domain.closing.proration import days_between
 from chargeline.domain.money import PICOS
-
-PeriodOf = Callable[[int], Period]  # the account's billing period of an instant
 
 
 def commitment_order(commitment: Commitment) -> tuple[int, int, bytes]:
@@ -33,12 +32,12 @@ class Progress:
     Attributes:
         counted: R, picounits.
         true_up_booked: what its end has booked so far.
-        is_purchased: its purchase, if paid up front, is booked.
+        ended: the closed period that holds its last instant.
     """
 
     counted: int = 0
     true_up_booked: int = 0
-    is_purchased: bool = False
+    ended: Period | None = None
 
 
 def committed(commitment: Commitment, period_of: PeriodOf) -> int:
@@ -71,7 +70,7 @@ class CommitmentClose:
     """What commitments add to the entries of a period.
 
     Attributes:
-        purchases: one PURCHASE for each commitment paid up front whose term begins.
+        purchases: one PURCHASE for each commitment paid up front, at the first close of a period of its term.
         beside: OVERAGE and COVER entries, by the place (0-based) of the entry that they stand beside.
         true_ups: at the end of a term, or their change by late events after it.
     """
@@ -82,49 +81,23 @@ class CommitmentClose:
     progress: Mapping[str, Progress]
 
 
-@dataclass
-class _Counts:
-    """R of each commitment, and which charge counted for which, so that a reversal finds its way back."""
+def _moves(
+    amount: int, fitting: Sequence[Commitment], amounts: Mapping[str, int], counted: Mapping[str, int]
+) -> dict[str, int]:
+    """Which commitment counts how much of an amount: signed picounits that sum to it.
 
-    counted: dict[str, int]
-    by_charge: dict[tuple[Coordinate, str | None], dict[str, int]] = field(default_factory=dict)
-
-    def move(self, entry: Booked, fitting: Sequence[Commitment], amounts: Mapping[str, int]) -> dict[str, int]:
-        """Count an entry: signed picounits by commitment, which sum to its contracted cost."""
-        moved = self._up(entry, fitting, amounts) if entry.contracted_cost > 0 else self._down(entry, fitting)
-        event = entry.corrects or entry.event
-        charge = {} if event is None else self.by_charge.setdefault((event, entry.sku_id), {})
-        for name, change in moved.items():
-            self.counted[name] += change
-            charge[name] = charge.get(name, 0) + change
-        return moved
-
-    def _up(self, entry: Booked, fitting: Sequence[Commitment], amounts: Mapping[str, int]) -> dict[str, int]:
-        """Each takes what fits below its C; the last one takes what is left, at its overage factor."""
-        rest = entry.contracted_cost
-        moved: dict[str, int] = {}
-        for each in fitting[:-1]:
-            part = min(rest, max(0, amounts[each.commitment_id] - self.counted[each.commitment_id]))
-            moved[each.commitment_id] = part
-            rest -= part
-        moved[fitting[-1].commitment_id] = rest
-        return {name: part for name, part in moved.items() if part}
-
-    def _down(self, entry: Booked, fitting: Sequence[Commitment]) -> dict[str, int]:
-        """Taken off where the entry's charge counted, last one first; then, likewise, where anything counted."""
-        rest = -entry.contracted_cost
-        event = entry.corrects or entry.event
-        charge = {} if event is None else self.by_charge.get((event, entry.sku_id), {})
-        moved: dict[str, int] = {}
-        for held in (charge, self.counted):
-            for each in reversed(fitting):
-                name = each.commitment_id
-                part = min(rest, max(0, held.get(name, 0) + moved.get(name, 0)))
-                moved[name] = moved.get(name, 0) - part
-                rest -= part
-        first = fitting[0].commitment_id
-        moved[first] = moved.get(first, 0) - rest
-        return {name: part for name, part in moved.items() if part}
+    Each takes what fits below its C, the last one what is left, at its overage factor. What goes down leaves in the
+    opposite order, the first one taking what is left: so the sum of charges alone decides where they stand.
+    """
+    rest, moved = abs(amount), dict[str, int]()
+    for each in fitting[:-1] if amount > 0 else fitting[:0:-1]:
+        name = each.commitment_id
+        room = amounts[name] - counted[name] if amount > 0 else counted[name]
+        moved[name] = min(rest, max(0, room))
+        rest -= moved[name]
+    moved[fitting[-1 if amount > 0 else 0].commitment_id] = rest
+    sign = 1 if amount > 0 else -1
+    return {name: sign * part for name, part in moved.items() if part}
 
 
 def close_commitments(
@@ -144,57 +117,59 @@ def close_commitments(
         entries: events first, in log order, then what the close has booked so far; `contracted_cost` counts.
         commitments: those in the billing currency, any order.
         progress: from the close before; none for a new commitment.
+        period_of: the account's billing period of an instant.
 
     Source: spec/rating.md, sections 8 and 12.
     """
-    # A term that ended in a period which was never closed has no true-up; one that is closed goes on for late events.
+    # A term that ended in a period which was never closed has no true-up; one that is known goes on for late events.
     ordered = sorted(
         (
             each
             for each in commitments
-            if each.start < period.end and (each.end > period.start or each.commitment_id in progress)
+            if each.commitment_id in progress or (each.start < period.end and each.end > period.start)
         ),
         key=commitment_order,
     )
     amounts = {each.commitment_id: committed(each, period_of) for each in ordered}
-    counts = _Counts({name: progress.get(name, Progress()).counted for name in amounts})
-    beside = _beside_charges(entries, ordered, amounts, counts)
-    true_ups = tuple(
-        entry for each in ordered if (entry := _true_up(each, amounts, counts.counted, progress, period)) is not None
-    )
-    begun = [each for each in ordered if each.paid_up_front and not _known(progress, each).is_purchased]
-    purchases = tuple(_purchase(each, amounts[each.commitment_id], period) for each in begun)
+    counted = {name: progress.get(name, Progress()).counted for name in amounts}
+    beside = _beside_charges(entries, ordered, amounts, counted)
+    true_ups: list[Booked] = []
     ends: dict[str, Progress] = {}
     for each in ordered:
-        name, known = each.commitment_id, _known(progress, each)
-        changed = sum(entry.effective_cost for entry in true_ups if entry.scope == Scope(commitment_id=name))
-        ends[name] = Progress(
-            counts.counted[name], known.true_up_booked + changed, known.is_purchased or each.paid_up_front
-        )
-    return CommitmentClose(purchases, beside, true_ups, ends)
-
-
-def _known(progress: Mapping[str, Progress], commitment: Commitment) -> Progress:
-    return progress.get(commitment.commitment_id, Progress())
+        name = each.commitment_id
+        known = progress.get(name, Progress())
+        ended = period if known.ended is None and period.start < each.end <= period.end else known.ended
+        change = 0 if ended is None else shortfall(counted[name], amounts[name]) - known.true_up_booked
+        if ended is not None and change:
+            true_ups.append(_true_up(each, change, ended, is_late=known.ended is not None))
+        ends[name] = Progress(counted[name], known.true_up_booked + change, ended)
+    begun = [each for each in ordered if each.paid_up_front and each.commitment_id not in progress]
+    purchases = tuple(_purchase(each, amounts[each.commitment_id], period) for each in begun)
+    return CommitmentClose(purchases, beside, tuple(true_ups), ends)
 
 
 def _beside_charges(
-    entries: Sequence[Booked], ordered: Sequence[Commitment], amounts: Mapping[str, int], counts: _Counts
+    entries: Sequence[Booked], ordered: Sequence[Commitment], amounts: Mapping[str, int], counted: dict[str, int]
 ) -> dict[int, tuple[Booked, ...]]:
-    """OVERAGE and COVER entries by place, while the entries are counted in log order."""
+    """OVERAGE and COVER entries by place, while the entries are counted in log order; `counted` is moved on."""
     extra: dict[tuple[object, ...], tuple[int, Booked]] = {}  # OVERAGE by its charge, with the place it stands at
     beside: dict[int, list[Booked]] = {}
-    for place, entry in enumerate(entries):
+    keys = charge_keys(entries)
+    net = netted(keys, [entry.contracted_cost for entry in entries])
+    for place, _ in by_charge(keys):
+        entry, key, amount = entries[place], keys[place], net[place]
         fitting = [each for each in ordered if takes(each, entry)]
-        if not fitting or entry.contracted_cost == 0:
+        if not fitting or amount == 0:
             continue
-        before = dict(counts.counted)
-        moved = counts.move(entry, fitting, amounts)
+        moved = _moves(amount, fitting, amounts, counted)
         for each in (each for each in fitting if each.commitment_id in moved):
             name = each.commitment_id
-            limit, old, new = amounts[name], before[name], counts.counted[name]
+            limit, old = amounts[name], counted[name]
+            counted[name] = new = old + moved[name]
             factor = Fraction(each.overage_factor)
-            _add_overage(extra, place, entry, name, overage(new, limit, factor) - overage(old, limit, factor))
+            _, known = extra.get((name, key), (0, None))
+            over = overage(new, limit, factor) - overage(old, limit, factor)
+            extra[name, key] = place, _overage(entry, name, over + (0 if known is None else known.billed_cost))
             paid = covered(new, limit) - covered(old, limit)
             if each.paid_up_front and paid:
                 beside.setdefault(place, []).append(_cover(entry, name, paid))
@@ -204,18 +179,9 @@ def _beside_charges(
     return {place: tuple(made) for place, made in sorted(beside.items())}
 
 
-def _add_overage(
-    extra: dict[tuple[object, ...], tuple[int, Booked]], place: int, entry: Booked, name: str, amount: int
-) -> None:
-    charge: object = place if entry.event is None else (entry.event, entry.corrects, entry.sku_id)
-    _, known = extra.get((name, charge), (0, None))
-    total = amount + (0 if known is None else known.billed_cost)
-    extra[name, charge] = (
-        place,
-        replace(
-            _beside(entry, name, "OVERAGE", "ADJUSTMENT"), sku_price_id=None, billed_cost=total, effective_cost=total
-        ),
-    )
+def _overage(entry: Booked, name: str, amount: int) -> Booked:
+    made = _beside(entry, name, "OVERAGE", "ADJUSTMENT")
+    return replace(made, sku_price_id=None, billed_cost=amount, effective_cost=amount)
 
 
 def _cover(entry: Booked, name: str, paid: int) -> Booked:
@@ -239,6 +205,7 @@ def _beside(entry: Booked, name: str, kind: str, category: str) -> Booked:
         project=entry.project,
         charge_class=entry.charge_class,
         scope=Scope(commitment_id=name),
+        usage=entry.usage,
     )
 
 
@@ -255,27 +222,16 @@ def _purchase(commitment: Commitment, amount: int, period: Period) -> Booked:
     )
 
 
-def _true_up(
-    commitment: Commitment,
-    amounts: Mapping[str, int],
-    counted: Mapping[str, int],
-    progress: Mapping[str, Progress],
-    period: Period,
-) -> Booked | None:
-    """Due in the period in which the term ends; afterwards late events of the term change it."""
-    name = commitment.commitment_id
-    if commitment.end > period.end:
-        return None
-    amount = shortfall(counted[name], amounts[name]) - _known(progress, commitment).true_up_booked
-    if amount == 0:
-        return None
+def _true_up(commitment: Commitment, change: int, ended: Period, *, is_late: bool) -> Booked:
+    """Due at the close of the period in which the term ends; afterwards late events of the term change it."""
     return Booked(
         "TRUE_UP",
         "ADJUSTMENT",
         commitment.end - 1,
         0,
-        0 if commitment.paid_up_front else amount,
-        amount,
-        charge_class=CORRECTION if commitment.end <= period.start else None,
-        scope=Scope(commitment_id=name),
+        0 if commitment.paid_up_front else change,
+        change,
+        charge_class=CORRECTION if is_late else None,
+        scope=Scope(commitment_id=commitment.commitment_id),
+        usage=ended,
     )

@@ -3,11 +3,12 @@
 Source: spec/rating.md, section 9.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from chargeline.domain.accounts import Credit
+from chargeline.domain.closing.charges import by_charge, charge_keys, netted
 from chargeline.domain.closing.entries import Booked, Coordinate, Period, Scope, covers_sku, q12
 
 
@@ -25,107 +26,107 @@ def pays(grant: Credit, entry: Booked) -> bool:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What one grant has paid of one entry, in picounits, less what was given back since."""
+    """What one grant has paid of one entry, in picounits, less what was given back since.
+
+    Attributes:
+        event: coordinate of the event behind the entry; None: a fee, a scope, or a minimum.
+        place: what a negative entry without an event looks for, see `_place`.
+    """
 
     grant_id: str
     amount: int
     event: Coordinate | None
     sku_id: str | None
-    scope: Scope | None
-    project: str | None
+    place: tuple[object, ...]
 
 
 @dataclass(frozen=True)
 class CreditClose:
-    """Entries of credits, FORFEIT last; the balance of each grant in picounits; what stays drawn, oldest first."""
+    """Entries of credits, FORFEIT last; the balance of each grant in picounits; what stays drawn, oldest first.
+
+    Attributes:
+        forfeited: ids of grants whose rest was taken: they pay nothing more.
+    """
 
     entries: tuple[Booked, ...]
     balances: Mapping[str, int]
     drawn: tuple[Drawn, ...]
+    forfeited: frozenset[str]
 
 
 def open_amounts(entries: Sequence[Booked]) -> list[int]:
-    """What credits see of each entry: its billed cost after the entries of its own charge are netted.
+    """What credits see of each entry: its billed cost after the entries of its own charge are netted."""
+    return netted(charge_keys(entries), [entry.billed_cost for entry in entries])
 
-    A discount, a cap, or the cover of a commitment lowers the positive entries of its own event and SKU, the nearest
-    before it first: credits pay what is left of a charge. A record's reversals are netted apart from its new charge.
+
+def _place(entry: Booked, period: Period) -> tuple[object, ...]:
+    """SKU, project and billing period; minimums, and of them those of commitments, apart.
+
+    A settlement or a smaller fee has no event: it gives back what charges of the same place have drawn.
     """
-    groups: dict[tuple[object, ...], list[int]] = {}
-    key: tuple[object, ...] = ()
-    for place, entry in enumerate(entries):
-        if entry.event is not None:
-            key = (entry.event, entry.corrects, entry.sku_id)
-        elif not _is_beside(entry):  # an entry beside a charge without an event follows it, and shares its key
-            key = (place,)
-        groups.setdefault(key, []).append(place)
-    left = [0] * len(entries)
-    for places in groups.values():
-        amounts = _netted([entries[place].billed_cost for place in places])
-        for place, amount in zip(places, amounts, strict=True):
-            left[place] = amount
-    return left
-
-
-def _netted(amounts: Sequence[int]) -> list[int]:
-    """Amounts with the same sum, none of the sign opposite to it."""
-    sign = 1 if sum(amounts) >= 0 else -1
-    left = [sign * each for each in amounts]
-    for place, amount in enumerate(left):
-        if amount >= 0:
-            continue
-        for other in [*range(place - 1, -1, -1), *range(place + 1, len(left))]:
-            part = min(-left[place], max(0, left[other]))
-            left[place] += part
-            left[other] -= part
-    return [sign * each for each in left]
+    commitment = entry.scope.commitment_id if _of_a_minimum(entry) and entry.scope is not None else None
+    return entry.sku_id, entry.project, entry.usage or period, _of_a_minimum(entry), commitment
 
 
 class _Draws:
     """Balances and draws while the entries of a period pass."""
 
-    def __init__(self, grants: Sequence[Credit], balances: Mapping[str, int], drawn: Iterable[Drawn]) -> None:
+    def __init__(
+        self,
+        grants: Sequence[Credit],
+        balances: Mapping[str, int],
+        drawn: Iterable[Drawn],
+        forfeited: Collection[str],
+        period: Period,
+    ) -> None:
         self.grants = sorted(grants, key=order_of_use)
         self.balances = {each.grant_id: balances.get(each.grant_id, q12(Fraction(each.amount))) for each in grants}
         self.drawn = list(drawn)
+        self._usable = [each for each in self.grants if each.grant_id not in forfeited]
+        self._period = period
         self._places: dict[tuple[object, ...], list[int]] = {}
-        for place in range(len(self.drawn)):
-            self._index(place)
+        for number in range(len(self.drawn)):
+            self._index(number)
 
-    def _index(self, place: int) -> None:
-        each = self.drawn[place]
+    def _index(self, number: int) -> None:
+        each = self.drawn[number]
+        self._places.setdefault(each.place, []).append(number)
         if each.event is not None:
-            self._places.setdefault((each.event, each.sku_id), []).append(place)
-        if each.scope is not None:
-            self._places.setdefault((each.scope, each.project), []).append(place)
+            self._places.setdefault((each.event, each.sku_id), []).append(number)
 
-    def pay(self, entry: Booked, amount: int) -> list[tuple[Credit, int]]:
-        """(grant, what it pays) in order of use, until the amount or the grants are used up."""
+    def pay(self, charge: Booked, amount: int) -> list[tuple[Credit, int]]:
+        """(grant, what it pays) in order of use, until the amount or the grants are used up.
+
+        Args:
+            charge: the first entry of the charge, by which grants are chosen.
+            amount: of one of its entries, picounits.
+        """
         paid: list[tuple[Credit, int]] = []
-        for grant in self.grants:
+        for grant in self._usable:
             part = min(amount, self.balances[grant.grant_id])
-            if part <= 0 or not pays(grant, entry):
+            if part <= 0 or not pays(grant, charge):
                 continue
             self.balances[grant.grant_id] -= part
             amount -= part
             paid.append((grant, part))
-            drawn = Drawn(grant.grant_id, part, entry.event, entry.sku_id, entry.scope, entry.project)
-            self.drawn.append(drawn)
+            event = charge.corrects or charge.event
+            self.drawn.append(Drawn(grant.grant_id, part, event, charge.sku_id, _place(charge, self._period)))
             self._index(len(self.drawn) - 1)
         return paid
 
-    def give_back(self, entry: Booked, amount: int) -> list[tuple[Credit, int]]:
-        """(grant, what it gets back), last drawn first, at most what the entry's charge has drawn."""
-        key: tuple[object, ...] = (entry.scope, entry.project)
-        if entry.event is not None:
-            key = (entry.corrects or entry.event, entry.sku_id)
+    def give_back(self, charge: Booked, amount: int) -> list[tuple[Credit, int]]:
+        """(grant, what it gets back), last drawn first, at most what the charge has drawn."""
+        key: tuple[object, ...] = _place(charge, self._period)
+        if charge.event is not None:
+            key = (charge.corrects or charge.event, charge.sku_id)
         known = {grant.grant_id: grant for grant in self.grants}
         returned: list[tuple[Credit, int]] = []
-        for place in reversed(self._places.get(key, [])):
-            each = self.drawn[place]
+        for number in reversed(self._places.get(key, [])):
+            each = self.drawn[number]
             part = min(amount, each.amount)
             if part <= 0 or each.grant_id not in known:
                 continue
-            self.drawn[place] = replace(each, amount=each.amount - part)
+            self.drawn[number] = replace(each, amount=each.amount - part)
             self.balances[each.grant_id] += part
             amount -= part
             returned.append((known[each.grant_id], part))
@@ -138,6 +139,7 @@ def close_credits(
     balances: Mapping[str, int],
     drawn: Sequence[Drawn],
     period: Period,
+    forfeited: frozenset[str] = frozenset(),
 ) -> CreditClose:
     """Draw the account's grants over the entries of a period, then forfeit what has expired by its end.
 
@@ -145,7 +147,7 @@ def close_credits(
         entries: all of the period in log order, commitments included; `billed_cost` is paid.
         grants: those in the billing currency, any order.
         balances: picounits, from the close before; a new grant has its amount.
-        drawn: from the closes before.
+        drawn, forfeited: from the closes before.
 
     Returns:
         A COVER entry for each part that a prepaid grant pays, a CREDIT entry for a granted one; both negative, and
@@ -153,21 +155,24 @@ def close_credits(
 
     Source: spec/rating.md, section 9.
     """
-    # What expired in a period that was never closed is nobody's business any more.
-    known = [each for each in grants if each.grant_id in balances or not _is_over(each.expires_at, period.start)]
-    state = _Draws(known, balances, drawn)
+    state = _Draws(grants, balances, drawn, forfeited, period)
     made: list[Booked] = []
-    for entry, amount in zip(entries, open_amounts(entries), strict=True):
+    amounts = open_amounts(entries)
+    for place, first in by_charge(charge_keys(entries)):
+        entry, charge, amount = entries[place], entries[first], amounts[place]
         if amount > 0:
-            made += [_credit(entry, grant, part) for grant, part in state.pay(entry, amount)]
+            made += [_credit(entry, grant, part) for grant, part in state.pay(charge, amount)]
         elif amount < 0:
-            made += [_credit(entry, grant, -part) for grant, part in state.give_back(entry, -amount)]
+            made += [_credit(entry, grant, -part) for grant, part in state.give_back(charge, -amount)]
+    # Late events use a rest until the period of its last instant closes; what comes back after that goes at once.
+    ends = {each.grant_id for each in grants if each.expires_at and period.start < each.expires_at <= period.end}
     for grant in state.grants:
         rest = state.balances[grant.grant_id]
-        if rest > 0 and _is_over(grant.expires_at, period.end):
+        if rest > 0 and grant.grant_id in ends | forfeited:
             state.balances[grant.grant_id] = 0
             made.append(_forfeit(grant, rest))
-    return CreditClose(tuple(made), state.balances, tuple(each for each in state.drawn if each.amount))
+    left = tuple(each for each in state.drawn if each.amount)
+    return CreditClose(tuple(made), state.balances, left, forfeited | ends)
 
 
 def _is_over(expires_at: int | None, at: int) -> bool:
@@ -175,11 +180,8 @@ def _is_over(expires_at: int | None, at: int) -> bool:
 
 
 def _of_a_minimum(entry: Booked) -> bool:
-    return entry.entry_kind == "TRUE_UP" and (entry.scope is None or entry.scope.commitment_id is None)
-
-
-def _is_beside(entry: Booked) -> bool:
-    return entry.entry_kind in {"COVER", "OVERAGE"}
+    """A true-up, also one of a commitment: both are what is paid for nothing used."""
+    return entry.entry_kind == "TRUE_UP"
 
 
 def _credit(entry: Booked, grant: Credit, amount: int) -> Booked:

@@ -4,8 +4,8 @@ Amounts are whole picounits (1e-12) of the billing currency; quantities are whol
 are microseconds since 1970 UTC. Source: spec/rating.md, sections 1 and 2; spec/formats.md, section 6.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from chargeline.domain.errors import Refused
@@ -24,6 +24,10 @@ class Span:
     start: int
     end: int | None
 
+    def holds(self, time: int) -> bool:
+        """Whether an instant lies in it."""
+        return self.start <= time and (self.end is None or time < self.end)
+
 
 @dataclass(frozen=True)
 class Period:
@@ -36,6 +40,9 @@ class Period:
     def last(self) -> int:
         """The last instant of the period: when its close books."""
         return self.end - 1
+
+
+PeriodOf = Callable[[int], Period]  # an account's billing period of an instant
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class Rate:
     """Which rate an entry comes from, and how its pricing currency becomes the billing currency.
 
     Attributes:
+        currency: the pricing currency.
         fx: billing units for one pricing unit, at the date of the entry.
     """
 
@@ -70,6 +78,7 @@ class Rate:
     rate_card_id: str | None = None
     rate_card_version: int | None = None
     pricing_unit: str | None = None
+    currency: str | None = None
     fx: Fraction = Fraction(1)
 
     def sku_price_id(self, tier: int) -> str:
@@ -85,11 +94,12 @@ class Booked:
     Attributes:
         event: coordinate of the record whose charge this is, or is drawn on; None: of no single event.
         event_id: its id, for people.
-        corrects: coordinate of the event that a REVERSAL or TIER_SHIFT takes back.
+        corrects: coordinate of the event that a REVERSAL or TIER_SHIFT takes back, or that a re-rating books anew.
         event_time: by which commitments and credits are chosen.
         scope: the accumulating scope of an event's entry; what an entry of the close belongs to.
         rate: the rate of a fee, opening, settlement or rate true-up; with `pricing_cost`, its amount in the pricing
             currency, and, for entries with a price point, `pricing_quantity` and `unit_price`.
+        usage: the closed period that an entry of class CORRECTION is about; else None, or that which closes.
         credit_amount: what the entry takes out of a grant (negative: gives back); 0 for other entries.
     """
 
@@ -111,6 +121,7 @@ class Booked:
     pricing_quantity: int | None = None
     unit_price: Fraction | None = None
     pricing_cost: int | None = None
+    usage: Period | None = None
     credit_amount: int = 0
 
 
@@ -146,6 +157,7 @@ def of_rate(
     unit_price: Fraction | None = None,
     project: str | None = None,
     charge_class: str | None = None,
+    usage: Period | None = None,
 ) -> Booked:
     """An entry of a rate that the close books: its three costs are equal until commitments and credits see it.
 
@@ -170,7 +182,17 @@ def of_rate(
         pricing_quantity=None if quantity is None else q12(quantity),
         unit_price=unit_price,
         pricing_cost=pricing_cost,
+        usage=usage,
     )
+
+
+def at_rate(entry: Booked, fx: Fraction) -> Booked:
+    """An entry of a rate with its three costs converted anew from its pricing amount."""
+    assert entry.rate is not None
+    assert entry.pricing_cost is not None
+    amount = in_billing_currency(entry.pricing_cost, fx)
+    rate = replace(entry.rate, fx=fx)
+    return replace(entry, rate=rate, contracted_cost=amount, billed_cost=amount, effective_cost=amount)
 
 
 def covers_sku(sku_ids: Collection[str], sku_id: str | None) -> bool:

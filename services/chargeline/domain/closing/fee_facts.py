@@ -3,38 +3,42 @@
 Source: spec/formats.md, section 4; spec/rating.md, sections 4.2 and 7.2 (levels).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from chargeline.domain.accounts import Accounts, SubscriptionChange
-from chargeline.domain.closing.entries import Period, Scope, Span
-from chargeline.domain.closing.facts import Candidate, fee_versions, in_force, recurring_units
-from chargeline.domain.closing.recurring import RecurringUnits
-from chargeline.domain.closing.standing import StandingFee, quantity_spans, without_subscription
+from chargeline.domain.closing.entries import Booked, Period, Scope, Span, at_rate
+from chargeline.domain.closing.facts import (
+    RECURRING,
+    Candidate,
+    FxAt,
+    fee_versions,
+    in_force,
+    is_fee,
+    is_tiered,
+    recurring_units,
+)
+from chargeline.domain.closing.fee_parts import fee_parts
+from chargeline.domain.closing.recurring import recurring_entries
+from chargeline.domain.closing.standing import StandingFee, standing_entries, without_subscription
 from chargeline.domain.rate_book import Rate
-from chargeline.domain.rate_card import DEFAULT, PerUnit, Standing
+from chargeline.domain.rate_card import DEFAULT, Standing
 from chargeline.domain.rate_card import Scope as Owner
 
-RECURRING = "recurring_units"
-FxAt = Callable[[str, int], Fraction | None]  # (pricing currency, instant) -> billing units; None: no rate
-
 
 @dataclass(frozen=True)
-class Unpriced:
-    """A fee that cannot be priced: nothing is lost in silence."""
+class FeeCharge:
+    """What one subscription, or one SKU without a subscription, owes in a period.
+
+    Attributes:
+        currency: that of the entries' billed costs; None: it has no price.
+        reason: why it could not be priced: nothing is lost in silence.
+    """
 
     scope: Scope
-    reason: str
-
-
-@dataclass(frozen=True)
-class Fees:
-    """What an account owes without events in a period."""
-
-    fees: tuple[StandingFee, ...]
-    units: tuple[RecurringUnits, ...]
-    unpriced: tuple[Unpriced, ...]
+    currency: str | None
+    entries: tuple[Booked, ...] = ()
+    reason: str | None = None
 
 
 def owner_spans(accounts: Accounts, account: str) -> list[tuple[Span, tuple[Owner, ...]]]:
@@ -70,33 +74,59 @@ def candidates(rates: Sequence[Rate], owners: Sequence[tuple[Span, tuple[Owner, 
     return found
 
 
-def fees_of(accounts: Accounts, account: str, rates: Sequence[Rate], period: Period, fx_at: FxAt) -> Fees:
-    """The fees of subscriptions by id, then those of cards of the account or its contract by SKU."""
+def fees_of(
+    accounts: Accounts, account: str, rates: Sequence[Rate], period: Period, billing: str | None, fx_at: FxAt
+) -> list[FeeCharge]:
+    """What subscriptions owe, by id, then the flat rates of cards of the account or its contract, by SKU.
+
+    Args:
+        billing: the account's billing currency; None: each fee is billed in the currency of its card.
+        fx_at: asked for the instant of each entry.
+    """
     owners = owner_spans(accounts, account)
-    fees: list[StandingFee] = []
-    units: list[RecurringUnits] = []
-    unpriced: list[Unpriced] = []
+    found: list[FeeCharge] = []
     for scope, changes, mine in _wanted(accounts, account, rates, period):
-        found = candidates(mine, owners)
-        spans = in_force(found, period)
-        if not spans:
-            if any(quantity for _, quantity in quantity_spans(changes, period)) and scope.subscription_id is not None:
-                unpriced.append(Unpriced(scope, "NO_PRICE"))
+        spans = in_force(candidates(mine, owners), period)
+        parts = fee_parts(changes, spans, period)
+        first = next((part.version for part in parts if part.version is not None), None)
+        if first is None or not is_fee(first.sku):
+            if scope.subscription_id is not None and any(part.quantity for part in parts):
+                found.append(FeeCharge(scope, None, reason="NO_PRICE"))
             continue
-        first = spans[0][1]
-        model = first.sku.model
-        in_advance = isinstance(model, Standing) and model.in_advance
-        fx = fx_at(first.card.currency, period.start if in_advance else period.last)
-        if fx is None:
-            unpriced.append(Unpriced(scope, "NO_FX_RATE"))
-        elif isinstance(model, Standing):
-            flat = [each for each in found if isinstance(each.sku.model, Standing)]
-            fees.append(StandingFee(scope, changes, fee_versions(flat, period, fx)))
-        elif isinstance(model, PerUnit):
-            units += [recurring_units(each, scope, changes, used, fx) for used, each in spans]
+        if is_tiered(first.sku):
+            units = recurring_units(first, scope, changes, tuple(used for used, _ in spans))
+            entries = recurring_entries(units, period)
         else:
-            units.append(recurring_units(first, scope, changes, Span(spans[0][0].start, spans[-1][0].end), fx))
-    return Fees(tuple(fees), tuple(units), tuple(unpriced))
+            entries = standing_entries(StandingFee(scope, changes, fee_versions(_at_once(spans, first))), period)
+        found += _billed(scope, entries, billing, fx_at)
+    return found
+
+
+def _at_once(spans: Sequence[tuple[Span, Candidate]], first: Candidate) -> list[tuple[Span, Candidate]]:
+    """The rates as they are paid: tiers accumulate, so that they wait for the next period (spec/rating.md 3)."""
+    paid: list[tuple[Span, Candidate]] = []
+    for used, each in spans:
+        rate = first if is_tiered(each.sku) or not is_fee(each.sku) else each
+        if paid and paid[-1][1] is rate and paid[-1][0].end == used.start:
+            paid[-1] = (Span(paid[-1][0].start, used.end), rate)
+        else:
+            paid.append((used, rate))
+    return paid
+
+
+def _billed(scope: Scope, entries: Sequence[Booked], billing: str | None, fx_at: FxAt) -> Iterator[FeeCharge]:
+    """The entries in the billing currency; in several where versions of the fee are, and the account names none."""
+    by_currency: dict[str, list[Booked]] = {}
+    for entry in entries:
+        assert entry.rate is not None
+        assert entry.rate.currency is not None
+        fx = fx_at(entry.rate.currency, entry.event_time)
+        if fx is None:
+            yield FeeCharge(scope, None, reason="NO_FX_RATE")
+            return
+        by_currency.setdefault(billing or entry.rate.currency, []).append(at_rate(entry, fx))
+    for currency, made in by_currency.items():
+        yield FeeCharge(scope, currency, tuple(made))
 
 
 def _wanted(

@@ -39,20 +39,21 @@ def minimum_entries(
     """The account minimum's TRUE_UP of a period, after the changes that corrections make to those of earlier ones.
 
     The sum is that of `effective_cost`: what is covered by a commitment paid up front counts when it is used, not when
-    it is paid. Entries of class CORRECTION count for the closed period that their `event_time` lies in.
+    it is paid: else the period of the purchase would pay the minimums of the whole term, and every other one again.
+    Entries of class CORRECTION count for the closed period that they are about.
 
     Args:
         entries: all of the period before credits.
         minimum: M, picounits; 0: none.
 
     Returns:
-        (entries, the settled minimums to carry on, this period's last).
+        (entries, the settled minimums to carry on), both by period.
     """
     made: list[Booked] = []
     known: list[SettledMinimum] = []
     current = sum(each.effective_cost for each in entries if each.charge_class != CORRECTION)
     closed = [replace(each, total=each.total + sum(_corrected(entries, each.period))) for each in settled]
-    for each in [*closed, SettledMinimum(period, minimum, current, 0)]:
+    for each in sorted([*closed, SettledMinimum(period, minimum, current, 0)], key=lambda each: each.period.start):
         amount = true_up(each.minimum, each.total) if each.minimum else 0
         if amount != each.booked:
             made.append(_entry(amount - each.booked, each.period, None if each.period == period else CORRECTION))
@@ -62,11 +63,7 @@ def minimum_entries(
 
 
 def _corrected(entries: Sequence[Booked], period: Period) -> list[int]:
-    return [
-        each.effective_cost
-        for each in entries
-        if each.charge_class == CORRECTION and period.start <= each.event_time < period.end
-    ]
+    return [each.effective_cost for each in entries if each.charge_class == CORRECTION and each.usage == period]
 
 
 def _entry(amount: int, period: Period, charge_class: str | None) -> Booked:
@@ -79,4 +76,5 @@ def _entry(amount: int, period: Period, charge_class: str | None) -> Booked:
         amount,
         charge_class=charge_class,
         scope=Scope(account_minimum=True),
+        usage=period,
     )

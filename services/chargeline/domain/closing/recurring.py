@@ -1,7 +1,6 @@
-"""Recurring units such as seats: subscribed quantities priced by tiers, prorated by whole days.
+"""Recurring units such as seats in tiers: the tier is that of the full units, the price is prorated by whole days.
 
-The tier is chosen by full units, the price is paid for prorated ones. Source: spec/allocation.md, section 1;
-spec/rating.md, section 4.5.
+Units with one price are standing fees. Source: spec/allocation.md, section 1; spec/rating.md, section 4.5.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,20 +9,20 @@ from decimal import Decimal
 from fractions import Fraction
 
 from chargeline.domain.accounts import SubscriptionChange
-from chargeline.domain.closing.entries import Booked, Period, Rate, Scope, Span, in_billing_currency, of_rate, q12
-from chargeline.domain.closing.proration import day_share
-from chargeline.domain.closing.standing import quantity_spans
+from chargeline.domain.closing.entries import Booked, Period, Rate, Scope, Span, at_rate, of_rate, q12
+from chargeline.domain.closing.fee_parts import fee_parts
+from chargeline.domain.closing.proration import days_between
 from chargeline.domain.rate_card import Tier
 
 
 @dataclass(frozen=True)
 class RecurringUnits:
-    """A subscription to a SKU with `quantity: recurring_units`.
+    """A subscription to a SKU with `quantity: recurring_units` that is priced by tiers.
 
     Attributes:
-        tiers: ascending; a per_unit rate has one.
+        tiers: ascending.
         is_volume: all units pay the price of one tier; else each pays that of the tier it lies in.
-        used: when the rate is in force for the account.
+        used: when a rate of the SKU is in force for the account, without overlaps; the first one is paid all the time.
         factor: what percentage discounts leave of every price and flat fee.
     """
 
@@ -32,60 +31,70 @@ class RecurringUnits:
     tiers: tuple[Tier, ...]
     is_volume: bool
     changes: tuple[SubscriptionChange, ...]
-    used: Span
+    used: tuple[Span, ...]
     factor: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A change of the full units in use; `share`: days in use from then on / days of the period."""
+
+    before: Fraction
+    after: Fraction
+    share: Fraction
 
 
 def recurring_entries(units: RecurringUnits, period: Period) -> list[Booked]:
     """The entries of recurring units in one period, in order of the changes, then of the tiers.
 
-    Units of earlier periods count from the start of the period on. Running quantities below 0 count as 0.
+    Units of earlier periods count from the start of the period on, or from the first day on which a rate is in force.
     """
-    steps = _shares(units, period)
+    steps = _steps(units, period)
     made = _volume(units, steps, period.last) if units.is_volume else _graduated(units, steps, period.last)
     return list(_not_below_zero(made))
 
 
-def _shares(units: RecurringUnits, period: Period) -> list[tuple[Fraction, Fraction, Fraction]]:
-    """(full units before, full units after, share of the period that is left) of each change that has days left."""
-    steps: list[tuple[Fraction, Fraction, Fraction]] = []
+def _steps(units: RecurringUnits, period: Period) -> list[_Step]:
+    parts = fee_parts(units.changes, [(used, True) for used in units.used], period)
+    in_use = [part for part in parts if part.version is not None]
+    left, whole = sum(part.days for part in in_use), days_between(period.start, period.end)
+    steps: list[_Step] = []
     running = Fraction(0)
-    for span, full in quantity_spans(units.changes, period):
-        share = day_share(Span(max(span.start, units.used.start), units.used.end), period)
-        after = max(full, Fraction(0))
-        if after != running and share > 0:
-            steps.append((running, after, share))
-        running = after
+    for part in in_use:
+        if part.quantity != running:
+            steps.append(_Step(running, part.quantity, Fraction(left, whole)))
+        running = part.quantity
+        left -= part.days
     return steps
 
 
-def _graduated(
-    units: RecurringUnits, steps: Sequence[tuple[Fraction, Fraction, Fraction]], event_time: int
-) -> Iterator[Booked]:
+def _graduated(units: RecurringUnits, steps: Sequence[_Step], event_time: int) -> Iterator[Booked]:
     entered: set[int] = set()
-    for before, after, share in steps:
+    for step in steps:
         for number, tier in enumerate(units.tiers, 1):
             lower = _lower(units.tiers, number)
-            if after > lower or number == 1:
+            if step.after > lower or number == 1:
                 if number not in entered and tier.flat_fee:
                     yield _flat(units, number, event_time)
                 entered.add(number)
-            count = _priced_units(tier, lower, after) - _priced_units(tier, lower, before)
+            count = _priced_units(tier, lower, step.after) - _priced_units(tier, lower, step.before)
             if count:
-                yield _unit(units, number, count * share, event_time)
+                yield _unit(units, number, count * step.share, event_time)
 
 
-def _volume(
-    units: RecurringUnits, steps: Sequence[tuple[Fraction, Fraction, Fraction]], event_time: int
-) -> Iterator[Booked]:
-    """One tier for all: that of the most full units in use at one time in the period."""
+def _volume(units: RecurringUnits, steps: Sequence[_Step], event_time: int) -> Iterator[Booked]:
+    """One tier for all: that of the most full units in use at one time in the period.
+
+    Blocks are of full units, as in graduated tiers; their price is prorated by days.
+    """
     if not steps:
         return
-    most = max(after for _, after, _ in steps)
+    most = max(step.after for step in steps)
     number = next(n for n, tier in enumerate(units.tiers, 1) if tier.up_to is None or most <= Fraction(tier.up_to))
-    tier = units.tiers[number - 1]
-    prorated = sum(((after - before) * share for before, after, share in steps), Fraction(0))
-    count = _priced_units(replace(tier, up_to=None), Fraction(0), prorated)
+    tier = replace(units.tiers[number - 1], up_to=None)
+    zero = Fraction(0)
+    blocks = [_priced_units(tier, zero, step.after) - _priced_units(tier, zero, step.before) for step in steps]
+    count = sum((each * step.share for each, step in zip(blocks, steps, strict=True)), zero)
     if tier.flat_fee:
         yield _flat(units, number, event_time)
     if count:
@@ -135,15 +144,11 @@ def _entry(
 
 
 def _not_below_zero(entries: Iterator[Booked]) -> Iterator[Booked]:
-    """Cut an entry that would bring the sum of the scope below zero."""
+    """Cut an entry that would bring the sum of the scope below zero: roundings of several entries might."""
     total = 0
     for entry in entries:
         assert entry.pricing_cost is not None
         assert entry.rate is not None
         cost = max(entry.pricing_cost, -total)
         total += cost
-        if cost != entry.pricing_cost:
-            amount = in_billing_currency(cost, entry.rate.fx)
-            yield replace(entry, pricing_cost=cost, contracted_cost=amount, billed_cost=amount, effective_cost=amount)
-        else:
-            yield entry
+        yield entry if cost == entry.pricing_cost else at_rate(replace(entry, pricing_cost=cost), entry.rate.fx)

@@ -153,6 +153,7 @@ def true_up_entry(scope: ScopeTotal, period: Period) -> Booked | None:
         charge_category="ADJUSTMENT",
         event_time=own.last,
         charge_class=None if scope.period is None else CORRECTION,
+        usage=scope.period,
     )
 
 

@@ -1,31 +1,35 @@
-"""Standing fees: once a billing period for each subscribed quantity, prorated by whole days.
+"""Standing fees and units with one price: a price for each unit and billing period, prorated by whole days.
 
 Source: spec/rating.md, section 4.2; spec/allocation.md, section 1; spec/formats.md, section 4.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
+from typing import Literal
 
 from chargeline.domain.accounts import SubscriptionChange
 from chargeline.domain.closing.entries import Booked, Period, Rate, Scope, Span, of_rate, q12
-from chargeline.domain.closing.proration import DAY, days_between, days_in_use
+from chargeline.domain.closing.fee_parts import FeePart, fee_parts
+from chargeline.domain.closing.proration import days_between
 
 
 @dataclass(frozen=True)
 class FeeVersion:
-    """A fee while it is in force for the account: the card's validity, cut to that of the account or contract.
+    """A price while it is in force for the account: the card's validity, cut to that of the account or contract.
 
     Attributes:
         amount: for one subscribed unit and a whole period, in the pricing currency, after percentage discounts, >= 0.
         in_advance: booked at the start of the part in use; else at the close of the period.
+        entry_kind: UNIT for a per_unit rate of recurring units.
     """
 
     used: Span
     amount: Fraction
     in_advance: bool
     rate: Rate
+    entry_kind: Literal["STANDING_FEE", "UNIT"] = "STANDING_FEE"
 
 
 @dataclass(frozen=True)
@@ -47,80 +51,51 @@ def without_subscription(start: int) -> tuple[SubscriptionChange, ...]:
     return (SubscriptionChange(start, Decimal(1)),)
 
 
-def quantity_spans(changes: Sequence[SubscriptionChange], period: Period) -> list[tuple[Span, Fraction]]:
-    """The running quantity over the days of a period, in spans that join; the first begins with the period.
-
-    A UTC day has the quantity that is in force just before it ends.
-    """
-    by_day: dict[int, Fraction] = {}
-    for change in changes:
-        day = max(change.at // DAY * DAY, period.start)
-        if day < period.end:
-            by_day[day] = by_day.get(day, Fraction(0)) + Fraction(change.quantity)
-    starts = sorted({period.start, *by_day})
-    spans: list[tuple[Span, Fraction]] = []
-    running = Fraction(0)
-    for start, end in zip(starts, [*starts[1:], period.end], strict=True):
-        running += by_day.get(start, Fraction(0))
-        spans.append((Span(start, end), running))
-    return spans
-
-
 def standing_entries(fee: StandingFee, period: Period) -> list[Booked]:
-    """The STANDING_FEE entries of a fee in one period: those in advance by time, then one for each version in arrears.
+    """The entries of a fee in one period: those in advance by time, then one for each version in arrears.
 
     Quantities are unit-periods: a unit for half the days of the period counts 0.5. An entry of quantity 0 is left out.
     """
-    arrears = (
-        _entry(fee.scope, version, _unit_periods(fee.changes, version.used, period), period.last)
-        for version in fee.versions
-        if not version.in_advance
-    )
-    return [*_in_advance(fee, period), *(entry for entry in arrears if entry.pricing_quantity != 0)]
+    parts = fee_parts(fee.changes, [(version.used, version) for version in fee.versions], period)
+    return [*_in_advance(fee.scope, parts, period), *_in_arrears(fee.scope, parts, period)]
 
 
-def _unit_periods(changes: Sequence[SubscriptionChange], used: Span, period: Period) -> Fraction:
-    days = days_between(period.start, period.end)
-    total = Fraction(0)
-    for span, quantity in quantity_spans(changes, period):
-        assert span.end is not None
-        total += quantity * days_in_use(used, Period(span.start, span.end))
-    return total / days
+def _in_arrears(scope: Scope, parts: Sequence[FeePart[FeeVersion]], period: Period) -> Iterator[Booked]:
+    """A version that holds in several parts of the period, e.g. around that of a contract, is one entry."""
+    whole = days_between(period.start, period.end)
+    units: dict[FeeVersion, Fraction] = {}
+    for part in parts:
+        if part.version is not None and not part.version.in_advance and part.quantity:
+            version = replace(part.version, used=Span(period.start, period.end))
+            units[version] = units.get(version, Fraction(0)) + part.quantity * Fraction(part.days, whole)
+    for version, quantity in units.items():
+        yield _entry(scope, version, quantity, period.last)
 
 
-def _in_advance(fee: StandingFee, period: Period) -> Iterator[Booked]:
-    """A change books the rest of the period anew: what was booked for these days is credited, the new is charged."""
-    days = days_between(period.start, period.end)
-    old: FeeVersion | None = None
-    old_quantity = Fraction(0)
-    for start, quantity in _steps(fee, period):
-        version = _in_force(fee.versions, start)
-        rest = Fraction(days_between(start, period.end), days)
-        added = [(version, quantity - old_quantity)]
-        anew = [(old, -old_quantity), (version, quantity)]
-        for each, units in added if version is old else anew:
-            if each is not None and units != 0:
-                yield _entry(fee.scope, each, units * rest, start)
-        old, old_quantity = version, quantity
+def _in_advance(scope: Scope, parts: Sequence[FeePart[FeeVersion]], period: Period) -> Iterator[Booked]:
+    """A part in use is booked at its start, for all its days.
+
+    A change within it credits the old for its remaining days and charges the new for the same days.
+    """
+    whole = days_between(period.start, period.end)
+    old: tuple[FeeVersion, Fraction] | None = None
+    for place, part in enumerate(parts):
+        now = _advanced(part)
+        if now == old:
+            continue
+        end = next((each.start for each in parts[place:] if _advanced(each) is None), period.end)
+        share = Fraction(days_between(part.start, end), whole)
+        if old is not None and now is not None:
+            yield _entry(scope, old[0], -old[1] * share, part.start)
+        if now is not None:
+            yield _entry(scope, now[0], now[1] * share, part.start)
+        old = now
 
 
-def _steps(fee: StandingFee, period: Period) -> list[tuple[int, Fraction]]:
-    """(day, quantity) wherever the quantity or the version in force may change within the period."""
-    spans = quantity_spans(fee.changes, period)
-    edges = {
-        edge // DAY * DAY for each in fee.versions for edge in (each.used.start, each.used.end) if edge is not None
-    }
-    days = sorted({span.start for span, _ in spans} | {edge for edge in edges if period.start <= edge < period.end})
-    return [(day, next(quantity for span, quantity in reversed(spans) if span.start <= day)) for day in days]
-
-
-def _in_force(versions: Sequence[FeeVersion], day: int) -> FeeVersion | None:
-    """The version, if booked in advance, that is in force just before the end of the day that starts at `day`."""
-    for version in versions:
-        end = version.used.end
-        if version.in_advance and version.used.start < day + DAY and (end is None or end >= day + DAY):
-            return version
-    return None
+def _advanced(part: FeePart[FeeVersion]) -> tuple[FeeVersion, Fraction] | None:
+    """(version, quantity) of a part that is paid in advance; None: it is not, or nothing is in use."""
+    is_due = part.version is not None and part.version.in_advance and part.quantity
+    return (part.version, part.quantity) if is_due and part.version is not None else None
 
 
 def _entry(scope: Scope, version: FeeVersion, units: Fraction, event_time: int) -> Booked:
@@ -128,7 +103,7 @@ def _entry(scope: Scope, version: FeeVersion, units: Fraction, event_time: int) 
         version.rate,
         scope,
         q12(version.amount * units),
-        entry_kind="STANDING_FEE",
+        entry_kind=version.entry_kind,
         charge_category="PURCHASE",
         event_time=event_time,
         tier=1,

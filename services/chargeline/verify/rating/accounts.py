@@ -52,6 +52,13 @@ class Accounts:
                 )
         return Facts()
 
+    def facts_at_close(self, account: str, period: Period) -> Facts:
+        """What a close goes by: the last instant of the period, or the last one at which the account had facts."""
+        found = self.facts(account, period.end - 1)
+        ends = [open_micros(row.get("valid_to")) for row in self._accounts if row["billing_account_id"] == account]
+        inside = [end for end in ends if end is not None and period.start < end < period.end]
+        return found if found.known or not inside else self.facts(account, max(inside) - 1)
+
     def period(self, account: str, time: int) -> Period:
         return period_of(time, self.facts(account, time).cycle_day)
 

@@ -6,6 +6,7 @@ of the minimums of closed periods. 3. Commitments: overage, then true-up. 4. Acc
 Source: spec/rating.md, sections 3, 4, 8, 9 and 12.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
@@ -43,10 +44,17 @@ def close(
     rows += _late_minimums(account, period, view, scopes, closed)
     charges = _charges(account, period, view, log, rows)
     for entry in _billable(account, period, view, log, rows):
-        ledger.usage[view.accounts.period(account, entry.charge_time)] += entry.billed_cost
+        ledger.usage[_usage(entry, view), entry.currency] += entry.effective_cost
     rows += commitments(account, period, view, charges, ledger)
     rows += account_minimum(account, period, view, charges, ledger)
     return rows + draw_credits(account, period, view, charges, ledger)
+
+
+def _usage(entry: Entry, view: View) -> Period:
+    """The billing period that an entry is about: its own, or the closed one that a correction is for."""
+    if entry.charge_class is None:
+        return entry.period
+    return entry.usage or view.accounts.period(entry.account, entry.charge_time)
 
 
 def _billable(account: str, period: Period, view: View, log: list[Row], rows: list[Row]) -> list[Entry]:
@@ -62,18 +70,16 @@ def _billable(account: str, period: Period, view: View, log: list[Row], rows: li
 
 
 def _charges(account: str, period: Period, view: View, log: list[Row], rows: list[Row]) -> list[ChargeSum]:
-    """Entries of one row that are about one event and SKU are one charge."""
+    """Entries of one row that are about one event, SKU and instant are one charge."""
     found = []
     for row in [*log, *rows]:
         sums: dict[tuple[object, ...], ChargeSum] = {}
         for entry in _billable(account, period, view, [row], []):
-            key = (entry.origin, entry.sku_id, entry.is_minimum, entry.currency)
-            charge = sums.setdefault(
-                key,
-                ChargeSum(
-                    entry.origin, entry.sku_id, entry.project, entry.charge_time, entry.currency, 0, entry.is_minimum
-                ),
-            )
+            key = (entry.origin, entry.sku_id, entry.is_minimum, entry.currency, entry.charge_time)
+            usage = _usage(entry, view)
+            empty = ChargeSum(entry.origin, entry.sku_id, entry.project, entry.charge_time, usage, entry.currency, 0,
+                              entry.is_minimum, charge_class=entry.charge_class)  # fmt: skip
+            charge = sums.setdefault(key, empty)
             charge.due += entry.contracted
         found += list(sums.values())
     return found
@@ -133,13 +139,17 @@ def _close_scope(key: ScopeKey, scope: Scope, view: View) -> tuple[list[Row], Sc
     change, scope = _true_up(key, scope, terms, view)
     drafts += [("TRUE_UP", None, change)] if change else []
     # A settlement is an object for each project, as the example of spec/formats.md 6 has it.
-    shared = [_scope_row(key, scope, [draft], key.period, None, view) for draft in drafts if _is_shared(draft)]
-    rest = _scope_row(key, scope, [draft for draft in drafts if not _is_shared(draft)], key.period, None, view)
-    return [row for row in (*shared, rest) if row is not None], scope
+    objects: dict[tuple[tuple[str, str | None], ...], list[tuple[str, str | None, int]]] = defaultdict(list)
+    for draft in drafts:
+        objects[_by(key, draft)].append(draft)
+    rows = [_scope_row(key, scope, found, key.period, None, view) for found in objects.values()]
+    return [row for row in rows if row is not None], scope
 
 
-def _is_shared(draft: tuple[str, str | None, int]) -> bool:
-    return draft[0] == "TIER_SETTLEMENT"
+def _by(key: ScopeKey, draft: tuple[str, str | None, int]) -> tuple[tuple[str, str | None], ...]:
+    """The attributes that name the object of an entry: a settlement has its project among them."""
+    kind, project, _ = draft
+    return tuple(sorted((dict(key.by) | ({"project": project} if kind == "TIER_SETTLEMENT" else {})).items()))
 
 
 def _settle(scope: Scope, terms: Terms) -> tuple[list[tuple[str, str | None, int]], Scope]:
@@ -202,17 +212,14 @@ def _scope_row(
     if not drafts:
         return None
     rate, time = scope.rate, key.period.end - 1
-    facts = view.accounts.facts(key.account, time)
+    facts = view.accounts.facts_at_close(key.account, key.period)
     pricing = rate.card["currency"]
     currency = facts.billing_currency or pricing
-    by = dict(key.by)
-    if any(_is_shared(draft) for draft in drafts):
-        by |= {"project": drafts[0][1]}
     about = {
         "billing_account_id": key.account,
         "sku_id": rate.sku["sku_id"],
         "variant": rate.sku.get("variant"),
-        "by": by,
+        "by": dict(_by(key, drafts[0])),
         "window_start": None if key.window_start is None else instant(key.window_start),
     }
     row = Row(key.account, billed_in, currency, scope=about)
@@ -248,6 +255,7 @@ def _scope_row(
                 fx_rate=fx,
                 charge_class=charge_class,
                 project=project,
+                usage=None if charge_class is None else key.period,
                 is_minimum=kind == "TRUE_UP",
             )
         )

@@ -19,12 +19,14 @@ Commitment = dict[str, Any]
 
 def commitments(account: str, period: Period, view: View, charges: list[ChargeSum], ledger: Ledger) -> list[Row]:
     """Purchases, then COVER and OVERAGE entries of the charges in log order, then true-ups. `charges` change."""
-    mine = [each for each in view.accounts.commitments(account) if micros(each["from"]) < period.end]
+    mine = [each for each in view.accounts.commitments(account) if _is_known(each, period, ledger)]
     entries: dict[str, list[Entry]] = defaultdict(list)
     for each in mine:
-        if each.get("paid_up_front") and period.start <= micros(each["from"]) < period.end:
-            entry = _entry("STANDING_FEE", account, period, micros(each["from"]), each, _amount(each, view))
+        if each.get("paid_up_front") and each["commitment_id"] not in ledger.reached:
+            time = max(micros(each["from"]), period.start)
+            entry = _entry("STANDING_FEE", account, period, time, each, _amount(each, view))
             entries[each["commitment_id"]].append(replace(entry, effective=0))
+        ledger.reached.setdefault(each["commitment_id"], 0)
     for charge in list(charges):
         for each, moved in _spread(charge, mine, view, ledger):
             entries[each["commitment_id"]] += _moved(account, period, charge, each, moved, view, ledger)
@@ -37,8 +39,14 @@ def commitments(account: str, period: Period, view: View, charges: list[ChargeSu
             about = {"billing_account_id": account, "commitment_id": each["commitment_id"]}
             rows.append(Row(account, period, each["currency"], found, scope=about))
         for entry in found:
-            ledger.usage[view.accounts.period(account, entry.charge_time)] += entry.billed_cost
+            ledger.usage[entry.usage or period, entry.currency] += entry.effective_cost
     return rows
+
+
+def _is_known(each: Commitment, period: Period, ledger: Ledger) -> bool:
+    """A commitment begins with the first close of a period of its term; from then on late events may change it."""
+    touches = micros(each["from"]) < period.end and micros(each["to"]) > period.start
+    return touches or each["commitment_id"] in ledger.reached
 
 
 def _order(each: Commitment) -> tuple[object, ...]:
@@ -65,7 +73,7 @@ def _spread(charge: ChargeSum, mine: list[Commitment], view: View, ledger: Ledge
     for each in fitting if rest > 0 else fitting[::-1]:
         reached = ledger.reached[each["commitment_id"]]
         is_last = each is (fitting[-1] if charge.due > 0 else fitting[0])
-        room = max(0, _amount(each, view) - reached) if rest > 0 else -reached
+        room = max(0, _amount(each, view) - reached) if rest > 0 else min(0, -reached)
         part = rest if is_last else (min(rest, room) if rest > 0 else max(rest, room))
         if part:
             found.append((each, part))
@@ -95,13 +103,18 @@ def _moved(
         covered = min(after, promised) - min(before, promised)
         if covered:
             entry = _entry("COVER", account, period, charge.charge_time, each, -covered)
-            found.append(replace(entry, effective=0, sku_id=charge.sku_id, event_id=charge.event_id))
+            found.append(replace(entry, effective=0, **_about(charge)))
             charge.due -= covered
     if over:
         entry = _entry("OVERAGE", account, period, charge.charge_time, each, over)
-        found.append(replace(entry, sku_id=charge.sku_id, event_id=charge.event_id, origin=charge.origin))
+        found.append(replace(entry, **_about(charge)))
         charge.due += over
     return found
+
+
+def _about(charge: ChargeSum) -> dict[str, Any]:
+    return {"sku_id": charge.sku_id, "event_id": charge.event_id, "usage": charge.usage,
+            "charge_class": charge.charge_class}  # fmt: skip
 
 
 def _true_up(
@@ -112,6 +125,7 @@ def _true_up(
     is_late = name in ledger.true_ups
     if not is_late and not period.start <= last < period.end:
         return []
+    usage = ledger.ended.setdefault(name, period)
     owed = max(0, _amount(each, view) - ledger.reached[name])
     change = owed - ledger.true_ups.get(name, 0)
     ledger.true_ups[name] = owed
@@ -119,33 +133,37 @@ def _true_up(
         return []
     is_paid = bool(each.get("paid_up_front"))
     entry = _entry("TRUE_UP", account, period, last, each, 0 if is_paid else change)
-    charges.append(ChargeSum(None, None, None, last, each["currency"], entry.billed_cost, is_minimum=True))
-    return [replace(entry, effective=change if is_paid else None, charge_class="CORRECTION" if is_late else None)]
+    entry = replace(entry, effective=change if is_paid else None, usage=usage)
+    charge_class = "CORRECTION" if is_late else None
+    charges.append(ChargeSum(None, None, None, last, usage, entry.currency, entry.billed_cost, is_minimum=True,
+                             commitment=name, charge_class=charge_class))  # fmt: skip
+    return [replace(entry, charge_class=charge_class)]
 
 
 def account_minimum(account: str, period: Period, view: View, charges: list[ChargeSum], ledger: Ledger) -> list[Row]:
     """max(0, M - all entries of the period before credits), and what late entries changed of closed ones."""
-    facts = [view.accounts.facts(account, time) for time in day_ends(period)]
-    promised = [each.minimum for each in facts]
-    # An account without a billing currency has that of what it used.
-    named = [each.billing_currency for each in facts if each.billing_currency is not None]
-    currency = named[-1] if named else next((charge.currency for charge in charges), None)
-    if currency is None:
-        return []
-    if any(each is not None for each in promised):
+    promised = [view.accounts.facts(account, time).minimum for time in day_ends(period)]
+    # An account without a billing currency has that of what it used, else of what it promised or was given.
+    named = view.accounts.facts_at_close(account, period).billing_currency
+    terms = [*view.accounts.commitments(account), *view.accounts.credits(account)]
+    used = [charge.currency for charge in charges if charge.commitment is None]
+    currency = named or next(iter([*used, *(each["currency"] for each in terms)]), None)
+    if any(each is not None for each in promised) and currency is not None:
         total = sum((each for each in promised if each is not None), Fraction(0))
-        ledger.minimums[period] = (q12(total / period.days), 0)
-    entries = []
-    for usage, (minimum, booked) in sorted(ledger.minimums.items()):
-        change = max(0, minimum - ledger.usage[usage]) - booked
+        ledger.minimums[period] = (q12(total / period.days), 0, currency)
+    rows: dict[str, list[Entry]] = defaultdict(list)
+    for usage, (minimum, booked, currency) in sorted(ledger.minimums.items()):
+        change = max(0, minimum - ledger.usage[usage, currency]) - booked
         if change == 0:
             continue
-        ledger.minimums[usage] = (minimum, booked + change)
+        ledger.minimums[usage] = (minimum, booked + change, currency)
         entry = Entry("TRUE_UP", account, period, usage.end - 1, currency, 0, billed=change, is_minimum=True)
-        entries.append(replace(entry, charge_class=None if usage == period else "CORRECTION"))
-        charges.append(ChargeSum(None, None, None, usage.end - 1, entry.currency, change, is_minimum=True))
+        charge_class = None if usage == period else "CORRECTION"
+        rows[currency].append(replace(entry, charge_class=charge_class))
+        charges.append(ChargeSum(None, None, None, usage.end - 1, usage, currency, change, is_minimum=True,
+                                 charge_class=charge_class))  # fmt: skip
     about = {"billing_account_id": account, "account_minimum": True}
-    return [Row(account, period, currency, tuple(entries), scope=about)] if entries else []
+    return [Row(account, period, each, tuple(entries), scope=about) for each, entries in rows.items()]
 
 
 def _entry(kind: str, account: str, period: Period, time: int, each: Commitment, billed: int) -> Entry:

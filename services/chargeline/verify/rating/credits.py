@@ -71,7 +71,7 @@ def _draw(
         if name in ledger.forfeited or used <= 0 or not _fits(grant, charge):
             continue
         ledger.drawn[name] += used
-        ledger.draws.append(Draw(charge.origin, charge.sku_id, name, used))
+        ledger.draws.append(Draw(charge.origin, charge.sku_id, charge.place, name, used))
         charge.due -= used
         entries[name].append(_entry(account, period, charge, grant, -used))
 
@@ -79,12 +79,17 @@ def _draw(
 def _give_back(
     account: str, period: Period, charge: ChargeSum, grants: list[Grant], ledger: Ledger, entries: Entries
 ) -> None:
-    """A negative charge fills the grants again that its event (or, without one, its SKU) drew on, last drawn first."""
+    """A negative charge fills the grants again that its event drew on, last drawn first.
+
+    Without an event: those that the SKU and project drew on in the period that it is about.
+    """
     by_name = {grant["grant_id"]: grant for grant in grants}
     for at in range(len(ledger.draws) - 1, -1, -1):
         draw = ledger.draws[at]
-        is_its = draw.origin == charge.origin if charge.origin is not None else True
-        if not is_its or draw.sku_id != charge.sku_id or draw.grant_id not in by_name or draw.amount == 0:
+        is_its = (draw.origin, draw.sku_id) == (charge.origin, charge.sku_id)
+        if charge.origin is None:
+            is_its = draw.place == charge.place
+        if not is_its or draw.grant_id not in by_name or draw.amount == 0:
             continue
         back = min(-charge.due, draw.amount)
         ledger.draws[at] = replace(draw, amount=draw.amount - back)
@@ -105,14 +110,20 @@ def _entry(account: str, period: Period, charge: ChargeSum, grant: Grant, billed
         sku_id=charge.sku_id,
         event_id=charge.event_id,
         project=charge.project,
+        charge_class=charge.charge_class,
     )
 
 
 def _forfeit(account: str, period: Period, grant: Grant, ledger: Ledger) -> list[Entry]:
-    """What is left of a grant that no late event of an open period can use any more; it costs nothing."""
-    rest = _rest(grant, ledger)
-    if _end(grant) > period.end or rest <= 0 or grant["grant_id"] in ledger.forfeited:
+    """The rest of a grant, at the close of the period that holds its last instant, and what comes back later.
+
+    No late event of an open period can use it any more. It costs nothing.
+    """
+    rest, name = _rest(grant, ledger), grant["grant_id"]
+    if period.start < _end(grant) <= period.end:
+        ledger.forfeited.add(name)
+    if rest <= 0 or name not in ledger.forfeited:
         return []
-    ledger.forfeited.add(grant["grant_id"])
+    ledger.drawn[name] += rest
     entry = Entry("FORFEIT", account, period, _end(grant) - 1, grant["currency"], 0, billed=0)
     return [replace(entry, pricing_quantity=Fraction(rest, PICOS), pricing_unit=grant["currency"])]

@@ -22,6 +22,7 @@ class Entry:
         period: the billing period in which it is billed; `charge_time` lies in that of the usage.
         billed: null: as contracted.
         event_id: the charge that an entry of another object is about; `origin` is the event behind any entry.
+        usage: the closed period that a correction of a close is about; else null.
         is_minimum: credits pay it only where the grant says so.
         waived: what the owner did not have to pay (bill_zero).
     """
@@ -55,7 +56,12 @@ class Entry:
     pool: str | None = None
     is_estimated: bool = False
     origin: Identity | None = None
+    usage: Period | None = None
     is_minimum: bool = False
+
+    @property
+    def effective_cost(self) -> int:
+        return self.billed_cost if self.effective is None else self.effective
 
     @property
     def billed_cost(self) -> int:

@@ -5,6 +5,7 @@ Source: spec/allocation.md, section 1; spec/rating.md, section 4.2; spec/formats
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from chargeline.verify.rating.cards import Rate
@@ -60,19 +61,29 @@ def _rows(
     account: str, period: Period, view: View, about: dict[str, Any], sku_id: str, subscription: dict[str, Any] | None
 ) -> list[Row]:
     days = [_day(account, time, view, sku_id, subscription) for time in day_ends(period)]
-    rates = [day.rate for day in days if day.rate is not None]
-    if not rates:
+    first = next((day.rate for day in days if day.rate is not None), None)
+    if first is None or not _is_priced(first):
         is_used = subscription is not None and any(day.count for day in days)
-        facts = view.accounts.facts(account, period.end - 1)
-        return [Row(account, period, facts.billing_currency, scope=about, reason="NO_PRICE")] if is_used else []
-    if rates[0].measures == "recurring_units" and rates[0].sku["charge_model"] != "per_unit":
-        assert subscription is not None
-        fees = _tiered(rates[0], period, subscription)
-    elif rates[0].sku.get("bill_in") == "advance":
-        fees = _in_advance(days, period)
+        return [Row(account, period, None, scope=about, reason="NO_PRICE")] if is_used else []
+    if _is_tiered(first):
+        fees = _tiered(first, [day.count for day in days if day.rate is not None], period)
     else:
-        fees = _in_arrears(days, period)
-    return _row(account, period, view, about, fees) if fees else []
+        # Tiers accumulate: units that begin to be priced by them within a period wait for the next one.
+        paid = [replace(day, rate=first if _waits(day.rate) else day.rate) for day in days]
+        fees = _in_advance(paid, period) + _in_arrears(paid, period)
+    return _billed(account, period, view, about, fees)
+
+
+def _is_tiered(rate: Rate) -> bool:
+    return rate.measures == "recurring_units" and rate.sku["charge_model"] in ("graduated", "volume")
+
+
+def _is_priced(rate: Rate) -> bool:
+    return rate.measures is None or rate.sku["charge_model"] in ("per_unit", "graduated", "volume")
+
+
+def _waits(rate: Rate | None) -> bool:
+    return rate is not None and (_is_tiered(rate) or not _is_priced(rate))
 
 
 def _day(account: str, time: int, view: View, sku_id: str, subscription: dict[str, Any] | None) -> Day:
@@ -96,7 +107,7 @@ def _day(account: str, time: int, view: View, sku_id: str, subscription: dict[st
 
 def _subscribed(subscription: dict[str, Any], time: int) -> Fraction:
     changes = [number(each["quantity"]) for each in subscription["changes"] if micros(each["at"]) <= time]
-    return sum(changes, Fraction(0))
+    return max(Fraction(0), sum(changes, Fraction(0)))
 
 
 def _unit_price(rate: Rate) -> Fraction:
@@ -108,7 +119,7 @@ def _in_arrears(days: list[Day], period: Period) -> list[Fee]:
     """One entry for each version, for the days on which it was in force."""
     found: dict[tuple[Any, ...], Fee] = {}
     for day in days:
-        if day.rate is None or day.count == 0:
+        if day.rate is None or day.count == 0 or _is_advance(day.rate):
             continue
         key = (day.rate.rate_id, day.rate.version)
         fee = found.get(key) or Fee(day.rate, _kind(day.rate), 1, Fraction(0), _unit_price(day.rate), period.end - 1)
@@ -116,8 +127,14 @@ def _in_arrears(days: list[Day], period: Period) -> list[Fee]:
     return list(found.values())
 
 
-def _in_advance(days: list[Day], period: Period) -> list[Fee]:
+def _is_advance(rate: Rate) -> bool:
+    return bool(rate.sku.get("bill_in") == "advance")
+
+
+def _in_advance(all_days: list[Day], period: Period) -> list[Fee]:
     """Booked at the start of the part in use; a change books the old back and the new for the remaining days."""
+    nothing = Day(None, Fraction(0))
+    days = [day if day.rate is not None and _is_advance(day.rate) else nothing for day in all_days]
     fees: list[Fee] = []
     before = Day(None, Fraction(0))
     for at, day in enumerate(days):
@@ -133,51 +150,40 @@ def _in_advance(days: list[Day], period: Period) -> list[Fee]:
     return fees
 
 
-def _tiered(rate: Rate, period: Period, subscription: dict[str, Any]) -> list[Fee]:
-    """Recurring units in tiers, by the running number of full units.
+def _tiered(rate: Rate, levels: list[Fraction], period: Period) -> list[Fee]:
+    """Recurring units in tiers, by the full units of each day on which a rate is in force.
 
     Graduated: each change is split over the tiers that its full units cross. Volume: see `_volume`.
     """
     terms = Terms(rate.sku, Fraction(1))
-    steps = [(Fraction(1), _subscribed(subscription, period.start))]
-    for change in sorted(subscription["changes"], key=lambda each: micros(each["at"])):
-        at = micros(change["at"])
-        if period.start < at < period.end:
-            steps.append((Fraction((period.end - at + at % DAY) // DAY, period.days), number(change["quantity"])))
     if terms.model == "volume":
-        return _volume(rate, terms, period, steps)
-    fees, full, entered, booked = [], Fraction(0), 0, Fraction(0)
-    for share, change in steps:
-        old, full = full, full + change
-        for was, now in zip(terms.pieces(old), terms.pieces(full), strict=True):
-            if full > 0 and terms.is_entered(now.tier, full) and now.tier > entered:
+        return _volume(rate, terms, levels, period)
+    fees, full, entered = [], Fraction(0), 0
+    for at, level in enumerate(levels):
+        share = Fraction(len(levels) - at, period.days)
+        for was, now in zip(terms.pieces(full), terms.pieces(level), strict=True):
+            if level > 0 and terms.is_entered(now.tier, level) and now.tier > entered:
                 entered = now.tier
                 if terms.flat_fee(now.tier):
                     price = terms.flat_fee(now.tier) * terms.kept
                     fees.append(Fee(rate, "TIER_FLAT", now.tier, Fraction(1), price, period.end - 1))
-                    booked += price
             if now.steps != was.steps:
-                price, part = now.price * terms.kept, (now.steps - was.steps) * share
-                part = max(part, -booked / price) if price else part  # the scope's sum is not below 0
-                fees.append(Fee(rate, "UNIT", now.tier, part, price, period.end - 1))
-                booked += part * price
+                steps = (now.steps - was.steps) * share
+                fees.append(Fee(rate, "UNIT", now.tier, steps, now.price * terms.kept, period.end - 1))
+        full = level
     return fees
 
 
-def _volume(rate: Rate, terms: Terms, period: Period, steps: list[tuple[Fraction, Fraction]]) -> list[Fee]:
-    running, most, prorated = Fraction(0), Fraction(0), Fraction(0)
-    for share, change in steps:
-        running += change
-        most = max(most, running)
-        prorated += change * share
+def _volume(rate: Rate, terms: Terms, levels: list[Fraction], period: Period) -> list[Fee]:
+    """Each day pays its share of the price of its units, or blocks of units, at the tier of the largest day."""
+    most = max(levels)
     if most == 0:
         return []
-    tier = terms.tier_of(most)
-    time = period.end - 1
-    price = terms.tier_price(tier) * terms.kept
-    fees = [Fee(rate, "UNIT", tier, prorated / (terms.block_size(tier) or 1), price, time)]
+    tier, size = terms.tier_of(most), terms.block_size(terms.tier_of(most))
+    steps = sum((level if size is None else Fraction(ceil(level / size)) for level in levels), Fraction(0))
+    fees = [Fee(rate, "UNIT", tier, steps / period.days, terms.tier_price(tier) * terms.kept, period.end - 1)]
     if terms.flat_fee(tier):
-        fees.insert(0, Fee(rate, "TIER_FLAT", tier, Fraction(1), terms.flat_fee(tier) * terms.kept, time))
+        fees.insert(0, Fee(rate, "TIER_FLAT", tier, Fraction(1), terms.flat_fee(tier) * terms.kept, period.end - 1))
     return fees
 
 
@@ -185,11 +191,12 @@ def _kind(rate: Rate) -> str:
     return "UNIT" if rate.measures == "recurring_units" else "STANDING_FEE"
 
 
-def _row(account: str, period: Period, view: View, about: dict[str, Any], fees: list[Fee]) -> list[Row]:
-    entries = []
-    currency = None
+def _billed(account: str, period: Period, view: View, about: dict[str, Any], fees: list[Fee]) -> list[Row]:
+    """One object; several where the account has no billing currency and the versions are in several."""
+    facts = view.accounts.facts_at_close(account, period)
+    rows: dict[str, list[Entry]] = {}
+    booked = 0
     for fee in fees:
-        facts = view.accounts.facts(account, fee.time)
         pricing = fee.rate.card["currency"]
         currency = facts.billing_currency or pricing
         try:
@@ -197,28 +204,33 @@ def _row(account: str, period: Period, view: View, about: dict[str, Any], fees: 
         except NoRate:
             return [Row(account, period, currency, scope=about, reason="NO_FX_RATE")]
         amount = q12(fee.steps * fee.price)
-        entries.append(
-            Entry(
-                kind=fee.kind,
-                account=account,
-                period=period,
-                charge_time=fee.time,
-                currency=currency,
-                contracted=converted(amount, fx),
-                listed=converted(amount, fx),
-                sku_id=fee.rate.sku["sku_id"],
-                variant=fee.rate.sku.get("variant"),
-                sku_price_id=f"{fee.rate.price_name}/{fee.tier}",
-                rate_card_id=fee.rate.card["id"],
-                rate_card_version=fee.rate.version,
-                leaf=fee.rate.measures,
-                pricing_quantity=fee.steps,
-                pricing_unit="Fees" if fee.kind == "TIER_FLAT" else fee.rate.sku["pricing_unit"],
-                list_unit_price=fee.price,
-                contracted_unit_price=fee.price,
-                pricing_currency=pricing,
-                pricing_cost=amount,
-                fx_rate=fx,
-            )
-        )
-    return [Row(account, period, currency, tuple(entries), scope=about)]
+        if _is_tiered(fee.rate):
+            amount = max(amount, -booked)  # the scope's sum is not below 0, whatever is rounded
+            booked += amount
+        rows.setdefault(currency, []).append(_entry(account, period, fee, currency, amount, fx))
+    return [Row(account, period, currency, tuple(entries), scope=about) for currency, entries in rows.items()]
+
+
+def _entry(account: str, period: Period, fee: Fee, currency: str, amount: int, fx: Fraction | None) -> Entry:
+    return Entry(
+        kind=fee.kind,
+        account=account,
+        period=period,
+        charge_time=fee.time,
+        currency=currency,
+        contracted=converted(amount, fx),
+        listed=converted(amount, fx),
+        sku_id=fee.rate.sku["sku_id"],
+        variant=fee.rate.sku.get("variant"),
+        sku_price_id=f"{fee.rate.price_name}/{fee.tier}",
+        rate_card_id=fee.rate.card["id"],
+        rate_card_version=fee.rate.version,
+        leaf=fee.rate.measures,
+        pricing_quantity=fee.steps,
+        pricing_unit="Fees" if fee.kind == "TIER_FLAT" else fee.rate.sku["pricing_unit"],
+        list_unit_price=fee.price,
+        contracted_unit_price=fee.price,
+        pricing_currency=fee.rate.card["currency"],
+        pricing_cost=amount,
+        fx_rate=fx,
+    )

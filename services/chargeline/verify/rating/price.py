@@ -34,18 +34,21 @@ def price_document(
     fx: list[dict[str, Any]] | None,
     events: list[Any],
     close_period: bool = False,
+    *,
+    accounts_required: bool = False,
 ) -> list[dict[str, Any]]:
     """Prices events in order, and closes at the end every period they touched if that is wanted.
 
     Args:
         cards, accounts, fx: parsed documents with numbers as texts or integers.
+        accounts_required: an event of an account without facts is UNRATED.
         events: parsed lines; what is no object (null for a line that is no JSON) is MALFORMED.
 
     Returns:
         The output objects: of the events in their order, then of the scopes, then the totals.
     """
     view = view_of(cards, accounts, fx)
-    judge = Judge()
+    judge = Judge(accounts_required=accounts_required)
     results = [_result(document, judge, view) for document in events]
     outcomes = Counter(result["outcome"] for result in results)
     if close_period:
