@@ -42,7 +42,7 @@ class State:
     Attributes:
         known: the content of every CHARGED or UNRATED identity.
         claims: by event, the record that cancelled or amended it.
-        waiting: by event that has not come yet, the record that cancels or amends it.
+        waiting: by event that has not come yet, the record that cancels or amends it, with its content.
         log: rows with entries, in log order.
         closings: what the closes have booked, in order; `ledgers`: by account, what they must remember.
         touched: periods that an event lies in or that a correction is billed in.
@@ -51,7 +51,7 @@ class State:
     known: dict[Identity, Any] = field(default_factory=dict)
     charges: dict[Identity, Charge] = field(default_factory=dict)
     claims: dict[Identity, Identity] = field(default_factory=dict)
-    waiting: dict[Identity, Event] = field(default_factory=dict)
+    waiting: dict[Identity, tuple[Event, Any]] = field(default_factory=dict)
     scopes: dict[ScopeKey, Scope] = field(default_factory=dict)
     closed: set[tuple[str, Period]] = field(default_factory=set)
     log: list[Row] = field(default_factory=list)
@@ -86,34 +86,36 @@ class Judge:
             return Judgement("DUPLICATE" if self.state.known[identity] == content else "CONFLICT")
         if event["event_kind"] == "RERATE":
             return self._rerate(event, append_time, view, content)
-        judged = self._accept(event, append_time, view)
+        judged = self._accept(event, append_time, view, content)
         if judged.outcome in ("CHARGED", "UNRATED"):
             self.state.known[identity] = content
-            judged = self._act_waiting(identity, judged, append_time, view)
+            if event["event_kind"] != "CANCEL":  # a cancel is no event: what is about it waits for ever
+                judged = self._act_waiting(identity, judged, append_time, view)
         return judged
 
-    def _accept(self, event: Event, append_time: int, view: View) -> Judgement:
+    def _accept(self, event: Event, append_time: int, view: View, content: Any) -> Judgement:
         if event["event_kind"] == "USAGE":
             return self._charge(event, append_time, view)
         original = _original(event)
         if original in self.state.claims or original in self.state.waiting:
             return Judgement("DUPLICATE")
         if original not in self.state.charges:
-            self.state.waiting[original] = event
+            self.state.waiting[original] = (event, content)
             return Judgement("WAITING")
         return self._take_back(event, append_time, view)
 
     def _act_waiting(self, identity: Identity, judged: Judgement, append_time: int, view: View) -> Judgement:
         """A cancel or amend that came first acts in the row of its original."""
-        event = self.state.waiting.pop(identity, None)
-        if event is None:
+        waiting = self.state.waiting.pop(identity, None)
+        if waiting is None:
             return judged
+        event, content = waiting
         own = identity_of(event)
         try:
             later = self._take_back(event, append_time, view)
         except Dead:  # the original must not be refused for a fault of what came before it
             return judged
-        self.state.known[own] = event
+        self.state.known[own] = content
         if later.outcome == "UNRATED":
             return judged
         if event["event_kind"] == "AMEND":
