@@ -14,7 +14,7 @@ from chargeline.domain.usage import CODES, GOOD
 from chargeline.ports import LogBatch
 from chargeline.pricer.compute import Rules, aggregate, book, prepare
 from chargeline.pricer.correcting import Correcting, Known, needs_care
-from chargeline.pricer.correction_state import CorrectionState, merged
+from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.recovery import keys_of
 from chargeline.sdk.jsonlines import BadLine, read_line
@@ -36,7 +36,7 @@ class Running:
         table = RateTable(RateBook(published, margin_ms=0, future_bound_ms=0), facts, rates)
         self.facts = Facts(table, published, facts, rates, len(published) - 1, 0, 0)
         self.archive = archive
-        self.identities, self.scopes, self.corrections = Identities(), ScopeStates.empty(), {}
+        self.identities, self.scopes, self.corrections = Identities(), ScopeStates.empty(), CorrectionFields()
         self.next_offset = 0
         self.rows = {}
         self.computed = []
@@ -76,10 +76,13 @@ class Running:
         assert keys_of(charges).stored() == booked.keys.stored()
         self.identities.add(booked.keys)
         state.book(charges, () if booked.corrected is None else booked.corrected.waiting)
-        after = merged(self.corrections, changes)
-        found = merged(self.corrections, state.changes)
-        assert {name: value[:8] for name, value in found.items()} == {name: value[:8] for name, value in after.items()}
-        self.corrections = after
+        found = CorrectionFields(self.corrections)
+        found.apply(state.changes)
+        self.corrections.apply(changes)
+        # A record that waits is named in the header; what it says is read in the input.
+        assert {name: value[:8] for name, value in found.items()} == {
+            name: value[:8] for name, value in self.corrections.items()
+        }
         for row in rows_of(charges):
             self.rows.setdefault(row["source_offset"], []).append(row)
 

@@ -18,12 +18,13 @@ import pyarrow as pa
 from chargeline.domain.booked_entries import BookedEntry, Span
 from chargeline.domain.corrections import TakenBack, take_back
 from chargeline.domain.identities import Identities, Keys
+from chargeline.domain.pricing import REASONS
 from chargeline.domain.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
 from chargeline.domain.usage import CODES, GOOD, UsageColumns
 from chargeline.ports import ChargeArchive, LogBatch
 from chargeline.pricer.compute import Booked, Corrected, Prepared, Rules, book, charges_alone, prepare
-from chargeline.pricer.correction_state import CorrectionState, WaitingRecord, awaited
+from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_records import is_equal, months_before_one, text_at
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
@@ -46,7 +47,7 @@ class Known:
 
     identities: Identities
     scopes: ScopeStates
-    corrections: dict[bytes, bytes]
+    corrections: CorrectionFields
     next_offset: int
     rows: FindRows
     archive: ChargeArchive | None = None
@@ -103,12 +104,9 @@ class Refused(Exception):
     """The record is a dead letter; nothing has changed."""
 
 
-def needs_care(prepared: Prepared, corrections: dict[bytes, bytes]) -> bool:
+def needs_care(prepared: Prepared, corrections: CorrectionFields) -> bool:
     """Whether any record of a unit is no usage, or is waited for."""
-    if not _is_usage(prepared.usage).all():
-        return True
-    wanted = set(awaited(corrections))
-    return bool(wanted) and any(name in wanted for name in _names(prepared.keys))
+    return not _is_usage(prepared.usage).all() or bool(corrections.may_await(prepared.keys).any())
 
 
 class Correcting:
@@ -142,8 +140,8 @@ class Correcting:
         is_usage = _is_usage(usage)
         alone = np.flatnonzero(~is_usage)
         about = self._originals(alone)
-        wanted = {*about.values(), *awaited(self._known.corrections)}
-        apart = ~is_usage
+        wanted = set(about.values())
+        apart = ~is_usage | self._known.corrections.may_await(self._prepared.keys)
         if wanted:
             apart |= np.array([name in wanted for name in self._names], bool)
         accounts = usage.texts["billing_account_id"]
@@ -378,7 +376,8 @@ class Correcting:
         months = self._facts.accounts.at(account, event.booked.event_time).correction_months
         is_amend = record.kind == "AMEND"
         if event.booked.event_time < months_before_one(time * 1000, months):
-            row = unrated(self._own_row(record, event, offset), "TOO_LATE")
+            row = self._blank(record) if is_amend else self._named(event.row, record, offset)
+            row = unrated(row, "TOO_LATE") | {"source_offset": offset}
             if is_amend:
                 self._remember(offset, row)
             return Verdict("UNRATED", (row,))
@@ -398,13 +397,19 @@ class Correcting:
         self._remember(offset, undone, *fresh)
         return Verdict("CHARGED", (undone, *fresh))
 
-    def _own_row(self, record: Record, event: Event, offset: int) -> Row:
-        """What a record says of itself, or of the event that it is about."""
-        if record.kind == "AMEND" and not record.prepared.priced.refused[0]:
-            scopes = self._scopes
-            row, _ = self._priced(record.prepared, record.batch, scopes)
-            return row
-        return self._named(event.row, record, offset)
+    def _blank(self, record: Record) -> Row:
+        """The row of an amend by itself, whatever its price would be."""
+        priced = record.prepared.priced
+        blank = replace(
+            priced,
+            entries=priced.entries.at(np.zeros(0, np.int64)),
+            uses=None,
+            reason=np.array([REASONS.index("TOO_LATE")]),
+            overflow=np.zeros(1, bool),
+            not_allowed=None,
+        )
+        row, _ = self._priced(replace(record.prepared, priced=blank), record.batch, self._scopes)
+        return row
 
     def _rerate(self, record: Record) -> Verdict:
         """Rates one event anew with what is visible now; equal results write nothing."""

@@ -15,9 +15,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chargeline.domain.identities import Keys
 from chargeline.wire._generated import LEFT_OUT
 from chargeline.wire.usage_decoder import identity_hashes
 
@@ -26,7 +29,37 @@ _OFFSET = struct.Struct(">q")
 _NAMES = ("source_offset", "source_index", "event_kind", "billing_account_id", "source", "amends_event_id", "outcome",
           "reason")  # fmt: skip
 _PLAIN = {"source_offset": pa.int64(), "source_index": pa.int32()}
-Fields = dict[bytes, bytes]
+
+
+class CorrectionFields(dict[bytes, bytes]):
+    """The fields of a partition after its last committed unit."""
+
+    def __init__(self, fields: Mapping[bytes, bytes] | None = None) -> None:
+        super().__init__(fields or {})
+        self._heads: npt.NDArray[np.uint64] | None = None
+
+    def apply(self, changes: Mapping[bytes, bytes]) -> None:
+        """Take over what a unit changed; an empty value removes a field."""
+        for name, value in changes.items():
+            if value:
+                self[name] = value
+            else:
+                self.pop(name, None)
+        self._heads = None
+
+    def may_await(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        """Whether something may wait for each event; the first 8 bytes of its hash are looked at."""
+        if self._heads is None:
+            self._heads = np.array([int.from_bytes(each[:8], "big") for each in self.awaited()], np.uint64)
+        return np.isin(keys.high, self._heads) if len(self._heads) else np.zeros(len(keys), bool)
+
+    def awaited(self) -> list[bytes]:
+        """The events that something waits for."""
+        return [name[1:] for name in self if name[:1] == b"w"]
+
+    @property
+    def is_awaiting(self) -> bool:
+        return bool(len(self._heads)) if self._heads is not None else any(name[:1] == b"w" for name in self)
 
 
 @dataclass(frozen=True)
@@ -49,8 +82,8 @@ class WaitingRecord:
 class CorrectionState:
     """The fields, and what changed of them since it was made; an empty value in `changes` removes a field."""
 
-    fields: Mapping[bytes, bytes] = field(default_factory=dict)
-    changes: Fields = field(default_factory=dict)
+    fields: CorrectionFields = field(default_factory=CorrectionFields)
+    changes: dict[bytes, bytes] = field(default_factory=dict)
 
     def get(self, name: bytes) -> bytes | None:
         """The value of a field; None: there is none."""
@@ -109,7 +142,7 @@ class CorrectionState:
             self.wait(original, WaitingRecord(offset, 0, b""))
         if charges is None:
             return
-        is_awaited = any(name[:1] == b"w" for name in (*self.fields, *self.changes))
+        is_awaited = self.fields.is_awaiting or any(name[:1] == b"w" for name in self.changes)
         if "event_kind" not in charges.column_names:
             for event in _hashes(charges) if is_awaited else ():
                 self.came(event)
@@ -148,9 +181,9 @@ class CorrectionState:
             self.claim(original, by)
 
 
-def relevant(charges: pa.Table, fields: Mapping[bytes, bytes]) -> list[pa.Table]:
+def relevant(charges: pa.Table, fields: CorrectionFields, *, is_awaiting: bool) -> list[pa.Table]:
     """The columns of a message of `charges` that matter to corrections, all there; none where no row can matter."""
-    if "event_kind" not in charges.column_names and not any(name[:1] == b"w" for name in fields):
+    if "event_kind" not in charges.column_names and not (is_awaiting or fields.is_awaiting):
         return []
     columns = {"identity_hash": charges.column("identity_hash")}
     for name in _NAMES:
@@ -164,14 +197,3 @@ def relevant(charges: pa.Table, fields: Mapping[bytes, bytes]) -> list[pa.Table]
 
 def _hashes(charges: pa.Table) -> list[bytes]:
     return [bytes(each) for each in charges.column("identity_hash").to_pylist()]
-
-
-def merged(fields: Mapping[bytes, bytes], changes: Mapping[bytes, bytes]) -> Fields:
-    """The fields after some changes."""
-    found = {**fields, **changes}
-    return {name: value for name, value in found.items() if value}
-
-
-def awaited(fields: Mapping[bytes, bytes]) -> list[bytes]:
-    """The events that something waits for."""
-    return [name[1:] for name in fields if name[:1] == b"w"]

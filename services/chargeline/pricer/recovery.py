@@ -15,7 +15,7 @@ from chargeline.domain.errors import Fault, OutcomePending, StateIncomplete
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.scope_states import ScopeStates
 from chargeline.ports import Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
-from chargeline.pricer.correction_state import CorrectionState, WaitingRecord, merged, relevant
+from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord, relevant
 from chargeline.pricer.live import LiveTotals
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.originals import UnitPlaces
@@ -42,7 +42,7 @@ class PartitionState:
     identities: Identities = field(default_factory=Identities)
     live: LiveTotals = field(default_factory=LiveTotals)
     scopes: ScopeStates = field(default_factory=ScopeStates.empty)
-    corrections: dict[bytes, bytes] = field(default_factory=dict)
+    corrections: CorrectionFields = field(default_factory=CorrectionFields)
     places: UnitPlaces = field(default_factory=UnitPlaces)
     marks: deque[tuple[int, int]] = field(default_factory=deque)  # (next_offset, append time) about once an hour
 
@@ -71,7 +71,7 @@ class PartitionState:
         if len(scopes):
             self.scopes = self.scopes.apply(scopes)
         if corrections:
-            self.corrections = merged(self.corrections, corrections)
+            self.corrections.apply(corrections)
         self.places.add(header.end, charges_next_offset)
         self.next_offset = header.end
         self.charges_next_offset = charges_next_offset
@@ -170,7 +170,7 @@ class Recovery:
             return None
         state.live = LiveTotals.from_blobs(self._store.live(partition))
         state.scopes = ScopeStates.from_stored(self._store.scopes(partition))
-        state.corrections = self._store.corrections(partition)
+        state.corrections = CorrectionFields(self._store.corrections(partition))
         return state
 
     def _read_waiting(self, state: PartitionState) -> None:
@@ -186,7 +186,7 @@ class Recovery:
                 )
             (record,) = self._reader.read("usage-events", state.partition, waiting.offset, waiting.offset + 1)
             whole = WaitingRecord(waiting.offset, record.append_time, record.value or b"")
-            state.corrections[name] = whole.stored()
+            state.corrections.apply({name: whole.stored()})
 
     def _fold(self, state: PartitionState, committed: int) -> None:
         """Apply the committed units after the state, up to the commit point."""
@@ -221,8 +221,8 @@ class Recovery:
             charges = decode(record.value or b"")
             keys.append(keys_of(charges))
             scopes = scopes.apply(moved_scopes(charges))
-            named += relevant(charges, state.corrections)
             waiting += header.waiting
+            named += relevant(charges, state.corrections, is_awaiting=bool(waiting))
             slices = (slices + 1) % header.slice_count
             if slices == 0:
                 corrections = CorrectionState(state.corrections)
