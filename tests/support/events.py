@@ -92,7 +92,7 @@ class RandomEvents:
         c = self.chance
         if self.corrections and c.random() < 0.2:
             return self.correction()
-        if self.later and c.random() < 0.3:
+        if self.later and c.random() < 0.15:
             fields = self.later.pop(0)
             self.sent.append(encoded(fields))
             return self.sent[-1]
@@ -118,7 +118,7 @@ class RandomEvents:
         c = self.chance
         if self.repeatable and c.random() < 0.15:
             return c.choice(self.repeatable[-8:])
-        if not self.named or c.random() < 0.25:
+        if not self.named or c.random() < 0.4:
             self.later.append(self.fields())
             self.named.append(self.later[-1])
         target = c.choice(self.named[-40:])
