@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pyarrow as pa
 
+from chargeline.adapters.charge_archive import ClickHouseArchive
+from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.governance import GovernanceReader
 from chargeline.adapters.kafka import KafkaLogConsumer, KafkaLogReader
@@ -59,6 +61,7 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
             settings.window_s * 1_000_000,
             settings.watermark_bound_s * 1_000_000,
             settings.future_bound_ms,
+            control_sources=frozenset(),  # corrections and re-ratings are taken; periods are not closed here yet
         ),
         limits=Limits(
             unit_records=settings.pricer_unit_records,
@@ -67,5 +70,10 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
             margin_ms=settings.governance_margin_ms,
         ),
         observer=PricerMetrics(telemetry, clock),
+        archive=ClickHouseArchive(
+            ClickHouse(
+                settings.clickhouse_url, settings.clickhouse_user, settings.clickhouse_password.get_secret_value()
+            )
+        ),
         run_commit=ThreadPoolExecutor(1, "commit").submit,
     )
