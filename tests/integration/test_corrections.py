@@ -61,8 +61,8 @@ def send(stack, folder, name, events):
 
 
 def restarted(stack):
-    before = kill(stack, "pricer")
-    wait_until(lambda: pid_of(stack, "pricer") != before, "the supervisor starts another pricer")
+    before = kill(stack, "pricer-0")
+    wait_until(lambda: pid_of(stack, "pricer-0") != before, "the supervisor starts another pricer")
 
 
 def billed(stack, column="team"):

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_every_record_books_what_the_reference_says_wherever_a_unit_ends(seed):
     chance = random.Random(seed)
     cuts = sorted(chance.sample(range(1, len(lines)), chance.choice([0, 3, 12])))
     running = run(case, cards, lines, cuts)
-    outcomes = Counter()
+    outcomes: Counter[str] = Counter()
     for unit in running.computed:
         outcomes.update(unit.booked.outcomes)
     assert +outcomes == Counter(each["outcome"] for each in wanted)
@@ -64,7 +65,8 @@ def test_units_of_one_record_each_give_the_same_rows_as_one_unit(seed):
 def test_panes_sum_to_the_charges_in_every_group(seed):
     case, cards, _, lines = case_of(seed)
     running = run(case, cards, lines, [20, 21, 50])
-    charges, panes = defaultdict(int), defaultdict(int)
+    charges: dict[Any, int] = defaultdict(int)
+    panes: dict[Any, int] = defaultdict(int)
     for rows in running.rows.values():
         for row in rows:
             for entry in row["entries"]:

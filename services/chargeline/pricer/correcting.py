@@ -133,6 +133,7 @@ class Correcting:
         self._times: list[int] = []
         self._names = _names(prepared.keys)
         self._accepted: list[int] = []
+        self._claimed_before: set[bytes] = set()  # so the archive says, the state no more
 
     def run(self, watermark: int | None) -> Booked:
         """Judge all of them."""
@@ -314,9 +315,9 @@ class Correcting:
         if self._state.is_claimed(record.original_name) or self._state.waiting(record.original_name) is not None:
             return Verdict("DUPLICATE")
         event = self._event(record.original, record.original_name)
+        if record.original_name in self._claimed_before:
+            return Verdict("DUPLICATE")
         if event is None:
-            if self._state.is_claimed(record.original_name):  # the archive knew
-                return Verdict("DUPLICATE")
             self._waiting.append((record.offset, record.original_name))
             place = int(record.prepared.rows[0])
             time, value = int(record.batch.append_times[place]), record.batch.values[place]
@@ -415,7 +416,7 @@ class Correcting:
         """Rates one event anew with what is visible now; equal results write nothing."""
         target = record.original_name
         event = self._event(record.original, target)
-        if event is None or self._state.is_void(target) or event.is_too_late:
+        if event is None or self._state.is_void(target) or target in self._claimed_before or event.is_too_late:
             return Verdict("CONTROL")
         time = self._append_time(record.offset)
         months = self._facts.accounts.at(record.original[0], event.booked.event_time).correction_months
@@ -508,7 +509,7 @@ class Correcting:
         for row in rows:
             is_about = row["amends_event_id"] == identity[2]
             if is_about and row["event_kind"] in ("CANCEL", "AMEND") and row["outcome"] == "CHARGED":
-                self._state.take_back(name, row["identity_hash"])
+                self._claimed_before.add(name)
         return rows
 
     def _rows(self, offset: int) -> list[Row]:

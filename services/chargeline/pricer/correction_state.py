@@ -75,7 +75,8 @@ class WaitingRecord:
 
     @classmethod
     def from_stored(cls, stored: bytes) -> "WaitingRecord":
-        return cls(*_PLACE.unpack(stored[: _PLACE.size]), stored[_PLACE.size :])
+        offset, append_time = _PLACE.unpack(stored[: _PLACE.size])
+        return cls(offset, append_time, stored[_PLACE.size :])
 
 
 @dataclass

@@ -21,7 +21,7 @@ from chargeline.wire.left_out import completed
 
 Row = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_ENTRIES = {"entries": [], "outcome": "UNRATED", "match_kind": "NONE", "billing_currency": None,
+_NO_ENTRIES: Row = {"entries": [], "outcome": "UNRATED", "match_kind": "NONE", "billing_currency": None,
                "list_cost": None, "contracted_cost": None, "effective_cost": None, "billed_cost": None,
                "cost_variance": None}  # fmt: skip
 
