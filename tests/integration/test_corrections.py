@@ -82,7 +82,6 @@ def test_corrections_before_and_after_their_originals_are_billed_exactly_with_th
     sent = send(stack, tmp_path, "events", [event(f"e{n}", now, **calls(10)) for n in range(5)])
     assert sent["charged"] == 5
     wait_until(lambda: billed(stack) == {"a": Decimal(29), "b": Decimal(2)}, "tiers are those of 32 calls", 20)
-    restarted(stack)
     late = [about("CANCEL", "c2", "e2", now), about("CANCEL", "c2-again", "e2", now),
             about("AMEND", "a3", "e3", now, **calls(5)), about("CANCEL", "c-a1", "a1", now)]  # fmt: skip
     assert send(stack, tmp_path, "late", late)["duplicates"] == 1
