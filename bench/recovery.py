@@ -40,10 +40,7 @@ from chargeline.sdk.columns import numbered
 from chargeline.wire.usage_encoder import Framed, framed
 
 sys.path.insert(0, str(Path(__file__).parent))
-import traffic
 from traffic import BATCH, batches, card, columns
-
-traffic.START = time.time_ns() // 1000 - 3_600_000_000  # an hour ago: events of long ago would be TOO_LATE
 
 SIZE = 10 if os.environ.get("QUICK") == "1" else 1
 EVENTS, IDS, SCOPES = 2_000_000 // SIZE, 10_000_000 // SIZE, 1_000_000 // SIZE

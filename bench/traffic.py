@@ -2,6 +2,7 @@
 21,000 groups, nearly all of them active in every minute.
 """
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from chargeline.wire.usage_encoder import Framed, framed
 
 BATCH = 20_000
 _NOTHING = pa.scalar("", pa.large_string())
-START = 1_760_000_000_000_000
+START = time.time_ns() // 3_600_000_000_000 * 3_600_000_000 - 3_600_000_000  # old events are TOO_LATE to be priced
 MODELS = tuple(f"model-{n}" for n in range(20))
 
 

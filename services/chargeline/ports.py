@@ -199,6 +199,7 @@ class StateDelta:
         watermark: microseconds, after the unit; None before the first accepted event.
         scopes: the scopes of accumulating rates that the unit touched, as they are after it; 57 bytes each
             (docs/state.md).
+        corrections: fields of the state of corrections that changed (docs/state.md); an empty value removes one.
     """
 
     start: int
@@ -210,6 +211,7 @@ class StateDelta:
     live_ttl_s: int = 0
     watermark: int | None = None
     scopes: bytes = b""
+    corrections: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -262,12 +264,21 @@ class StateStore(Protocol):
         """Compare next_offset with `start`, then write all of `delta` or nothing."""
 
     def replace(
-        self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes], scopes: bytes
+        self,
+        partition: int,
+        head: StateHead,
+        segments: Sequence[Segment],
+        live: Mapping[int, bytes],
+        scopes: bytes,
+        corrections: Mapping[bytes, bytes] | None = None,
     ) -> None:
         """Put a snapshot in the place of whatever is stored; readers see the old or the new head, never a mix."""
 
     def scopes(self, partition: int) -> bytes:
         """The scopes of accumulating rates, in any order, as in `StateDelta`."""
+
+    def corrections(self, partition: int) -> dict[bytes, bytes]:
+        """All fields of the state of corrections."""
 
     def drop_segments(self, partition: int, before_append_time: int) -> None:
         """Forget the segments whose last append time lies before it. Raises TransientError."""
@@ -353,6 +364,20 @@ class Warehouse(Protocol):
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """Rows of a SELECT as an Arrow table."""
+
+
+class ChargeArchive(Protocol):
+    """Booked rows of long ago, complete and as plain values (`wire.left_out`); both calls raise TransientError."""
+
+    def find(self, partition: int, identity: tuple[str, str, str], before: int) -> list[dict[str, Any]]:
+        """All rows with a source offset below `before` that are of an (account, source, event_id) or name it, in order.
+
+        Raises:
+            TransientError: it does not hold everything below `before` yet, too.
+        """
+
+    def rows(self, partition: int, offset: int) -> list[dict[str, Any]]:
+        """The rows of one record in their order."""
 
 
 class LogWriter(Protocol):

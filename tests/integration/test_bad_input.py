@@ -2,6 +2,7 @@
 
 import random
 import struct
+import time
 from collections import Counter
 
 import pytest
@@ -23,6 +24,7 @@ class Batch:
 
     def __init__(self, schema_id, seed):
         self.chance, self.schema_id = random.Random(seed), schema_id
+        self.now = time.time_ns() // 1000  # what is older than 13 months is not priced
         self.account = account_on(0, 2, self.chance)
         self.prefix = f"bad-{seed}"
         self.number = 0
@@ -30,7 +32,8 @@ class Batch:
 
     def good(self, **fields):
         self.number += 1
-        named = {"event_id": f"{self.prefix}-{self.number}", "billing_account_id": self.account, "input_tokens": 1000}
+        named = {"event_id": f"{self.prefix}-{self.number}", "billing_account_id": self.account,
+                 "event_time": self.now, "input_tokens": 1000}  # fmt: skip
         return encoded(event(**(named | fields)), self.schema_id)
 
     def add(self, code, value):
@@ -57,18 +60,19 @@ class Batch:
         self.add("MISSING_FIELD", self.good(event_id=""))
         for number in (float("nan"), float("inf"), float("-inf")):
             self.add("BAD_NUMBER", self.good(quality_score=number))
-        for time in (YEAR_1, YEAR_9999, 0, 2**63 - 1, -(2**63)):
-            self.add("BAD_TIME", self.good(event_time=time))
+        for moment in (YEAR_1, YEAR_9999, 0, 2**63 - 1, -(2**63)):
+            self.add("BAD_TIME", self.good(event_time=moment))
         self.add("BAD_TIME", self.good(charge_period_end=YEAR_9999))
         self.add("FUTURE_EVENT", self.good(event_time=4_102_444_800_000_000))
         self.add("MISPLACED", self.good(billing_account_id=account_on(1, 2, chance)))
-        self.add("UNSUPPORTED", self.good(event_kind="CANCEL"))
+        self.add("UNSUPPORTED", self.good(event_kind="PERIOD_CLOSE"))
+        self.add("MISSING_FIELD", self.good(event_kind="CANCEL"))
         self.add("NEGATIVE_QUANTITY", self.good(input_tokens=-1))
         self.add("NEGATIVE_QUANTITY", self.good(gpu_ms=-(2**63)))
         self.add(
             "NEGATIVE_QUANTITY", self.good(token_convention="INCLUSIVE", input_tokens=5, cache_read_input_tokens=6)
         )
-        self.add("INTERVAL_REVERSED", self.good(charge_period_end=event()["event_time"]))
+        self.add("INTERVAL_REVERSED", self.good(charge_period_end=self.now))
         self.add("BAD_SAMPLE_WEIGHT", self.good(sample_weight=0))
         self.add("AMOUNT_OVERFLOW", self.good(input_tokens=2**63 - 1, sample_weight=2**63 - 1))
         # Two faults at once: the first in the order of precedence.

@@ -46,7 +46,11 @@ def test_a_file_replayed_twice_is_billed_once(stack, tmp_path):
     assert found == [{"b": "0.212625"}]  # (5050 * 2.50 + 100 * 200 * 10.00) / 1e6
 
 
-def test_the_azure_trace_costs_what_it_must_however_often_it_is_replayed(stack, shared_data):
+def test_the_azure_trace_costs_what_it_must_however_often_it_is_replayed(stack, shared_data, tmp_path):
+    accounts = tmp_path / "accounts.yaml"  # the trace is of 2023, and without a word nobody is billed for so long ago
+    accounts.write_text("accounts:\n  - billing_account_id: azure\n    valid_from: 2023-01-01T00:00:00Z\n"
+                        "    correction_months: 240\n")  # fmt: skip
+    chargeline(stack, "accounts", "publish", accounts)
     file = shared_data / "traces" / "AzureLLMInferenceTrace_conv_2023.csv"
     for _ in range(2):
         chargeline(stack, "replay", file, "--format", "azure-llm", "--billing-account", "azure", "--team", "search",

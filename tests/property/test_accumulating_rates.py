@@ -263,7 +263,7 @@ def test_stored_states_are_merged_and_changed_by_key(first, second):
         was = first.get(key, ScopeState())
         sums[key] = ScopeState(
             was.quantity + change.quantity, was.amount + change.amount, was.count + change.count,
-            opened=was.opened or change.opened,
+            opened=(was.opened or change.opened) and was.quantity + change.quantity != 0,
         )  # fmt: skip
     assert read(stored(first).apply(stored(second))) == sums
     taken = stored(first).take(b"".join(second))

@@ -9,6 +9,7 @@ from chargeline.domain.errors import AbortRequired, Fenced, TransientError
 from chargeline.pricer.compute import Rules
 from chargeline.pricer.intake import Limits
 from chargeline.pricer.overlap import Done, Later
+from tests.support.archive import LogArchive
 from tests.support.events import schema_of
 
 PARTITIONS = 2
@@ -92,8 +93,9 @@ class PricerProcess(Process):
             governance=world.governance(reader, self.clock, max_clock_skew_ms=SKEW),
             clock=self.clock,
             schema_of=schema_of,
-            rules=Rules(PARTITIONS, 60_000_000, 60_000_000, BOUND),
+            rules=Rules(PARTITIONS, 60_000_000, 60_000_000, BOUND, control_sources=frozenset()),
             limits=limits,
+            archive=LogArchive(reader),
             run_commit=beside,
             make_ahead=beside,
         )

@@ -68,7 +68,7 @@ class Simulation:
         self.last_hash = "0" * 64
         self.snapshot: Any = None
         self.cards = list(CARDS)
-        self.events = [RandomEvents(seed * 10 + p, p, PARTITIONS) for p in range(PARTITIONS)]
+        self.events = [RandomEvents(seed * 10 + p, p, PARTITIONS, corrections=seed % 2 == 0) for p in range(PARTITIONS)]
 
     def told(self, text: str) -> None:
         if self.verbose:
@@ -195,11 +195,13 @@ class Simulation:
             self.store.stored.clear()
             self.store.windows.clear()
             self.store.scope_states.clear()
+            self.store.correction_fields.clear()
         elif kind == 1:
             self.snapshot = (
                 dict(self.store.heads),
                 {p: list(s) for p, s in self.store.stored.items()},
                 {p: dict(s) for p, s in self.store.scope_states.items()},
+                {p: dict(s) for p, s in self.store.correction_fields.items()},
             )
         elif kind == 2 and self.snapshot is not None:
             self.store.heads.clear()
@@ -208,6 +210,8 @@ class Simulation:
             self.store.stored.update({p: list(s) for p, s in self.snapshot[1].items()})
             self.store.scope_states.clear()
             self.store.scope_states.update({p: dict(s) for p, s in self.snapshot[2].items()})
+            self.store.correction_fields.clear()
+            self.store.correction_fields.update({p: dict(s) for p, s in self.snapshot[3].items()})
         else:
             self.set_away(away=not self.store.away)
 
@@ -236,6 +240,8 @@ class Simulation:
                 return
         self.told("a week passes")
         self.clock.now += EIGHT_DAYS_MS
+        for events in self.events:  # whether a correction so old is known any more, its second copy cannot tell
+            events.repeatable.clear()
         for topic in STORED:  # nobody owns a partition for so long
             self.log.rebalance(f"sink-{topic}", topic)
 

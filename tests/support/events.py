@@ -62,9 +62,22 @@ def batch(values, *, partition=0, start=0, append=APPEND):
 
 
 class RandomEvents:
-    """A stream of records of one partition: mostly good, some of every kind of bad."""
+    """A stream of records of one partition: mostly good, some of every kind of bad.
 
-    def __init__(self, seed, partition=0, partitions=1, models=("gpt-4o", "gpt-4o-mini", "long-x", "nobody", "gpu")):
+    `corrections`: amends, cancels and re-ratings too, of what was sent and of what is still to come.
+    """
+
+    def __init__(
+        self,
+        seed,
+        partition=0,
+        partitions=1,
+        models=("gpt-4o", "gpt-4o-mini", "long-x", "nobody", "gpu"),
+        *,
+        corrections=False,
+    ):
+        self.corrections = corrections
+        self.named, self.later, self.repeatable = [], [], []
         self.chance = random.Random(seed)
         self.partition, self.partitions = partition, partitions
         self.models = models
@@ -77,6 +90,12 @@ class RandomEvents:
 
     def value(self):
         c = self.chance
+        if self.corrections and c.random() < 0.2:
+            return self.correction()
+        if self.later and c.random() < 0.15:
+            fields = self.later.pop(0)
+            self.sent.append(encoded(fields))
+            return self.sent[-1]
         draw = c.random()
         if self.sent and draw < 0.08:
             return c.choice(self.sent[-50:])
@@ -91,7 +110,26 @@ class RandomEvents:
             return self.bad(fields)
         value = encoded(fields)
         self.sent.append(value)
+        self.named.append(fields)
         return value
+
+    def correction(self):
+        """A cancel, amend or re-rating of an event, of another correction, or of an event that is still to come."""
+        c = self.chance
+        if self.repeatable and c.random() < 0.15:
+            return c.choice(self.repeatable[-8:])
+        if not self.named or c.random() < 0.4:
+            self.later.append(self.fields())
+            self.named.append(self.later[-1])
+        target = c.choice(self.named[-40:])
+        kind = c.choice(["CANCEL", "CANCEL", "AMEND", "AMEND", "RERATE"])
+        fields = self.fields() if kind == "AMEND" else event(event_time=target["event_time"])
+        fields |= {"event_id": f"{kind}-{self.number}", "event_kind": kind, "source": target["source"],
+                   "amends_event_id": target["event_id"], "billing_account_id": target["billing_account_id"]}  # fmt: skip
+        self.number += 1
+        self.named.append(fields)
+        self.repeatable.append(encoded(fields))
+        return self.repeatable[-1]
 
     def fields(self):
         c = self.chance

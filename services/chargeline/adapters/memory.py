@@ -319,6 +319,7 @@ class MemoryStateStore:
         self.stored: dict[int, list[Segment]] = {}
         self.windows: dict[int, dict[int, bytes]] = {}
         self.scope_states: dict[int, dict[bytes, bytes]] = {}
+        self.correction_fields: dict[int, dict[bytes, bytes]] = {}
         self.away = False
         self._segment_bytes = segment_bytes
 
@@ -326,7 +327,7 @@ class MemoryStateStore:
         """The same store as one process sees it."""
         view = type(self)(self._segment_bytes)
         view.heads, view.stored, view.windows = self.heads, self.stored, self.windows
-        view.scope_states = self.scope_states
+        view.scope_states, view.correction_fields = self.scope_states, self.correction_fields
         view._faults = faults
         return view
 
@@ -359,11 +360,19 @@ class MemoryStateStore:
         self.heads[partition] = StateHead(delta.end, delta.charges_next_offset, delta.watermark)
         self.windows.setdefault(partition, {}).update(delta.live)
         self.scope_states.setdefault(partition, {}).update(_scopes(delta.scopes))
+        both = self.correction_fields.get(partition, {}) | dict(delta.corrections)
+        self.correction_fields[partition] = {name: value for name, value in both.items() if value}
         self._faults("apply.after")
         return ApplyOutcome.APPLIED
 
     def replace(
-        self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes], scopes: bytes
+        self,
+        partition: int,
+        head: StateHead,
+        segments: Sequence[Segment],
+        live: Mapping[int, bytes],
+        scopes: bytes,
+        corrections: Mapping[bytes, bytes] | None = None,
     ) -> None:
         self._there()
         self.heads.pop(partition, None)
@@ -371,6 +380,7 @@ class MemoryStateStore:
         self.stored[partition] = list(segments)
         self.windows[partition] = dict(live)
         self.scope_states[partition] = _scopes(scopes)
+        self.correction_fields[partition] = dict(corrections or {})
         self.heads[partition] = head
 
     def drop_segments(self, partition: int, before_append_time: int) -> None:
@@ -380,6 +390,10 @@ class MemoryStateStore:
     def scopes(self, partition: int) -> bytes:
         self._there()
         return b"".join(name + state for name, state in self.scope_states.get(partition, {}).items())
+
+    def corrections(self, partition: int) -> dict[bytes, bytes]:
+        self._there()
+        return dict(self.correction_fields.get(partition, {}))
 
     def live(self, partition: int) -> dict[int, bytes]:
         return dict(self.windows.get(partition, {}))

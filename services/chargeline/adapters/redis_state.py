@@ -17,13 +17,14 @@ from chargeline.ports import ApplyOutcome, Segment, StateDelta, StateHead, State
 IDENTITY_BYTES = 24
 _SCOPE_KEY, _SCOPE = 16, 57  # bytes of a scope's name, and of the name with its state
 _SCOPES_AT_ONCE = 20_000
+_FIELDS_AT_ONCE = 2_000
 SEGMENT_BYTES = 1_000_000 * IDENTITY_BYTES
 _CHUNK = 4_000_000  # one APPEND of a snapshot: far below the server's limit on a request
 
 # The compare is what makes a unit count once: a zombie, or a repeated call, finds another next_offset and writes
 # nothing.
 _APPLY = """
-local head, index, ids, live, scopes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local head, index, ids, live, scopes, corrections = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local next = redis.call('HGET', head, 'next_offset')
 if not next then return 'BEHIND' end
 if next ~= ARGV[1] then
@@ -45,7 +46,12 @@ end
 redis.call('HSET', head, 'next_offset', ARGV[2], 'charges_next_offset', ARGV[3], 'watermark', ARGV[8])
 local changed = ARGV[9]
 for i = 1, #changed, 57 do redis.call('HSET', scopes, changed:sub(i, i + 15), changed:sub(i + 16, i + 56)) end
-for i = 10, #ARGV, 2 do redis.call('SET', live .. ARGV[i], ARGV[i + 1], 'EX', ARGV[7]) end
+local fields = tonumber(ARGV[10])
+for i = 11, 10 + 2 * fields, 2 do
+  if #ARGV[i + 1] > 0 then redis.call('HSET', corrections, ARGV[i], ARGV[i + 1])
+  else redis.call('HDEL', corrections, ARGV[i]) end
+end
+for i = 11 + 2 * fields, #ARGV, 2 do redis.call('SET', live .. ARGV[i], ARGV[i + 1], 'EX', ARGV[7]) end
 return 'APPLIED'
 """
 
@@ -96,16 +102,23 @@ class RedisStateStore:
         return cast("bytes | None", self._call(lambda: self._redis.get(key))) or b""
 
     def apply(self, partition: int, delta: StateDelta) -> ApplyOutcome:
-        keys = [_key(partition, name) for name in ("head", "segments", "ids:", "live:", "scopes")]
+        keys = [_key(partition, name) for name in ("head", "segments", "ids:", "live:", "scopes", "corrections")]
         arguments: list[Any] = [delta.start, delta.end, delta.charges_next_offset, delta.identities]
         arguments += [delta.last_append_time, SEGMENT_BYTES, delta.live_ttl_s, _text(delta.watermark), delta.scopes]
+        arguments += [len(delta.corrections), *chain.from_iterable(delta.corrections.items())]
         for window, blob in delta.live.items():
             arguments += [window, blob]
         answer = self._call(lambda: self._apply(keys=keys, args=arguments))
         return ApplyOutcome(cast("bytes", answer).decode())
 
     def replace(
-        self, partition: int, head: StateHead, segments: Sequence[Segment], live: Mapping[int, bytes], scopes: bytes
+        self,
+        partition: int,
+        head: StateHead,
+        segments: Sequence[Segment],
+        live: Mapping[int, bytes],
+        scopes: bytes,
+        corrections: Mapping[bytes, bytes] | None = None,
     ) -> None:
         def write() -> None:
             # Without a head there is no state: a crash in between leaves a partition that folds `charges` again.
@@ -126,6 +139,8 @@ class RedisStateStore:
                 self._redis.hset(
                     _key(partition, "scopes"), items=_fields(scopes[start : start + _SCOPES_AT_ONCE * _SCOPE])
                 )
+            for part in _in_parts(list((corrections or {}).items()), _FIELDS_AT_ONCE):
+                self._redis.hset(_key(partition, "corrections"), items=list(chain.from_iterable(part)))
             fields: dict[Any, Any] = {
                 "next_offset": head.next_offset,
                 "charges_next_offset": head.charges_next_offset,
@@ -143,6 +158,10 @@ class RedisStateStore:
             return b"".join(chain.from_iterable(dict(found).items()))
 
         return self._call(read)
+
+    def corrections(self, partition: int) -> dict[bytes, bytes]:
+        key = _key(partition, "corrections")
+        return self._call(lambda: dict(self._redis.hscan_iter(key, count=_FIELDS_AT_ONCE)))
 
     def drop_segments(self, partition: int, before_append_time: int) -> None:
         def drop() -> None:
@@ -203,7 +222,8 @@ class RedisStateStore:
 
     def _clear(self, partition: int) -> None:
         # Looked for, not taken from the index: a segment that the index lost would be appended to.
-        self._redis.delete(_key(partition, "segments"), _key(partition, "scopes"), *self._found(partition, "ids:"))
+        named = [_key(partition, name) for name in ("segments", "scopes", "corrections")]
+        self._redis.delete(*named, *self._found(partition, "ids:"))
 
     def _call(self, call: Callable[[], T]) -> T:
         try:
@@ -216,6 +236,11 @@ def _fields(scopes: bytes) -> list[bytes]:
     """Name, state, name, state …"""
     rows = range(0, len(scopes), _SCOPE)
     return [part for at in rows for part in (scopes[at : at + _SCOPE_KEY], scopes[at + _SCOPE_KEY : at + _SCOPE])]
+
+
+def _in_parts(fields: list[tuple[bytes, bytes]], most: int) -> Iterator[list[tuple[bytes, bytes]]]:
+    for start in range(0, len(fields), most):
+        yield fields[start : start + most]
 
 
 def _text(number: int | None) -> str:

@@ -13,7 +13,7 @@ from chargeline.domain.errors import ChargelineError, Refused
 COMMANDS = (
     "stack", "status", "doctor", "state", "rates", "accounts", "fx", "catalogue", "price", "prorate", "normalise",
     "replay", "generate", "query", "tail", "top", "dlq", "verify", "migrate", "explain", "anomaly", "anomalies",
-    "budgets", "notify",
+    "budgets", "notify", "rerate",
 )  # fmt: skip
 
 _ROOMS = {"up": "stack", "down": "stack"}

@@ -59,6 +59,9 @@ class BookedEntry:
     project: str | None = None
     consumed_quantity: int = 0
     corrects: int | None = None
+    consumed_unit: str = ""
+    charge_category: str = "USAGE"
+    fx_rate_id: str | None = None
 
 
 def reversal(entry: BookedEntry, row: int, billed_in: BilledIn, *, moves_back: bool = True) -> BookedEntry:
@@ -100,6 +103,7 @@ def adjustment(like: BookedEntry, kind: str, pricing_cost: int, row: int | None,
     return replace(
         like,
         entry_kind=kind,
+        charge_category="ADJUSTMENT",
         sku_price_id=None,
         consumed_quantity=0,
         pricing_quantity=None,

@@ -12,7 +12,7 @@ from chargeline.domain.money import NotANumber, parse_decimal
 from chargeline.domain.usage import TEXT_BYTES_MAX
 
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
-_WHOLE = re.compile(r"[0-9]{1,18}")
+_WHOLE = re.compile(r"[0-9]{1,19}")
 # (decimals, whole digits) of each kind of number (spec/rating.md 2).
 PRICE, AMOUNT, FACTOR = (18, 20), (12, 26), (9, 9)
 

@@ -196,6 +196,11 @@ class Identities:
         index = sum(shard.buckets * _SLOTS * 5 for shard in self._shards)
         return index + sum(column.nbytes for column in self._log.columns())
 
+    @property
+    def first_offset(self) -> int | None:
+        """Where the oldest one lies; None: there is none."""
+        return int(self._log.offset[0]) if self._log.count else None
+
     def find(self, keys: Keys) -> tuple[Int64Array, Int64Array]:
         """What is known of n keys: (content hash, offset), int64; offset -1: not known."""
         place = np.full(len(keys), -1, np.int64)

@@ -71,6 +71,14 @@ class ScopeColumns:
             self.opened | change.opened,
         )
 
+    def closed_where_empty(self) -> "ScopeColumns":
+        """Every event that opens a scope moves it, so one without a quantity has none (any more)."""
+        empty = self.quantity.values == 0
+        empty[list(self.quantity.large)] = False
+        if not (empty & self.opened).any():
+            return self
+        return ScopeColumns(self.quantity, self.amount, self.count, self.opened & ~empty)
+
     def less(self, before: "ScopeColumns") -> "ScopeColumns":
         """What was added since `before`."""
         return ScopeColumns(
@@ -151,11 +159,16 @@ class ScopeStates:
         return self._with(newer, columns, row, np.flatnonzero(~found))
 
     def apply(self, changes: "ScopeStates") -> "ScopeStates":
-        """Add what a unit changed (`ScopeColumns.less`) to the scopes; unknown ones start without events."""
+        """Add what a unit changed (`ScopeColumns.less`) to the scopes; unknown ones start without events.
+
+        A scope from which all was taken back is closed: it opens anew with the next event.
+        """
         row, found = self.find(changes.high, changes.low)
-        known = np.flatnonzero(found)
-        sums = self.columns.take(row[known]).plus(changes.columns.take(known))
-        return self._with(changes, self.columns.put(row[known], sums), row, np.flatnonzero(~found))
+        known, new = np.flatnonzero(found), np.flatnonzero(~found)
+        sums = self.columns.take(row[known]).plus(changes.columns.take(known)).closed_where_empty()
+        if len(new):
+            changes = ScopeStates(changes.high, changes.low, changes.columns.closed_where_empty())
+        return self._with(changes, self.columns.put(row[known], sums), row, new)
 
     def _with(self, other: "ScopeStates", columns: ScopeColumns, row: Int64Array, new: Int64Array) -> "ScopeStates":
         """These scopes with new columns, and the `new` ones of `other`, each put in before its `row`."""

@@ -8,6 +8,8 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
+from chargeline.adapters.charge_archive import ClickHouseArchive
+from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.governance import GovernanceReader
 from chargeline.adapters.kafka import KafkaLogConsumer, KafkaLogReader
@@ -72,6 +74,7 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
             settings.watermark_bound_s * 1_000_000,
             settings.future_bound_ms,
             accounts_required=settings.accounts_required,
+            control_sources=frozenset(),  # corrections and re-ratings are taken; periods are not closed here yet
         ),
         limits=Limits(
             unit_records=settings.pricer_unit_records,
@@ -80,6 +83,11 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
             margin_ms=settings.governance_margin_ms,
         ),
         observer=PricerMetrics(telemetry, clock),
+        archive=ClickHouseArchive(
+            ClickHouse(
+                settings.clickhouse_url, settings.clickhouse_user, settings.clickhouse_password.get_secret_value()
+            )
+        ),
         run_commit=ThreadPoolExecutor(1, "commit").submit,
         make_ahead=lambda making: ahead.submit(_yielding, making),
     )

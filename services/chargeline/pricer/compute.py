@@ -9,6 +9,7 @@ A pure function of the records, the facts visible to them and the state; nothing
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from chargeline.domain.usage import CODES, GOOD, Refusals, UsageColumns, refuse
 from chargeline.ports import LogBatch
 from chargeline.pricer.live import LiveTotals
 from chargeline.wire.charge_batches import Source, charges, cost_rollups, performance_rollups
+from chargeline.wire.correction_rows import encoded, joined, numbered, panes_of, signs_of
 from chargeline.wire.usage_decoder import decode, identity_keys, misplaced
 
 Int64Array = npt.NDArray[np.int64]
@@ -36,7 +38,8 @@ class Rules:
 
     Attributes:
         accounts_required: an event of an account without facts is UNRATED.
-        control_sources: who may write PERIOD_CLOSE; None: corrections and control records are refused.
+        control_sources: who may write PERIOD_CLOSE (nobody, while the running pricer closes no period); None:
+            corrections and control records are refused.
     """
 
     partitions: int
@@ -71,6 +74,33 @@ class Prepared:
     priced: Priced
     keys: Keys
 
+    def take(self, at: Int64Array) -> "Prepared":
+        """Some of the records that are not refused (ascending)."""
+        if len(at) == len(self.rows):
+            return self
+        priced = self.priced.take(at, self.usage.length)
+        return Prepared(self.refusals, self.rows[at], self.usage.take(at), priced, self.keys.take(at))
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What a unit with corrections books beside plain usage in columns.
+
+    Attributes:
+        runs: usage in columns; `tables`: its charges.
+        rows: the other charges, in the order of their coordinates (wire/correction_rows.py).
+        waiting: (offset, hash of the identity that it is about) of what waits for its original.
+        changes: of the state of corrections.
+        accepted: rows of `prepared` that are usage and stand in `rows`.
+    """
+
+    runs: tuple["Booked", ...]
+    tables: tuple[pa.Table, ...]
+    rows: tuple[dict[str, Any], ...]
+    waiting: tuple[tuple[int, bytes], ...]
+    changes: dict[bytes, bytes]
+    accepted: Int64Array
+
 
 @dataclass(frozen=True)
 class Booked:
@@ -85,6 +115,8 @@ class Booked:
         scoped: their entries of accumulating rates, in the pricing currency; None: none.
         scopes: what the unit changes of the scopes of accumulating rates.
         watermark_before, watermark: microseconds, before and after the unit.
+        codes: by record, its dead letter code. A repeat is one, whatever its price would be.
+        corrected: None: plain usage alone.
     """
 
     batch: LogBatch
@@ -98,6 +130,8 @@ class Booked:
     scopes: ScopeStates
     watermark_before: int | None
     watermark: int | None
+    codes: Int64Array
+    corrected: Corrected | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +196,7 @@ def book(
     known: Identities,
     scopes: ScopeStates | None = None,
     before: Booked | None = None,
+    earlier: Keys | None = None,
     watermark: int | None,
     rules: Rules,
 ) -> Booked:
@@ -170,10 +205,16 @@ def book(
     Args:
         scopes: of accumulating rates; None: none is known.
         before: a unit that is still being committed: its identities, and what it adds to scopes, count as known.
+        earlier: identities that records before these in the same unit made known.
         watermark: microseconds, after that unit.
     """
     keys = prepared.keys
-    fresh, duplicate, conflict = _judge(keys, known, ~prepared.priced.refused, None if before is None else before.keys)
+    refused = prepared.priced.refused
+    fresh, duplicate, conflict = _judge(keys, known, ~refused, earlier if before is None else before.keys)
+    codes = prepared.refusals.codes
+    if refused.any():
+        codes = codes.copy()
+        codes[prepared.rows[refused & (duplicate | conflict)]] = GOOD
     accepted = np.flatnonzero(fresh)
     priced = prepared.priced.take(accepted, prepared.usage.length)
     unrated = int((priced.reason != RATED).sum())
@@ -187,7 +228,7 @@ def book(
         "UNRATED": unrated,
         "DUPLICATE": int(duplicate.sum()),
         "CONFLICT": int(conflict.sum()),
-        "DEAD_LETTER": int((prepared.refusals.codes != GOOD).sum()),
+        "DEAD_LETTER": int((codes != GOOD).sum()),
     }
     after = _watermark(prepared.usage.long("event_time")[accepted], watermark, rules)
     return Booked(
@@ -202,21 +243,19 @@ def book(
         changes,
         watermark,
         after,
+        codes,
     )
 
 
 def aggregate(booked: Booked, governance_sequence: int, rules: Rules) -> Computed:
     """What the transaction will hold of the accepted events, and the letters about the refused ones."""
-    batch, prepared = booked.batch, booked.prepared
+    if booked.corrected is not None:
+        return _aggregate_corrected(booked, booked.corrected, rules)
+    prepared = booked.prepared
     usage = prepared.usage.take(booked.accepted)
     priced = _whole(booked.priced, booked.scoped)
     groups = group(usage, rules.window_us)
-    names = {
-        "source_partition": batch.partition,
-        "unit_end_offset": batch.next_offset,
-        "watermark_before": booked.watermark_before,
-        "watermark": booked.watermark,
-    }
+    names = _pane_names(booked)
     cost, performance = None, None
     if usage.length:
         cost = cost_rollups(cost_panes(usage, priced, groups), usage, groups, names)
@@ -226,9 +265,45 @@ def aggregate(booked: Booked, governance_sequence: int, rules: Rules) -> Compute
         charges=_charges(booked, usage, priced, groups, governance_sequence),
         cost_rollups=cost,
         performance_rollups=performance,
-        dead_letters=_dead_letters(prepared.refusals, booked.conflicts),
+        dead_letters=_dead_letters(booked.codes, booked.conflicts),
         live=LiveTotals.of(cost),
     )
+
+
+def _aggregate_corrected(booked: Booked, corrected: Corrected, rules: Rules) -> Computed:
+    """Likewise of a unit with corrections. A request is measured once, when it happened: corrections have no speed."""
+    names = _pane_names(booked)
+    tables = []
+    for run in corrected.runs:
+        usage = run.prepared.usage.take(run.accepted)
+        if usage.length:
+            groups = group(usage, rules.window_us)
+            tables.append(cost_rollups(cost_panes(usage, _whole(run.priced, run.scoped), groups), usage, groups, names))
+    single = panes_of(corrected.rows, signs_of(corrected.rows), names, rules.window_us)
+    cost = numbered(tables if single is None else [*tables, single])
+    in_runs = [np.searchsorted(booked.prepared.rows, run.prepared.rows[run.accepted]) for run in corrected.runs]
+    usage = booked.prepared.usage.take(np.sort(np.concatenate([*in_runs, corrected.accepted])))
+    performance = None
+    if usage.length:
+        groups = group(usage, rules.window_us)
+        performance = performance_rollups(performance_panes(usage, groups), usage, groups, names)
+    return Computed(
+        booked=booked,
+        charges=encoded(joined(corrected.tables, corrected.rows)),
+        cost_rollups=cost,
+        performance_rollups=performance,
+        dead_letters=_dead_letters(booked.codes, booked.conflicts),
+        live=LiveTotals.of(cost),
+    )
+
+
+def _pane_names(booked: Booked) -> dict[str, Any]:
+    return {
+        "source_partition": booked.batch.partition,
+        "unit_end_offset": booked.batch.next_offset,
+        "watermark_before": booked.watermark_before,
+        "watermark": booked.watermark,
+    }
 
 
 def charges_alone(booked: Booked, governance_sequence: int, rules: Rules) -> pa.Table:
@@ -249,8 +324,8 @@ def _judge(
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """(fresh, duplicate, conflict) of n valid events against the unit and the state.
 
-    Only an accepted event makes an identity known, so events that cannot be booked (`possible` false) are not looked
-    at, neither as the first nor as a later one.
+    Only an accepted event makes an identity known, so one that cannot be booked (`possible` false) is nothing but a
+    repeat of an accepted one before it, or none of the three.
     """
     content, offset = known.find(keys)
     rows = np.flatnonzero(possible)
@@ -264,8 +339,26 @@ def _judge(
     later = (offset[rows] < 0) & ~is_first
     reference[rows[later]] = candidates.content[first[later]]
     repeated = possible & ~fresh
+    if len(rows) < len(keys):
+        others = np.flatnonzero(~possible)
+        accepted = _accepted_before(keys, others, candidates, earlier, rows)
+        is_later = accepted >= 0
+        later = others[is_later & (offset[others] < 0)]
+        reference[later] = candidates.content[accepted[is_later & (offset[others] < 0)]]
+        repeated[others] = (offset[others] >= 0) | is_later
     same = reference == keys.content
     return fresh, repeated & same, repeated & ~same
+
+
+def _accepted_before(keys: Keys, others: Int64Array, candidates: Keys, earlier: int, rows: Int64Array) -> Int64Array:
+    """The candidate of the same identity that came before each of the other rows; -1: none."""
+    if not len(candidates):
+        return np.full(len(others), -1, np.int64)
+    first = first_of_each(Keys.joined([candidates, keys.take(others)]))[len(candidates) :]
+    row = np.append(np.concatenate([np.full(earlier, -1, np.int64), rows]), len(keys))[
+        np.minimum(first, len(candidates))
+    ]
+    return np.where((first < len(candidates)) & (row < others), first, -1)
 
 
 def _whole(priced: Priced, scoped: Entries | None) -> Priced:
@@ -310,8 +403,8 @@ _ADVICE = {
 }
 
 
-def _dead_letters(refusals: Refusals, conflicts: Int64Array) -> list[DeadLetter]:
-    refused = np.flatnonzero(refusals.codes != GOOD).tolist()
-    letters = [(row, CODES[int(refusals.codes[row])]) for row in refused]
+def _dead_letters(codes: Int64Array, conflicts: Int64Array) -> list[DeadLetter]:
+    refused = np.flatnonzero(codes != GOOD).tolist()
+    letters = [(row, CODES[int(codes[row])]) for row in refused]
     letters += [(row, "CONFLICT") for row in conflicts.tolist()]
     return [DeadLetter(row, code, _ADVICE.get(code, code)) for row, code in sorted(letters)]

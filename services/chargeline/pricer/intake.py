@@ -11,6 +11,7 @@ from chargeline.domain.errors import Fault
 from chargeline.domain.rate_table import RateTable
 from chargeline.ports import Clock, LogBatch, LogConsumer
 from chargeline.pricer.compute import Prepared, Rules, prepare
+from chargeline.pricer.facts import Facts
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.overlap import Coming, Later
 
@@ -24,6 +25,7 @@ class Limits:
 
     unit_records: int = 100_000
     unit_bytes: int = 64_000_000
+    unit_corrections: int = 500  # their judging takes milliseconds each; their names must fit a message's headers
     poll_s: float = 0.2
     trailing_units: int = 8
     identities_max: int = 200_000_000
@@ -34,11 +36,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Part:
-    """The records of one partition, decoded and priced; `governance_sequence`: the newest fact visible to them."""
+    """The records of one partition, decoded and priced.
+
+    Attributes:
+        governance_sequence: the newest fact visible to them; `facts`: what corrections see of those.
+    """
 
     batch: LogBatch
     prepared: Prepared
     governance_sequence: int
+    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class Intake:
         self._rebalances = 0
         self._waiting: _Polled | None = None
         self._tables: dict[int, Coming[RateTable]] = {}
+        self._seen: Facts | None = None
 
     def next(self) -> Unit | None:
         """The next unit; may block for as long as a poll, or until the governance view is fresh. None: no records.
@@ -92,6 +100,7 @@ class Intake:
         unit, later = self._visible_part(polled)
         self.observer.did("fresh")
         parts = {partition: self._prepare(batch) for partition, batch in unit.batches.items()}
+        parts, later = self._bounded(parts, later, unit.group_metadata)
         oldest = min(part.governance_sequence for part in parts.values()) + 1
         self._tables = {count: table for count, table in self._tables.items() if count >= oldest}
         self.observer.did("prepare")
@@ -146,7 +155,31 @@ class Intake:
 
     def _prepare(self, batch: LogBatch) -> Part:
         count = int(self.governance.chain.visible_count(batch.append_times[:1], self.limits.margin_ms)[0])
-        return Part(batch, prepare(batch, self._table(count), self.rules, self.schema_of), count - 1)
+        table = self._table(count)
+        prepared = prepare(batch, table, self.rules, self.schema_of)
+        return Part(batch, prepared, count - 1, self._facts(count, table))
+
+    def _bounded(
+        self, parts: dict[int, Part], later: _Polled | None, group_metadata: object
+    ) -> tuple[dict[int, Part], _Polled | None]:
+        """Corrections are judged one at a time: a unit with very many of them ends earlier."""
+        now, rest = {}, {} if later is None else dict(later.batches)
+        for partition, part in parts.items():
+            cut = ending(part.prepared, self.limits.unit_corrections)
+            now[partition] = part if cut is None else self._prepare(part.batch.part(0, cut))
+            if cut is not None:
+                tail = part.batch.part(cut, len(part.batch.values))
+                rest[partition] = tail if partition not in rest else joined(tail, rest[partition])
+        return now, _Polled(rest, group_metadata) if rest else None
+
+    def _facts(self, count: int, table: RateTable) -> Facts:
+        if self._seen is None or self._seen.sequence != count - 1 or self._seen.table is not table:
+            chain = self.governance.chain
+            self._seen = Facts(
+                table, chain.cards(count), chain.accounts(count), chain.fx(count), count - 1,
+                self.limits.margin_ms, self.rules.future_bound_ms,
+            )  # fmt: skip
+        return self._seen
 
     def _table(self, count: int) -> RateTable:
         """The prices of the first so many facts; waits until they are there, and never takes those of fewer."""
@@ -164,6 +197,27 @@ class Intake:
         chain = self.governance.chain
         book = chain.book(count, margin_ms=self.limits.margin_ms, future_bound_ms=self.rules.future_bound_ms)
         return RateTable(book, chain.accounts(count), chain.fx(count))
+
+
+def ending(prepared: Prepared, most: int) -> int | None:
+    """Before which record a part must end to have at most so many that are no usage; None: it has no more."""
+    is_usage = prepared.usage.is_symbol("event_kind", "USAGE")
+    if is_usage is None:
+        return None
+    others = np.flatnonzero(~np.asarray(is_usage, bool))
+    return int(prepared.rows[others[most]]) if len(others) > most else None
+
+
+def joined(first: LogBatch, second: LogBatch) -> LogBatch:
+    """Two batches of one partition that follow each other."""
+    return LogBatch(
+        first.topic,
+        first.partition,
+        np.concatenate([first.offsets, second.offsets]),
+        np.concatenate([first.append_times, second.append_times]),
+        [*first.values, *second.values],
+        second.next_offset,
+    )
 
 
 def fitting(batch: LogBatch, most: int) -> int:

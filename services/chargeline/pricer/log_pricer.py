@@ -154,7 +154,7 @@ class LogPricer:
             if any(field.name == "waived_cost" for field in table.schema.field("entries").type.value_type):
                 for waiving in event_rows(table):
                     self._waive(waiving)
-        codes = prepared.refusals.codes
+        codes = booked.codes
         for row in np.flatnonzero(codes != GOOD).tolist():
             answers.single[int(records.offsets[row])] = Answer("DEAD_LETTER", CODES[int(codes[row])])
         for row in booked.conflicts.tolist():
@@ -271,7 +271,8 @@ class LogPricer:
         answer = self._accept(record)
         if answer.outcome in ("CHARGED", "UNRATED"):
             self.known.add(record.keys)
-            answer = self._act_waiting(record.identity, answer, record.time)
+            if record.kind != "CANCEL":  # a cancel is no event: what is about it waits for ever
+                answer = self._act_waiting(record.identity, answer, record.time)
         return answer
 
     def _accept(self, record: Record) -> Answer:

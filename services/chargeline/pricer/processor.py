@@ -27,6 +27,7 @@ from chargeline.domain.errors import AbortRequired, Fault, Fenced, TransientErro
 from chargeline.domain.rate_table import RateTable
 from chargeline.ports import (
     ApplyOutcome,
+    ChargeArchive,
     Clock,
     Headers,
     LogConsumer,
@@ -36,11 +37,14 @@ from chargeline.ports import (
     TransactionalProducer,
 )
 from chargeline.pricer.compute import Booked, Computed, Rules, aggregate, book
+from chargeline.pricer.correcting import Correcting, Known, needs_care
 from chargeline.pricer.intake import INPUT, Intake, Limits, Part, Unit
 from chargeline.pricer.observer import Observer
+from chargeline.pricer.originals import Originals
 from chargeline.pricer.overlap import Coming, Done, Later
 from chargeline.pricer.recovery import CHARGES, PartitionState, Recovery
 from chargeline.wire.arrow_messages import encode
+from chargeline.wire.correction_rows import Row
 from chargeline.wire.units import UnitHeader
 
 DEAD_LETTERS = "usage-events-dlq"
@@ -84,6 +88,7 @@ class Pricer:
     rules: Rules
     limits: Limits = field(default_factory=Limits)
     observer: Observer = field(default_factory=Observer)
+    archive: ChargeArchive | None = None
     run_commit: Callable[[Callable[[], Committed | None]], Coming[Committed | None]] = Done
     make_ahead: Callable[[Callable[[], RateTable]], Coming[RateTable]] = Later
 
@@ -99,6 +104,7 @@ class Pricer:
             self.observer,
             self.make_ahead,
         )
+        self._originals = Originals(self.reader, self.archive, self.clock)
         self._held: Unit | None = None
         self._in_flight: _InFlight | None = None
         self._assigned: list[int] | None = None
@@ -154,8 +160,12 @@ class Pricer:
     def _book(self, unit: Unit) -> bool:
         """Decide what becomes of each record, and start the unit's transaction once the one before is decided.
 
-        False: that one was aborted.
+        False: that one was aborted. A unit with corrections overlaps with no other: they ask for booked rows, which
+        must be committed, and take back what later units lean on.
         """
+        needs = [self._needs_care(part) for part in unit.parts.values()]
+        if any(needs) and not self._settle():
+            return False
         try:
             booked = {partition: self._judge(part) for partition, part in unit.parts.items()}
         except TransientError:
@@ -165,7 +175,10 @@ class Pricer:
         if not self._settle():
             return False
         self._in_flight = _InFlight(unit, booked, self.run_commit(partial(self._commit, unit, booked)))
-        return True
+        return not any(needs) or self._settle()
+
+    def _needs_care(self, part: Part) -> bool:
+        return needs_care(part.prepared, self.states[part.batch.partition].corrections)
 
     def _judge(self, part: Part) -> Booked:
         """The state stays as it is; what the unit in flight will add to it counts as earlier rows of this unit."""
@@ -176,6 +189,13 @@ class Pricer:
         if int(batch.offsets[0]) != next_offset:
             raise Fault(f"{INPUT}/{batch.partition}: read {batch.offsets[0]}, expected {next_offset}")
         self._forget(state, int(batch.append_times[0]))
+        if before is None and self._needs_care(part):
+            known = Known(
+                state.identities, state.scopes, state.corrections, state.next_offset,
+                partial(self._booked_rows, state), self.archive,
+            )  # fmt: skip
+            correcting = Correcting(batch, part.prepared, known, part.facts, self.rules, self.schema_of)
+            return correcting.run(state.watermark)
         return book(
             batch,
             part.prepared,
@@ -185,6 +205,9 @@ class Pricer:
             watermark=state.watermark if before is None else before.watermark,
             rules=self.rules,
         )
+
+    def _booked_rows(self, state: PartitionState, offset: int) -> list[Row]:
+        return self._originals.rows(state.partition, offset, state.places, state.charges_next_offset)
 
     # 5. and 6.
     def _commit(self, unit: Unit, booked: dict[int, Booked]) -> Committed | None:
@@ -234,7 +257,8 @@ class Pricer:
     def _apply(self, header: UnitHeader, computed: Computed, charges_next_offset: int) -> None:
         state = self.states[header.partition]
         keys = computed.booked.keys
-        state.apply(header, keys, computed.live, charges_next_offset, computed.booked.scopes)
+        corrections = {} if computed.booked.corrected is None else computed.booked.corrected.changes
+        state.apply(header, keys, computed.live, charges_next_offset, computed.booked.scopes, corrections)
         delta = StateDelta(
             header.start,
             header.end,
@@ -245,6 +269,7 @@ class Pricer:
             self.limits.live_ttl_s,
             header.watermark,
             state.scopes.part(computed.booked.scopes.keys).stored(),
+            corrections,
         )
         self._unsaved.setdefault(header.partition, deque()).append(delta)
         self._save(header.partition)
@@ -286,8 +311,9 @@ class Pricer:
         if self.consumer.committed([state.partition])[state.partition] != state.next_offset:
             raise Fenced(f"partition {state.partition} was committed by another process")
         log.warning("state_written_again", partition=state.partition, identities=len(state.identities))
+        live = state.live.blobs(state.live)
         self.store.replace(
-            state.partition, state.head(), state.segments(), state.live.blobs(state.live), state.scopes.stored()
+            state.partition, state.head(), state.segments(), live, state.scopes.stored(), state.corrections
         )
 
     def _forget(self, state: PartitionState, append_time: int) -> None:
@@ -364,6 +390,7 @@ def _header(part: Part, booked: Booked) -> UnitHeader:
         booked.watermark,
         int(batch.append_times[-1]),
         part.governance_sequence,
+        () if booked.corrected is None else booked.corrected.waiting,
     )
 
 

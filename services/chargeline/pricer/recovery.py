@@ -5,6 +5,7 @@ where the one before ended: that is the proof that nothing was billed twice or l
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +15,10 @@ from chargeline.domain.errors import Fault, OutcomePending, StateIncomplete
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.scope_states import ScopeStates
 from chargeline.ports import Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
+from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord, relevant
 from chargeline.pricer.live import LiveTotals
 from chargeline.pricer.observer import Observer
+from chargeline.pricer.originals import UnitPlaces
 from chargeline.wire.arrow_messages import decode
 from chargeline.wire.charge_scopes import moved_scopes
 from chargeline.wire.units import UnitHeader
@@ -39,15 +42,24 @@ class PartitionState:
     identities: Identities = field(default_factory=Identities)
     live: LiveTotals = field(default_factory=LiveTotals)
     scopes: ScopeStates = field(default_factory=ScopeStates.empty)
+    corrections: CorrectionFields = field(default_factory=CorrectionFields)
+    places: UnitPlaces = field(default_factory=UnitPlaces)
     marks: deque[tuple[int, int]] = field(default_factory=deque)  # (next_offset, append time) about once an hour
 
     def apply(
-        self, header: UnitHeader, keys: Keys, live: LiveTotals, charges_next_offset: int, scopes: ScopeStates
+        self,
+        header: UnitHeader,
+        keys: Keys,
+        live: LiveTotals,
+        charges_next_offset: int,
+        scopes: ScopeStates,
+        corrections: Mapping[bytes, bytes] | None = None,
     ) -> None:
         """Fold one committed unit in; the only way in which state changes, live and at recovery.
 
         Args:
             scopes: what the unit changed of the scopes of accumulating rates.
+            corrections: what it changed of the state of corrections.
         """
         if header.start != self.next_offset:
             raise Fault(
@@ -58,6 +70,9 @@ class PartitionState:
         self.live = self.live.plus(live)
         if len(scopes):
             self.scopes = self.scopes.apply(scopes)
+        if corrections:
+            self.corrections.apply(corrections)
+        self.places.add(header.end, charges_next_offset)
         self.next_offset = header.end
         self.charges_next_offset = charges_next_offset
         self.watermark = header.watermark
@@ -123,9 +138,12 @@ class Recovery:
             state = PartitionState(partition, *self._first_unit(partition, low, end))
         if state.next_offset != committed:
             self._fold(state, committed)
+            self._read_waiting(state)
         if head is None or head.next_offset != committed:
             live = state.live.blobs(state.live)
-            self._store.replace(partition, state.head(), state.segments(), live, state.scopes.stored())
+            self._store.replace(
+                partition, state.head(), state.segments(), live, state.scopes.stored(), state.corrections
+            )
         self._check_input(state)
         return state
 
@@ -152,7 +170,23 @@ class Recovery:
             return None
         state.live = LiveTotals.from_blobs(self._store.live(partition))
         state.scopes = ScopeStates.from_stored(self._store.scopes(partition))
+        state.corrections = CorrectionFields(self._store.corrections(partition))
         return state
+
+    def _read_waiting(self, state: PartitionState) -> None:
+        """`charges` names the records that wait; what they say stands in the input."""
+        for name, stored in list(state.corrections.items()):
+            if name[:1] != b"w" or (waiting := WaitingRecord.from_stored(stored)).value:
+                continue
+            low, _ = self._consumer.bounds(state.partition)
+            if waiting.offset < low:
+                raise Fault(
+                    f"usage-events/{state.partition}/{waiting.offset} waits for the event that it corrects, and was "
+                    "deleted: restore it from the archive (docs/operations.md)"
+                )
+            (record,) = self._reader.read("usage-events", state.partition, waiting.offset, waiting.offset + 1)
+            whole = WaitingRecord(waiting.offset, record.append_time, record.value or b"")
+            state.corrections.apply({name: whole.stored()})
 
     def _fold(self, state: PartitionState, committed: int) -> None:
         """Apply the committed units after the state, up to the commit point."""
@@ -173,6 +207,8 @@ class Recovery:
     def _apply_units(self, state: PartitionState, committed: int, end: int) -> None:
         keys: list[Keys] = []
         scopes = ScopeStates.empty()
+        named: list[pa.Table] = []
+        waiting: tuple[tuple[int, bytes], ...] = ()
         slices = 0
         first = state.next_offset
         for record in self._reader.read(CHARGES, state.partition, state.charges_next_offset, end):
@@ -185,10 +221,17 @@ class Recovery:
             charges = decode(record.value or b"")
             keys.append(keys_of(charges))
             scopes = scopes.apply(moved_scopes(charges))
+            waiting += header.waiting
+            named += relevant(charges, state.corrections, is_awaiting=bool(waiting))
             slices = (slices + 1) % header.slice_count
             if slices == 0:
-                state.apply(header, Keys.joined(keys), LiveTotals(), record.offset + 1, scopes)
-                keys, scopes = [], ScopeStates.empty()
+                corrections = CorrectionState(state.corrections)
+                if named or waiting:
+                    corrections.book(pa.concat_tables(named) if named else None, waiting)
+                joined = Keys.joined(keys)
+                known = once(joined) if named and header.slice_count > 1 else joined
+                state.apply(header, known, LiveTotals(), record.offset + 1, scopes, corrections.changes)
+                keys, scopes, named, waiting = [], ScopeStates.empty(), [], ()
 
     def _first_unit(self, partition: int, low: int, end: int) -> tuple[int, int]:
         """Where the first whole unit begins, in `usage-events` and in `charges`: retention may have cut one in two."""
@@ -224,7 +267,20 @@ class Recovery:
 
 
 def keys_of(charges: pa.Table) -> Keys:
-    """The identities that the rows of a `charges` message make known."""
+    """The identities that the rows of a `charges` message make known; each record's own once."""
+    keys = _keys_of(charges)
+    return once(keys) if "source_index" in charges.column_names else keys
+
+
+def once(keys: Keys) -> Keys:
+    """The keys in log order, where a record may name an identity in several rows."""
+    kept: dict[tuple[int, int, int], int] = {}
+    for place, name in enumerate(zip(keys.offset.tolist(), keys.high.tolist(), keys.low.tolist(), strict=True)):
+        kept.setdefault(name, place)
+    return keys.take(np.array(list(kept.values()), np.int64))
+
+
+def _keys_of(charges: pa.Table) -> Keys:
     hashes = _bytes(charges, "identity_hash", 12)
     content = _bytes(charges, "content_hash", 4)
     return Keys(

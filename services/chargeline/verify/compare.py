@@ -8,7 +8,7 @@ from typing import Any
 
 from chargeline.ports import LogReader, Warehouse
 from chargeline.verify.events import Rules, SchemaOf
-from chargeline.verify.oracle import Governance, Judgement, Oracle, money
+from chargeline.verify.oracle import BookedRow, Governance, Judgement, Oracle, money
 from chargeline.verify.rating.entries import Entry
 from chargeline.verify.rating.numbers import quantity as plain_quantity
 from chargeline.verify.rating.numbers import rounded
@@ -167,22 +167,24 @@ class Verification:
         dead: dict[int, str],
         report: Report,
     ) -> None:
-        found = {row["source_offset"]: row for row in booked_rows}
-        if len(found) != len(booked_rows):
+        found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for row in booked_rows:
+            found[row["source_offset"]].append(row)
+        if len({(row["source_offset"], row["source_index"]) for row in booked_rows}) != len(booked_rows):
             raise Difference(f"charges/{partition}: a coordinate stands twice in the unit that ends at {header.end}")
         here: Counter[str] = Counter()
         for offset in range(header.start, header.end):
             record = next(source, None)
             if record is None or record.offset != offset:
                 raise Difference(f"{INPUT}/{partition}/{offset}: the record is gone; the oracle needs it")
-            row = found.pop(offset, None)
-            judged = oracle.judge(record.value, record.append_time, charged=row is not None)
+            rows_here = found.pop(offset, [])
+            judged = oracle.judge(record.value, record.append_time, charged=bool(rows_here))
             where = f"{INPUT}/{partition}/{offset}"
             report.beyond_horizon += judged.beyond_horizon
             here[judged.outcome] += 1
             if judged.outcome in {"DEAD_LETTER", "CONFLICT"}:
                 dead[offset] = judged.reason or judged.outcome
-            self._check_row(where, judged, row, sums)
+            self._check_rows(where, judged, rows_here, sums)
         if found:
             raise Difference(f"{INPUT}/{partition}/{min(found)}: charged, but not part of its unit")
         booked = {name: header.outcomes.get(name, 0) for name in OUTCOMES}
@@ -192,51 +194,52 @@ class Verification:
         report.charges += len(booked_rows)
         self._advance(header.end - header.start)
 
-    def _check_row(self, where: str, judged: Judgement, row: dict[str, Any] | None, sums: _Sums) -> None:
-        if judged.outcome not in {"CHARGED", "UNRATED"}:
-            if row is not None:
-                raise Difference(
-                    f"{where}: charged {row['billed_cost']}, expected {judged.outcome} {judged.reason or ''}"
-                )
-            return
-        if row is None:
+    def _check_rows(self, where: str, judged: Judgement, booked: list[dict[str, Any]], sums: _Sums) -> None:
+        if not judged.rows and booked:
+            cost = booked[0]["billed_cost"]
+            raise Difference(f"{where}: charged {cost}, expected {judged.outcome} {judged.reason or ''}")
+        if judged.rows and not booked:
             raise Difference(f"{where}: no charge, expected {judged.outcome}")
-        assert judged.event is not None
-        event = judged.event
-        rated = judged.outcome == "CHARGED"
+        if len(booked) != len(judged.rows) or [row["source_index"] for row in booked] != list(range(len(booked))):
+            raise Difference(f"{where}: {len(booked)} rows, expected {len(judged.rows)}")
+        for index, (row, wanted) in enumerate(zip(booked, judged.rows, strict=True)):
+            self._check_row(where if not index else f"{where}/{index}", wanted, row, sums)
+
+    def _check_row(self, where: str, wanted: BookedRow, row: dict[str, Any], sums: _Sums) -> None:
+        event, rated = wanted.event, wanted.reason is None
         expected: dict[str, Any] = {
-            "outcome": judged.outcome,
-            "reason": judged.reason,
-            "match_kind": judged.match_kind,
-            "billing_currency": judged.currency,
-            "billed_cost": money(judged.contracted) if rated else None,
-            "contracted_cost": money(judged.contracted) if rated else None,
-            "list_cost": money(sum(entry.listed for entry in judged.entries)) if rated else None,
+            "outcome": "CHARGED" if rated else "UNRATED",
+            "reason": wanted.reason,
+            "billed_cost": money(wanted.contracted) if rated else None,
+            "contracted_cost": money(wanted.contracted) if rated else None,
+            "list_cost": money(sum(entry.listed for entry in wanted.entries)) if rated else None,
         }
-        for name, wanted in expected.items():
-            if row[name] != wanted:
-                raise Difference(f"{where}: {name} is {row[name]}, expected {wanted}")
+        if wanted.match_kind is not None:
+            expected["match_kind"] = wanted.match_kind
+        if wanted.count > 0 or wanted.entries:
+            expected["billing_currency"] = wanted.currency
+        for name, value in expected.items():
+            if row[name] != value:
+                raise Difference(f"{where}: {name} is {row[name]}, expected {value}")
         for name, value in event.items():
             if name in {"leaves", "event_time", "charge_period_end"} or name not in row:
                 continue
             if (row[name] or None) != (value or None):
                 raise Difference(f"{where}: {name} is {row[name]!r}, expected {value!r}")
-        variance = None if judged.variance is None else min(rounded(judged.variance * 10**24), _VARIANCE_MAX)
-        if rated and row["cost_variance"] != (None if variance is None else _EXACT.scaleb(Decimal(variance), -24)):
-            raise Difference(f"{where}: cost_variance is {row['cost_variance']}, expected {variance} E-24")
-        if row["event_time"] != event["event_time"] or row["window_start"] != judged.window_start:
+        variance = _variance(where, wanted, row)
+        if row["event_time"] != event["event_time"] or row["window_start"] != wanted.window_start:
             raise Difference(f"{where}: event_time or window differ")
         entries = [tuple(each[name] for name in _ENTRY) for each in row["entries"]]
-        wanted_entries = [_entry(each) for each in judged.entries]
+        wanted_entries = [_entry(each) for each in wanted.entries]
         if entries != wanted_entries:
             raise Difference(f"{where}: entries are {entries}, expected {wanted_entries}")
-        day = judged.event["event_time"] // 86_400_000_000
-        account = event["billing_account_id"]
-        for each in judged.entries:
-            sums.billed[account, judged.currency, day, each.sku_id, judged.window_start] += each.contracted
-        first = judged.entries[0].sku_id if judged.entries else None
-        sums.events[account, judged.currency, day, first, judged.window_start] += 1
-        sums.variances[account, judged.currency, day, first, judged.window_start] += variance or 0
+        day = event["event_time"] // 86_400_000_000
+        place = (event["billing_account_id"], row["billing_currency"], day)
+        for each in wanted.entries:
+            sums.billed[*place, each.sku_id, wanted.window_start] += each.contracted
+        first = wanted.entries[0].sku_id if wanted.entries else None
+        sums.events[*place, first, wanted.window_start] += wanted.count
+        sums.variances[*place, first, wanted.window_start] += variance
 
     def _check_panes(self, partition: int, end: int, sums: _Sums, report: Report) -> Counter[int]:
         """Sum of panes = sum of charges, by account, currency, day, SKU and window. Returns panes by unit end."""
@@ -366,6 +369,16 @@ class Verification:
 
 _ENTRY = ("entry_kind", "leaf", "sku_id", "sku_price_id", "rate_card_id", "rate_card_version", "pricing_quantity",
           "contracted_cost", "list_cost")  # fmt: skip
+
+
+def _variance(where: str, wanted: BookedRow, row: dict[str, Any]) -> int:
+    """Of a row, in the 10^-24 of a squared amount. A row that takes back has that of what it takes back, negative."""
+    exact = None if wanted.variance is None else min(rounded(wanted.variance * 10**24), _VARIANCE_MAX)
+    stored = None if row["cost_variance"] is None else int(_EXACT.scaleb(row["cost_variance"], 24))
+    is_new = wanted.count > 0 and wanted.reason is None
+    if (is_new and stored != exact) or (wanted.count < 0 and (stored or 0) > 0):
+        raise Difference(f"{where}: cost_variance is {row['cost_variance']}, expected {exact} E-24")
+    return stored or 0
 
 
 def _entry(entry: Entry) -> tuple[Any, ...]:

@@ -106,7 +106,7 @@ def _check(event: dict[str, Any], partition: int, append_time: int, rules: Rules
     if murmur2(event["billing_account_id"].encode()) % rules.partitions != partition:
         raise Dead("MISPLACED")
     enums = (event["token_convention"], event["quantity_source"], event["status"])
-    if event["event_kind"] != "USAGE" or "UNKNOWN" in enums:
+    if event["event_kind"] in ("UNKNOWN", "PERIOD_CLOSE") or "UNKNOWN" in enums:
         raise Dead("UNSUPPORTED")
     event["leaves"] = leaves_of(event)
     quantities = [event[f"{leaf}_tokens"] for leaf in LEAVES] + [event[name] for name in COUNTED]

@@ -20,7 +20,7 @@ from chargeline.verify.rating.cards import Cards
 from chargeline.verify.rating.charges import View, identity_of
 from chargeline.verify.rating.entries import Entry
 from chargeline.verify.rating.fx import Rates
-from chargeline.verify.rating.judge import Judge
+from chargeline.verify.rating.judge import Judge, Part
 from chargeline.verify.rating.selection import Selector
 from chargeline.wire._generated import GOVERNANCE_RECORD_SCHEMA
 
@@ -34,8 +34,8 @@ class Judgement:
 
     Attributes:
         beyond_horizon: its identity was charged before, too long ago to be remembered.
-        variance: of what a sampled event costs, exact; null: not sampled, or UNRATED.
         billing_period, window_start: microseconds.
+        rows: of `charges`, in their order; the other attributes are about all of them.
     """
 
     outcome: str
@@ -47,6 +47,30 @@ class Judgement:
     billing_period: int = 0
     window_start: int = 0
     beyond_horizon: bool = False
+    rows: tuple["BookedRow", ...] = ()
+
+    @property
+    def contracted(self) -> int:
+        return sum(entry.contracted for entry in self.entries)
+
+
+@dataclass(frozen=True)
+class BookedRow:
+    """One row of `charges`.
+
+    Attributes:
+        event: its attributes.
+        count: 1: a new event; -1: one is taken back; 0: neither.
+        variance: of what a new, sampled event costs, exact; null: not sampled, or UNRATED.
+    """
+
+    event: dict[str, Any]
+    entries: tuple[Entry, ...]
+    reason: str | None
+    currency: str | None
+    match_kind: str | None
+    window_start: int
+    count: int
     variance: Fraction | None = None
 
     @property
@@ -125,7 +149,8 @@ class Oracle:
             return Judgement("DEAD_LETTER", dead.code)
         if judged.row is None:
             return Judgement(judged.outcome, judged.reason, event)
-        self._accepted[identity] = append_time
+        for part in judged.parts:
+            self._accepted[identity_of(part.by)] = append_time
         rated = judged.outcome == "CHARGED"
         return Judgement(
             judged.outcome,
@@ -137,7 +162,23 @@ class Oracle:
             0 if judged.row.period is None else judged.row.period.start,
             event["event_time"] // self._rules.window_us * self._rules.window_us,
             forgotten,
-            judged.row.variance if rated else None,
+            tuple(self._row(part) for part in judged.parts),
+        )
+
+    def _row(self, part: Part) -> BookedRow:
+        """A row has the name of the record that makes it and the attributes of the event that it is about."""
+        named = {name: part.by[name] for name in ("event_id", "event_kind", "amends_event_id", "run_id")}
+        is_rated = part.row.reason is None
+        time = part.event["event_time"]
+        return BookedRow(
+            part.event | (named if part.by is not part.event else {}),
+            part.row.entries if is_rated else (),
+            part.row.reason,
+            part.row.currency if is_rated else None,
+            part.row.match_kind if part.count > 0 else None,
+            time // self._rules.window_us * self._rules.window_us,
+            part.count,
+            part.row.variance if is_rated and part.count > 0 else None,
         )
 
 

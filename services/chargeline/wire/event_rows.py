@@ -50,7 +50,7 @@ class EventRow:
 
 def event_rows(table: pa.Table) -> list[EventRow]:
     """The rows of a table of charges in their order."""
-    return [_event_row(row) for row in completed(table.to_pylist(), "Charge")]
+    return [event_row(row) for row in completed(table.to_pylist(), "Charge")]
 
 
 def value_of(row: EventRow, schema_id: int = 0) -> bytes:
@@ -72,7 +72,8 @@ def _key_bytes(item: tuple[str, Any]) -> bytes:
     return item[0].encode()
 
 
-def _event_row(row: dict[str, Any]) -> EventRow:
+def event_row(row: Mapping[str, Any]) -> EventRow:
+    """A complete row of a message as plain values."""
     period = _micros(row["billing_period_start"]), _micros(row["billing_period_end"])
     time = _micros(row["event_time"])
     entries = [_entry(entry, row, time, period) for entry in row["entries"]]
@@ -89,7 +90,7 @@ def _event_row(row: dict[str, Any]) -> EventRow:
     )
 
 
-def _entry(entry: dict[str, Any], row: dict[str, Any], time: int, period: Span) -> BookedEntry:
+def _entry(entry: dict[str, Any], row: Mapping[str, Any], time: int, period: Span) -> BookedEntry:
     cost = steps(entry["contracted_cost"])
     start, end = entry["billing_period_start"], entry["billing_period_end"]
     usage_period = period if start is None else (_micros(start), _micros(end))
@@ -124,6 +125,10 @@ def _entry(entry: dict[str, Any], row: dict[str, Any], time: int, period: Span) 
         variant_of(entry["sku_id"], entry["sku_price_id"]),
         row["project"],
         steps(entry["consumed_quantity"]),
+        None,
+        entry["consumed_unit"],
+        entry["charge_category"],
+        entry["fx_rate_id"],
     )
 
 

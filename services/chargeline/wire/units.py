@@ -18,6 +18,8 @@ class UnitHeader:
         watermark: microseconds, max event_time - bound after the unit; None before the first accepted event.
         last_append_time: milliseconds, of the newest record consumed.
         governance_sequence: newest governance fact visible to the last record; -1: none.
+        waiting: (offset, hash of the identity that it is about) of each record that waits for its original; written on
+            the first slice only.
     """
 
     partition: int
@@ -29,6 +31,7 @@ class UnitHeader:
     watermark: int | None
     last_append_time: int
     governance_sequence: int
+    waiting: tuple[tuple[int, bytes], ...] = ()
 
     def slice(self, index: int, count: int) -> "UnitHeader":
         """The header of message `index` of `count` on a topic."""
@@ -45,6 +48,8 @@ class UnitHeader:
             ("last_append_time", str(self.last_append_time)),
             ("governance_sequence", str(self.governance_sequence)),
         ]
+        if self.waiting and self.slice_index == 0:
+            pairs.append(("waiting", ",".join(f"{offset}={name.hex()}" for offset, name in self.waiting)))
         return [(name, text.encode()) for name, text in pairs]
 
     @classmethod
@@ -63,4 +68,10 @@ class UnitHeader:
             watermark=int(text["watermark"]) if text["watermark"] else None,
             last_append_time=int(text["last_append_time"]),
             governance_sequence=int(text["governance_sequence"]),
+            waiting=_waiting(text.get("waiting", "")),
         )
+
+
+def _waiting(text: str) -> tuple[tuple[int, bytes], ...]:
+    pairs = (part.split("=") for part in text.split(",") if part)
+    return tuple((int(offset), bytes.fromhex(name)) for offset, name in pairs)

@@ -1,6 +1,6 @@
 """From the raw values of a commit unit to usage columns, with the dead letter code of whatever cannot be decoded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +118,17 @@ def identity_keys(usage: UsageColumns, content: npt.NDArray[np.uint32], offsets:
     return Keys(first.byteswap(), low.byteswap(), content, offsets)
 
 
+def identity_hashes(identities: Sequence[tuple[str, str, str]]) -> list[bytes]:
+    """The 12 bytes that stand for each (account, source, event_id)."""
+    if not identities:
+        return []
+    texts = [f"{len(account.encode())}:{account}{len(source.encode())}:{source}{event_id}"
+             for account, source, event_id in identities]  # fmt: skip
+    first, second = murmur3_x64_128(*_bytes_of(pa.array(texts, pa.string())))
+    high, low = first.astype("<u8").tobytes(), (second & np.uint64(0xFFFFFFFF)).astype("<u4").tobytes()
+    return [high[8 * at : 8 * at + 8] + low[4 * at : 4 * at + 4] for at in range(len(identities))]
+
+
 def misplaced(usage: UsageColumns, partition: int, partitions: int) -> npt.NDArray[np.bool_]:
     """Which events lie on another partition than their account's."""
     accounts: Text = usage.texts["billing_account_id"]
@@ -133,4 +144,4 @@ def _bytes_of(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], Int64Array,
     return np.frombuffer(raw + bytes(PADDING), np.uint8), offsets[:-1], np.diff(offsets)
 
 
-__all__ = ["FRAMING", "GOOD", "Decoded", "decode", "identity_keys", "misplaced"]
+__all__ = ["FRAMING", "GOOD", "Decoded", "decode", "identity_hashes", "identity_keys", "misplaced"]

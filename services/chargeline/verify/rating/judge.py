@@ -17,12 +17,28 @@ from chargeline.verify.rating.times import Period, months_before
 
 
 @dataclass(frozen=True)
+class Part:
+    """One row of `charges`.
+
+    Attributes:
+        event: whose attributes it has; `by`: the record that makes it.
+        count: 1: a new event; -1: one is taken back; 0: neither.
+    """
+
+    event: Event
+    by: Event
+    row: Row
+    count: int
+
+
+@dataclass(frozen=True)
 class Judgement:
-    """What must become of a record. `reason`: of an UNRATED or DEAD_LETTER one. `row`: what it booked."""
+    """What must become of a record. `reason`: of an UNRATED or DEAD_LETTER one. `row`: what it booked, in `parts`."""
 
     outcome: str
     reason: str | None = None
     row: Row | None = None
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass
@@ -42,7 +58,7 @@ class State:
     Attributes:
         known: the content of every CHARGED or UNRATED identity.
         claims: by event, the record that cancelled or amended it.
-        waiting: by event that has not come yet, the record that cancels or amends it.
+        waiting: by event that has not come yet, the record that cancels or amends it, with its content.
         log: rows with entries, in log order.
         closings: what the closes have booked, in order; `ledgers`: by account, what they must remember.
         touched: periods that an event lies in or that a correction is billed in.
@@ -51,7 +67,7 @@ class State:
     known: dict[Identity, Any] = field(default_factory=dict)
     charges: dict[Identity, Charge] = field(default_factory=dict)
     claims: dict[Identity, Identity] = field(default_factory=dict)
-    waiting: dict[Identity, Event] = field(default_factory=dict)
+    waiting: dict[Identity, tuple[Event, Any]] = field(default_factory=dict)
     scopes: dict[ScopeKey, Scope] = field(default_factory=dict)
     closed: set[tuple[str, Period]] = field(default_factory=set)
     log: list[Row] = field(default_factory=list)
@@ -86,55 +102,58 @@ class Judge:
             return Judgement("DUPLICATE" if self.state.known[identity] == content else "CONFLICT")
         if event["event_kind"] == "RERATE":
             return self._rerate(event, append_time, view, content)
-        judged = self._accept(event, append_time, view)
+        judged = self._accept(event, append_time, view, content)
         if judged.outcome in ("CHARGED", "UNRATED"):
             self.state.known[identity] = content
-            judged = self._act_waiting(identity, judged, append_time, view)
+            if event["event_kind"] != "CANCEL":  # a cancel is no event: what is about it waits for ever
+                judged = self._act_waiting(identity, judged, append_time, view)
         return judged
 
-    def _accept(self, event: Event, append_time: int, view: View) -> Judgement:
+    def _accept(self, event: Event, append_time: int, view: View, content: Any) -> Judgement:
         if event["event_kind"] == "USAGE":
             return self._charge(event, append_time, view)
         original = _original(event)
         if original in self.state.claims or original in self.state.waiting:
             return Judgement("DUPLICATE")
         if original not in self.state.charges:
-            self.state.waiting[original] = event
+            self.state.waiting[original] = (event, content)
             return Judgement("WAITING")
         return self._take_back(event, append_time, view)
 
     def _act_waiting(self, identity: Identity, judged: Judgement, append_time: int, view: View) -> Judgement:
         """A cancel or amend that came first acts in the row of its original."""
-        event = self.state.waiting.pop(identity, None)
-        if event is None:
+        waiting = self.state.waiting.pop(identity, None)
+        if waiting is None:
             return judged
+        event, content = waiting
         own = identity_of(event)
         try:
             later = self._take_back(event, append_time, view)
         except Dead:  # the original must not be refused for a fault of what came before it
             return judged
-        self.state.known[own] = event
+        self.state.known[own] = content
         if later.outcome == "UNRATED":
-            return judged
+            return replace(judged, parts=judged.parts + later.parts)
         if event["event_kind"] == "AMEND":
             later = self._act_waiting(own, later, append_time, view)
         assert judged.row is not None
         assert later.row is not None
+        parts = judged.parts + later.parts
         if judged.outcome == "UNRATED" and event["event_kind"] == "CANCEL":
-            return judged
+            return replace(judged, parts=parts)
         row = replace(_joined(judged.row, later.row), reason=None, period=judged.row.period)
-        return Judgement("CHARGED", None, row)
+        return Judgement("CHARGED", None, row, parts)
 
     def _charge(self, event: Event, append_time: int, view: View) -> Judgement:
         priced = price_event(event, append_time, view, self._books(event, append_time, view))
         if priced.reason is not None:
             is_too_late = priced.reason == "TOO_LATE"
             self.state.charges[identity_of(event)] = Charge(event, None, is_too_late=is_too_late)
-            return Judgement("UNRATED", priced.reason, priced.row)
+            return Judgement("UNRATED", priced.reason, priced.row, (Part(event, event, priced.row, 1),))
         self.state.charges[identity_of(event)] = Charge(event, priced.row)
         self.state.scopes |= priced.scopes
         self._book(priced.row)
-        return Judgement("CHARGED", None, priced.row)
+        return Judgement("CHARGED", None, priced.row, (Part(event, event, priced.row, 1),))
 
     def _take_back(self, event: Event, append_time: int, view: View) -> Judgement:
         """CANCEL, or AMEND as a whole: one that cannot be rated leaves the original as it is."""
@@ -149,21 +168,25 @@ class Judge:
         if charge.event["event_time"] < months_before(append_time, facts.correction_months):
             if is_amend:
                 self.state.charges[identity] = Charge(event, None, is_too_late=True)
-            return Judgement("UNRATED", "TOO_LATE", replace(empty, reason="TOO_LATE"))
+            late = replace(empty, reason="TOO_LATE")
+            part = Part(event, event, late, 1) if is_amend else Part(charge.event, event, late, 0)
+            return Judgement("UNRATED", "TOO_LATE", late, (part,))
         row, scopes = self._undone(charge, empty, append_time, view)
+        parts: tuple[Part, ...] = (Part(charge.event, event, row, -1),)
         if is_amend:
             priced = self._amended(event, scopes, append_time, view)
             self.state.claims[original] = identity
             self.state.charges[identity] = Charge(event, None if priced.reason else priced.row)
             if priced.reason is not None:
-                return Judgement("UNRATED", priced.reason, priced.row)
+                return Judgement("UNRATED", priced.reason, priced.row, (Part(event, event, priced.row, 1),))
+            parts = (*parts, Part(event, event, priced.row, 1))
             row = _joined(row, priced.row)
             scopes |= priced.scopes
         self.state.claims[original] = identity
         self._void(original)
         self.state.scopes |= scopes
         self._book(row)
-        return Judgement("CHARGED", None, row)
+        return Judgement("CHARGED", None, row, parts)
 
     def _void(self, identity: Identity) -> None:
         """The event counts no more. An amend that never was rated gives its original free again."""
@@ -207,7 +230,9 @@ class Judge:
         self.state.scopes |= scopes | priced.scopes
         self.state.known[identity_of(event)] = content
         self._book(row)
-        return Judgement("CONTROL", None, row)
+        void = () if first is charge else (Part(charge.event, event, empty, -1),)
+        parts = (Part(first.event, event, undone, -1), *void, Part(charge.event, event, priced.row, 1))
+        return Judgement("CONTROL", None, row, parts)
 
     def close(self, account: str, period: Period, view: View) -> None:
         """Closes a period for ever; a second close changes nothing."""

@@ -1,0 +1,64 @@
+"""`ports.ChargeArchive` on ClickHouse: booked rows of long ago, as the log had them."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from chargeline.domain.errors import TransientError
+from chargeline.ports import Warehouse
+
+_ENTRY = "entries."
+_RAW = ("identity_hash", "content_hash", "scope_key")
+_MAPS = ("extra_quantities", "tuning", "labels")
+_HELD = "SELECT max(unit_end) AS end FROM charges WHERE source_partition = {p:Int32}"
+_ROWS = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offset = {o:Int64} "
+         "ORDER BY source_index")  # fmt: skip
+_FIND = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} "
+         "AND billing_account_id = {account:String} AND source = {source:String} "
+         "AND (event_id = {event:String} OR amends_event_id = {event:String}) "
+         "ORDER BY source_offset, source_index")  # fmt: skip
+Row = dict[str, Any]
+
+
+class ClickHouseArchive:
+    """Reads what the sink has stored. It is asked only for what is older than the horizon of identities."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+        self._held: dict[int, int] = {}
+
+    def find(self, partition: int, identity: tuple[str, str, str], before: int) -> list[Row]:
+        self._wait_for(partition, before)
+        names = dict(zip(("account", "source", "event"), identity, strict=True))
+        return rows_of(self._warehouse.query(_FIND, {"p": partition, "o": before, **names}))
+
+    def rows(self, partition: int, offset: int) -> list[Row]:
+        self._wait_for(partition, offset + 1)
+        return rows_of(self._warehouse.query(_ROWS, {"p": partition, "o": offset}))
+
+    def _wait_for(self, partition: int, before: int) -> None:
+        """An answer counts only if the sink has stored everything that it is about."""
+        if self._held.get(partition, 0) >= before:
+            return
+        end = int(self._warehouse.query(_HELD, {"p": partition}).to_pylist()[0]["end"] or 0)
+        if end < before:
+            raise TransientError(f"ClickHouse holds charges of partition {partition} up to {end}; {before} is needed")
+        self._held[partition] = end
+
+
+def rows_of(table: pa.Table) -> list[Row]:
+    """Rows of the table `charges` as its messages have them: entries as records, texts as texts, maps as dicts."""
+    return [_row(row) for row in table.to_pylist()]
+
+
+def _row(row: Row) -> Row:
+    found = {name: _value(name, value) for name, value in row.items() if not name.startswith(_ENTRY)}
+    columns = {name.removeprefix(_ENTRY): value for name, value in row.items() if name.startswith(_ENTRY)}
+    entries = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return found | {"entries": [{name: _value(name, value) for name, value in each.items()} for each in entries]}
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in _MAPS:
+        return {_value("", key): _value("", each) for key, each in dict(value or {}).items()}
+    return value.decode() if isinstance(value, bytes) and name not in _RAW else value

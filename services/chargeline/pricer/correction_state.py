@@ -1,0 +1,200 @@
+"""What corrections leave behind in a partition: a fold over `charges`, kept in the state store beside the identities.
+
+Fields, each named by a letter and the 12 bytes of an identity's hash (docs/state.md):
+
+    c original   -> the record that cancelled or amended it
+    p amend      -> its original: the amend could not be rated yet, so its original is still billed
+    r event      -> offset of the RERATE record that holds its newest price
+    w original   -> a cancel or amend that came before it: offset, append time and value of that record
+
+Source: spec/rating.md, sections 7.6 and 12.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chargeline.domain.identities import Keys
+from chargeline.wire._generated import LEFT_OUT
+from chargeline.wire.usage_decoder import identity_hashes
+
+_PLACE = struct.Struct(">qq")
+_OFFSET = struct.Struct(">q")
+_NAMES = ("source_offset", "source_index", "event_kind", "billing_account_id", "source", "amends_event_id", "outcome",
+          "reason")  # fmt: skip
+_PLAIN = {"source_offset": pa.int64(), "source_index": pa.int32()}
+
+
+class CorrectionFields(dict[bytes, bytes]):
+    """The fields of a partition after its last committed unit."""
+
+    def __init__(self, fields: Mapping[bytes, bytes] | None = None) -> None:
+        super().__init__(fields or {})
+        self._heads: npt.NDArray[np.uint64] | None = None
+
+    def apply(self, changes: Mapping[bytes, bytes]) -> None:
+        """Take over what a unit changed; an empty value removes a field."""
+        for name, value in changes.items():
+            if value:
+                self[name] = value
+            else:
+                self.pop(name, None)
+        self._heads = None
+
+    def may_await(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        """Whether something may wait for each event; the first 8 bytes of its hash are looked at."""
+        if self._heads is None:
+            self._heads = np.array([int.from_bytes(each[:8], "big") for each in self.awaited()], np.uint64)
+        return np.isin(keys.high, self._heads) if len(self._heads) else np.zeros(len(keys), bool)
+
+    def awaited(self) -> list[bytes]:
+        """The events that something waits for."""
+        return [name[1:] for name in self if name[:1] == b"w"]
+
+    @property
+    def is_awaiting(self) -> bool:
+        return bool(len(self._heads)) if self._heads is not None else any(name[:1] == b"w" for name in self)
+
+
+@dataclass(frozen=True)
+class WaitingRecord:
+    """A cancel or amend before its original. `value` is empty where only its place is known: read it there."""
+
+    offset: int
+    append_time: int
+    value: bytes
+
+    def stored(self) -> bytes:
+        return _PLACE.pack(self.offset, self.append_time) + self.value
+
+    @classmethod
+    def from_stored(cls, stored: bytes) -> "WaitingRecord":
+        offset, append_time = _PLACE.unpack(stored[: _PLACE.size])
+        return cls(offset, append_time, stored[_PLACE.size :])
+
+
+@dataclass
+class CorrectionState:
+    """The fields, and what changed of them since it was made; an empty value in `changes` removes a field."""
+
+    fields: CorrectionFields = field(default_factory=CorrectionFields)
+    changes: dict[bytes, bytes] = field(default_factory=dict)
+
+    def get(self, name: bytes) -> bytes | None:
+        """The value of a field; None: there is none."""
+        found = self.changes[name] if name in self.changes else self.fields.get(name)
+        return found or None
+
+    def waiting(self, original: bytes) -> WaitingRecord | None:
+        """What waits for an event."""
+        stored = self.get(b"w" + original)
+        return None if stored is None else WaitingRecord.from_stored(stored)
+
+    def is_claimed(self, original: bytes) -> bool:
+        """Whether a cancel or amend of the event counts, or waits for its price."""
+        return self.get(b"c" + original) is not None
+
+    def is_void(self, event: bytes) -> bool:
+        """Whether the event counts no more."""
+        by = self.get(b"c" + event)
+        return by is not None and self.get(b"p" + by) is None
+
+    def rerated_at(self, event: bytes) -> int | None:
+        """Where the newest price of an event lies, if not in the row of its own record."""
+        stored = self.get(b"r" + event)
+        return None if stored is None else int(_OFFSET.unpack(stored)[0])
+
+    def wait(self, original: bytes, record: WaitingRecord) -> None:
+        self.changes[b"w" + original] = record.stored()
+
+    def came(self, event: bytes) -> None:
+        """The event is there: nothing waits for it any more."""
+        if self.get(b"w" + event) is not None:
+            self.changes[b"w" + event] = b""
+
+    def take_back(self, original: bytes, by: bytes) -> None:
+        """The event counts no more. An amend that never was rated gives its original free again."""
+        freed = self.get(b"p" + original)
+        if freed is not None:
+            self.changes[b"c" + freed] = b""
+            self.changes[b"p" + original] = b""
+        self.changes[b"c" + original] = by
+
+    def claim(self, original: bytes, amend: bytes) -> None:
+        """The amend has no price yet, so its original counts until it has one."""
+        self.changes[b"c" + original] = amend
+        self.changes[b"p" + amend] = original
+
+    def rerate(self, event: bytes, offset: int) -> None:
+        """The newest price of an event lies in the row of a RERATE record; an amend that has one takes effect."""
+        self.changes[b"r" + event] = _OFFSET.pack(offset)
+        if self.get(b"p" + event) is not None:
+            self.changes[b"p" + event] = b""
+
+    def book(self, charges: pa.Table | None, waiting: Iterable[tuple[int, bytes]] = ()) -> None:
+        """Fold the rows of a committed unit in (None: none matter); `waiting` as in its header."""
+        for offset, original in waiting:
+            self.wait(original, WaitingRecord(offset, 0, b""))
+        if charges is None:
+            return
+        is_awaited = self.fields.is_awaiting or any(name[:1] == b"w" for name in self.changes)
+        if "event_kind" not in charges.column_names:
+            for event in _hashes(charges) if is_awaited else ():
+                self.came(event)
+            return
+        kinds = charges.column("event_kind").cast(pa.string())
+        is_usage = pc.equal(kinds, "USAGE")
+        for event in _hashes(charges.filter(is_usage)) if is_awaited else ():
+            self.came(event)
+        rows = charges.filter(pc.invert(is_usage))
+        if rows.num_rows:
+            self._corrections(rows)
+
+    def _corrections(self, charges: pa.Table) -> None:
+        names = [name for name in _NAMES if name in charges.column_names]
+        rows, hashes = charges.select(names).to_pylist(), _hashes(charges)
+        originals = identity_hashes(
+            [(row["billing_account_id"], row["source"], row["amends_event_id"]) for row in rows]
+        )
+        places = [(row["source_offset"], by) for row, by in zip(rows, hashes, strict=True)]
+        for number, row in enumerate(rows):
+            # The rows of a record that come before its last one take something back.
+            if number + 1 == len(rows) or places[number + 1] != places[number]:
+                self._correction(row, originals[number], hashes[number])
+
+    def _correction(self, row: Mapping[str, Any], original: bytes, by: bytes) -> None:
+        kind, is_rated = row["event_kind"], row.get("outcome", "CHARGED") == "CHARGED"
+        if kind == "RERATE":
+            self.rerate(original, row["source_offset"])
+            return
+        # An amend that waited and could not be rated in its original's row leaves what waits for itself waiting.
+        if kind == "AMEND" and (is_rated or not row.get("source_index", 0)):
+            self.came(by)
+        if is_rated:
+            self.take_back(original, by)
+        elif kind == "AMEND" and row.get("reason") != "TOO_LATE":
+            self.claim(original, by)
+
+
+def relevant(charges: pa.Table, fields: CorrectionFields, *, is_awaiting: bool) -> list[pa.Table]:
+    """The columns of a message of `charges` that matter to corrections, all there; none where no row can matter."""
+    if "event_kind" not in charges.column_names and not (is_awaiting or fields.is_awaiting):
+        return []
+    columns = {"identity_hash": charges.column("identity_hash")}
+    for name in _NAMES:
+        kind = _PLAIN.get(name, pa.string())
+        if name in charges.column_names:
+            columns[name] = charges.column(name).cast(kind)
+        else:
+            columns[name] = pa.repeat(pa.scalar(LEFT_OUT["Charge"][name], kind), charges.num_rows)
+    return [pa.table(columns)]
+
+
+def _hashes(charges: pa.Table) -> list[bytes]:
+    return [bytes(each) for each in charges.column("identity_hash").to_pylist()]

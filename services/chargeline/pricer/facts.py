@@ -1,0 +1,63 @@
+"""What corrections see of the governance facts, beside the prices of usage."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from chargeline.domain.accounts import Accounts
+from chargeline.domain.booked_entries import BookedEntry
+from chargeline.domain.fx import FxTable
+from chargeline.domain.period_function import RateFunction
+from chargeline.domain.price_points import units_of
+from chargeline.domain.rate_book import PublishedCard, RateBook
+from chargeline.domain.rate_card import Sku
+from chargeline.domain.rate_functions import function_of
+from chargeline.domain.rate_table import RateTable
+
+_DAY = 86_400_000_000
+_RateKey = tuple[str, int, str, str | None]
+
+
+@dataclass
+class Facts:
+    """Of the records of one part of a unit.
+
+    Attributes:
+        cards: those that are visible, in the order of the log.
+        sequence: the newest fact; -1: none.
+    """
+
+    table: RateTable
+    cards: list[PublishedCard]
+    accounts: Accounts
+    fx: FxTable
+    sequence: int
+    margin_ms: int
+    future_bound_ms: int
+    _functions: dict[tuple[_RateKey, int], RateFunction] = field(default_factory=dict)
+
+    @cached_property
+    def _rerating(self) -> RateTable:
+        book = RateBook(self.cards, margin_ms=self.margin_ms, future_bound_ms=self.future_bound_ms, rerating=True)
+        return RateTable(book, self.accounts, self.fx)
+
+    def rerating(self) -> RateTable:
+        """The prices that a RERATE sees: those of correction versions too."""
+        return self._rerating
+
+    @cached_property
+    def _skus(self) -> dict[_RateKey, Sku]:
+        # A card may stand in the log twice; the first one counts.
+        found: dict[_RateKey, Sku] = {}
+        for each in self.cards:
+            for sku in each.card.skus:
+                found.setdefault((each.card.rate_card_id, each.card.version, sku.sku_id, sku.variant), sku)
+        return found
+
+    def function(self, entry: BookedEntry) -> RateFunction:
+        """The period function of the rate that an entry paid, in the period of its usage."""
+        key = (entry.rate_card_id, entry.rate_card_version, entry.sku_id, entry.variant)
+        days = (entry.usage_period[1] - entry.usage_period[0]) // _DAY
+        if (key, days) not in self._functions:
+            sku = self._skus[key]
+            self._functions[key, days] = function_of(sku, units_of(sku, days))
+        return self._functions[key, days]

@@ -1,0 +1,146 @@
+"""The rows that a record booked, found by its coordinate: in the log of charges, or in the archive beyond it.
+
+Rows of a partition lie in the order of their source offsets, so a place is found by halving. What an event costs is
+read, never worked out again. Source: docs/architecture.md; spec/rating.md, section 12.
+"""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from typing import Any
+
+import pyarrow as pa
+
+from chargeline.domain.errors import Fault, LogTruncated, TransientError
+from chargeline.ports import ChargeArchive, Clock, LogReader, Record
+from chargeline.wire.arrow_messages import decode
+from chargeline.wire.left_out import completed
+from chargeline.wire.units import UnitHeader
+
+CHARGES = "charges"
+_KEPT = 16  # messages: originals of one unit's corrections often lie near each other
+_WAIT_S = 0.1
+_MARKERS_MS = 10_000
+Row = dict[str, Any]
+
+
+class UnitPlaces:
+    """Where in `charges` the units of a partition lie that this process has seen, by their end."""
+
+    def __init__(self) -> None:
+        self._ends: list[int] = []
+        self._next: list[int] = []
+
+    def add(self, end: int, charges_next_offset: int) -> None:
+        self._ends.append(end)
+        self._next.append(charges_next_offset)
+
+    def range(self, offset: int, low: int, end: int) -> tuple[int, int]:
+        """Between which offsets of `charges` the rows of a source offset lie."""
+        at = bisect_right(self._ends, offset)
+        return (
+            max(low, self._next[at - 1]) if at else low,
+            min(end, self._next[at]) if at < len(self._next) else end,
+        )
+
+
+class Originals:
+    """Reads booked rows. What it has read is kept for a while: booked rows never change."""
+
+    def __init__(self, reader: LogReader, archive: ChargeArchive | None, clock: Clock) -> None:
+        self._reader, self.archive, self._clock = reader, archive, clock
+        self._messages: OrderedDict[tuple[int, int], tuple[Record, pa.Table]] = OrderedDict()
+
+    def rows(self, partition: int, offset: int, places: UnitPlaces, charges_next_offset: int) -> list[Row]:
+        """The rows of a committed record in their order, complete; none if it booked none.
+
+        Raises:
+            TransientError: Kafka or the archive is away.
+        """
+        low, end = self._bounds(partition, charges_next_offset)
+        start, stop = places.range(offset, low, end)
+        found = self._first(partition, offset, start, stop)
+        if found is None or (found.offset == low and UnitHeader.decode(found.headers).start > offset):
+            return self._archived(partition, offset)
+        rows: list[Row] = []
+        for record in (found, *self._after(partition, found, stop, offset)):
+            table = self._table(partition, record)
+            at = table.column("source_offset").to_numpy() == offset
+            if at.any():
+                rows += completed(table.filter(pa.array(at)).to_pylist(), "Charge")
+        return rows
+
+    def _bounds(self, partition: int, charges_next_offset: int) -> tuple[int, int]:
+        """Of `charges`, once it shows the last committed unit: its markers may take a moment."""
+        deadline = self._clock.now_ms() + _MARKERS_MS
+        while True:
+            low, end = self._reader.bounds(CHARGES, partition)
+            if end >= charges_next_offset:
+                return low, end
+            if self._clock.now_ms() > deadline:
+                raise TransientError(f"{CHARGES}/{partition} ends at {end}; {charges_next_offset} was committed")
+            self._clock.sleep(_WAIT_S)
+
+    def _first(self, partition: int, offset: int, start: int, stop: int) -> Record | None:
+        """The first message that reaches to a source offset."""
+        found: Record | None = None
+        while start < stop:
+            middle = (start + stop) // 2
+            record = self._at(partition, middle, stop)
+            if record is None:
+                stop = middle
+            elif self._reach(partition, record) >= offset:
+                found, stop = record, middle
+            else:
+                start = record.offset + 1
+        return found
+
+    def _after(self, partition: int, found: Record, stop: int, offset: int) -> list[Record]:
+        """The messages behind it that go on with the same record."""
+        more: list[Record] = []
+        last = found
+        while self._reach(partition, last) == offset and not _is_last(last):
+            following = self._at(partition, last.offset + 1, stop + 1)
+            if following is None:
+                break
+            more.append(following)
+            last = following
+        return more
+
+    def _at(self, partition: int, start: int, stop: int) -> Record | None:
+        """The first message from an offset on."""
+        known = self._messages.get((partition, start))
+        if known is not None:
+            return known[0]
+        try:
+            return next(iter(self._reader.read(CHARGES, partition, start, stop)), None)
+        except LogTruncated:
+            return None
+
+    def _reach(self, partition: int, record: Record) -> int:
+        """The largest source offset that it, or what comes before it, tells of."""
+        header = UnitHeader.decode(record.headers)
+        if _is_last(record):
+            return header.end - 1
+        return int(self._table(partition, record).column("source_offset")[-1].as_py())
+
+    def _table(self, partition: int, record: Record) -> pa.Table:
+        key = (partition, record.offset)
+        if key not in self._messages:
+            self._messages[key] = (record, decode(record.value or b""))
+            while len(self._messages) > _KEPT:
+                self._messages.popitem(last=False)
+        self._messages.move_to_end(key)
+        return self._messages[key][1]
+
+    def _archived(self, partition: int, offset: int) -> list[Row]:
+        if self.archive is None:
+            raise Fault(
+                f"usage-events/{partition}/{offset} is to be corrected, but {CHARGES} begins later and no archive is "
+                "set: set the address of ClickHouse"
+            )
+        return self.archive.rows(partition, offset)
+
+
+def _is_last(record: Record) -> bool:
+    header = UnitHeader.decode(record.headers)
+    return header.slice_index == header.slice_count - 1

@@ -1,0 +1,38 @@
+"""An archive of charges: the log itself, as far as a reader of committed records sees it."""
+
+from chargeline.domain.errors import TransientError
+from chargeline.wire.arrow_messages import decode
+from chargeline.wire.correction_rows import rows_of
+from chargeline.wire.units import UnitHeader
+
+
+class LogArchive:
+    """`ports.ChargeArchive`."""
+
+    def __init__(self, reader):
+        self._reader = reader
+
+    def find(self, partition, identity, before):
+        """All rows below an offset that are of an event or name it."""
+        return [
+            row for row in self._all(partition, before) if row["source_offset"] < before and is_about(row, identity)
+        ]
+
+    def rows(self, partition, offset):
+        """The rows of one record."""
+        return [row for row in self._all(partition, offset + 1) if row["source_offset"] == offset]
+
+    def _all(self, partition, before):
+        low, end = self._reader.bounds("charges", partition)
+        held, rows = 0, []
+        for record in self._reader.read("charges", partition, low, end):
+            held = UnitHeader.decode(record.headers).end
+            rows += rows_of(decode(record.value or b""))
+        if held < before:
+            raise TransientError(f"charges of partition {partition} can be read up to {held}; {before} is needed")
+        return rows
+
+
+def is_about(row, identity):
+    names = (row["event_id"], row["amends_event_id"])
+    return (row["billing_account_id"], row["source"]) == identity[:2] and identity[2] in names

@@ -1,0 +1,124 @@
+"""Finding what is to be corrected, wherever it lies; and what a repeat is whose content has no price."""
+
+import random
+
+import pytest
+
+from chargeline.adapters.memory import FakeClock, MemoryLog, MemoryLogReader
+from chargeline.domain.errors import TransientError
+from chargeline.pricer.correction_state import CorrectionFields
+from chargeline.pricer.originals import Originals, UnitPlaces
+from chargeline.pricer.rerating import changes, newest, records, run_id
+from chargeline.wire import arrow_messages
+from chargeline.wire.arrow_messages import encode
+from chargeline.wire.units import UnitHeader
+from tests.property.test_corrections_equal_reference import case_of
+from tests.support.archive import is_about
+from tests.support.corrected import RULES, Running, read_lines
+from tests.support.rating import card, event, sku
+
+CARD = card(sku("graduated", "calls", "Calls", tiers=[{"up_to": "30", "unit_price": "1"}, {"up_to": None, "unit_price": "0.5"}]),
+            sku("dynamic", "reported_cost", "USD", dynamic=True, price_sources=["gw"], match={"models": ["routed"]}),
+            id="list")  # fmt: skip
+
+
+def used(event_id, calls, **fields):
+    return event(event_id, extra_quantities={"calls": calls * 1_000_000}, **fields)
+
+
+def about(kind, event_id, target, **fields):
+    return event(event_id, event_kind=kind, amends_event_id=target, **fields)
+
+
+class Rows:
+    """An archive of the rows of a run."""
+
+    def __init__(self, running):
+        self.running, self.asked = running, []
+
+    def find(self, partition, identity, before):
+        self.asked.append(before)
+        rows = [row for rows in self.running.rows.values() for row in rows]
+        return [row for row in rows if row["source_offset"] < before and is_about(row, identity)]
+
+    def rows(self, partition, offset):
+        return self.running.rows.get(offset, [])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seen", [False, True])
+def test_the_rows_of_a_record_are_found_wherever_messages_end(monkeypatch, seed, seen):
+    monkeypatch.setattr(arrow_messages, "_WANTED", 100)  # a row or two a message
+    case, cards, _, lines = case_of(seed, 60)
+    running, places = Running(cards, case.accounts, case.fx), UnitPlaces()
+    log = MemoryLog(FakeClock(0), {"charges": 1})
+    reader = MemoryLogReader(log)
+    chance, start = random.Random(seed), 0
+    while start < len(lines):
+        stop = min(len(lines), start + chance.randrange(1, 30))
+        running.unit(lines[start:stop])
+        messages = encode(running.computed[-1].charges)
+        header = UnitHeader(0, start, stop, 0, 1, {}, None, 0, 0)
+        for index, value in enumerate(messages):
+            log.append("charges", 0, None, value, header.slice(index, len(messages)).encode())
+        if seen and chance.random() < 0.7:
+            places.add(stop, reader.bounds("charges", 0)[1])
+        start = stop
+    originals = Originals(reader, None, FakeClock(0))
+    end = reader.bounds("charges", 0)[1]
+    for offset in range(len(lines)):
+        found = [(row["source_index"], row["event_id"]) for row in originals.rows(0, offset, places, end)]
+        assert found == [(row["source_index"], row["event_id"]) for row in running.rows.get(offset, [])]
+
+
+def test_a_commit_that_is_not_to_be_seen_yet_is_waited_for():
+    log = MemoryLog(FakeClock(0), {"charges": 1})
+    with pytest.raises(TransientError):
+        Originals(MemoryLogReader(log), None, FakeClock(0)).rows(0, 0, UnitPlaces(), 5)
+
+
+@pytest.mark.parametrize("is_state_lost", [False, True])
+def test_an_event_beyond_the_horizon_is_taken_back_once(is_state_lost):
+    running = Running([CARD], None, None)
+    running.archive = Rows(running)
+    running.unit(read_lines([used("e0", 20), used("e1", 20), used("e2", 1)]))
+    running.identities.forget_before(2)
+    running.unit(read_lines([about("CANCEL", "c0", "e0")]))
+    assert [entry["entry_kind"] for entry in running.rows[3][0]["entries"]] == ["REVERSAL", "TIER_SHIFT"]
+    running.identities.forget_before(4)
+    if is_state_lost:
+        running.corrections = CorrectionFields()
+    running.unit(read_lines([about("CANCEL", "c1", "e0"), about("CANCEL", "c2", "never")]))
+    assert running.computed[-1].booked.outcomes | {"DEAD_LETTER": 0} == {"DUPLICATE": 1, "WAITING": 1, "DEAD_LETTER": 0}
+
+
+@pytest.mark.parametrize("cuts", [[3], [1, 2]])
+def test_a_repeat_whose_content_has_no_price_is_a_conflict_and_no_dead_letter(cuts):
+    lines = read_lines([used("e0", 1, source="other"),
+                        event("e0", source="other", request_model="routed", reported_cost_picos=5),
+                        event("e1", source="other", request_model="routed", reported_cost_picos=5)])  # fmt: skip
+    running = Running([CARD], None, None)
+    for start, stop in zip([0, *cuts], [*cuts, 3], strict=True):
+        if start < stop:
+            running.unit(lines[start:stop])
+    assert sum(unit.booked.outcomes["CONFLICT"] for unit in running.computed) == 1
+    assert running.outcomes == {2: "PRICE_NOT_ALLOWED"}
+
+
+def test_a_run_asks_for_each_event_that_another_price_changes_once_it_counts():
+    running = Running([CARD], None, None)
+    running.unit(read_lines([event(f"u{n}", extra_quantities={"pages": 1_000_000}) for n in range(4)] + [used("e", 1)]))
+    running.unit(
+        read_lines([about("CANCEL", "c", "u1"), about("AMEND", "a", "u2", extra_quantities={"pages": 5_000_000})])
+    )
+    late = Running([CARD, card(sku("per_unit", "pages", "Pages", unit_price="2"), id="late")], None, None)
+    rows = [row for _, each in sorted(running.rows.items()) for row in each]
+    found = changes(newest(rows), late.facts, RULES, 1_783_000_000_000)
+    assert {each.event_id: dict(each.after) for each in found} == {
+        "u0": {"pages": 2 * 10**12}, "u2": {"pages": 2 * 10**12}, "u3": {"pages": 2 * 10**12}, "a": {"pages": 10**13}}  # fmt: skip
+    run = run_id(0, 1, [], "late", 7)
+    assert (run, records(run, "late", found, 1).values) == (
+        run_id(0, 1, [], "late", 7),
+        records(run, "late", found, 1).values,
+    )
+    assert run != run_id(0, 1, [], "late", 8)
