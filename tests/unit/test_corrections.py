@@ -122,3 +122,16 @@ def test_a_run_asks_for_each_event_that_another_price_changes_once_it_counts():
         records(run, "late", found, 1).values,
     )
     assert run != run_id(0, 1, [], "late", 8)
+
+
+def test_places_of_units_are_found_again_in_bounded_memory():
+    """Units of 3 source offsets and 2 messages, more than are kept."""
+    places = UnitPlaces()
+    for unit in range(20_000):
+        places.add(3 * unit + 3, 2 * unit + 2)
+    for offset in (0, 1, 2, 3, 29_999, 30_000, 59_998, 59_999):
+        start, stop = places.range(offset, 0, 40_000)
+        assert start <= offset // 3 * 2 < offset // 3 * 2 + 2 <= stop <= 40_000
+        assert stop - start <= 4_000
+    assert places.range(59_999, 0, 40_000) == (39_998, 40_000)
+    assert len(places) <= 4096

@@ -20,11 +20,15 @@ CHARGES = "charges"
 _KEPT = 16  # messages: originals of one unit's corrections often lie near each other
 _WAIT_S = 0.1
 _MARKERS_MS = 10_000
+_PLACES = 4096
 Row = dict[str, Any]
 
 
 class UnitPlaces:
-    """Where in `charges` the units of a partition lie that this process has seen, by their end."""
+    """Where in `charges` units of a partition lie that this process has seen, by their end: at most so many of them.
+
+    With every second one left out the ranges are wider, and still right.
+    """
 
     def __init__(self) -> None:
         self._ends: list[int] = []
@@ -33,6 +37,11 @@ class UnitPlaces:
     def add(self, end: int, charges_next_offset: int) -> None:
         self._ends.append(end)
         self._next.append(charges_next_offset)
+        if len(self._ends) > _PLACES:
+            self._ends, self._next = self._ends[::2], self._next[::2]
+
+    def __len__(self) -> int:
+        return len(self._ends)
 
     def range(self, offset: int, low: int, end: int) -> tuple[int, int]:
         """Between which offsets of `charges` the rows of a source offset lie."""
