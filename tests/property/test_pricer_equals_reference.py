@@ -1,7 +1,6 @@
 """The vectorised pricer and the slow reference agree on every entry of random usage, however it is cut into units."""
 
 import json
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ from chargeline.wire.left_out import completed
 from tests.support.pricing import engine, table_of
 from tests.support.publishable import publishable
 from tests.support.random_rating import RandomRating
+from tests.support.same_entries import assert_same_object
 
 Document = dict[str, Any]
-_CLOSE = Decimal("0.000000000002")
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -33,35 +32,7 @@ def test_every_entry_is_that_of_the_reference(seed):
     found = engine(cards, case.accounts, case.fx, events, unit=7 + seed)
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
-        assert {**one, "entries": None} == {**other, "entries": None}
-        assert_same(entries(one), entries(other))
-
-
-def entries(result: Document) -> list[Document]:
-    """Without those that move nothing: base units of a tier in which no block begins are an entry of the pricer alone."""
-    return [
-        each
-        for each in result.get("entries", [])
-        if each["entry_kind"] not in ("UNIT", "FREE_UNITS", "REVERSAL")
-        or (each["pricing_quantity"], each["contracted_cost"], each.get("waived_cost", "0")) != ("0", "0", "0")
-    ]
-
-
-def assert_same(found: list[Document], wanted: list[Document]) -> None:
-    """Field by field.
-
-    The price of a fee for one event is worked out from what it costs, and the list cost of blocks of a volume rate from
-    its stored number of blocks: both may be off in the last of 12 decimals.
-    """
-    assert [each["entry_kind"] for each in found] == [each["entry_kind"] for each in wanted]
-    for one, other in zip(found, wanted, strict=True):
-        near = {"list_cost"} | (
-            {"list_unit_price", "contracted_unit_price"} if one["entry_kind"] == "PER_EVENT_FEE" else set()
-        )
-        for name in near:
-            if one[name] is not None:
-                assert abs(Decimal(one[name]) - Decimal(other[name])) <= _CLOSE
-        assert {**one, **dict.fromkeys(near)} == {**other, **dict.fromkeys(near)}
+        assert_same_object(one, other)
 
 
 @pytest.mark.parametrize("seed", range(100, 106))
