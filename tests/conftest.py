@@ -17,12 +17,6 @@ DATA = Path(os.environ.get("CHARGELINE_SHARED_DATA", Path(__file__).resolve().pa
 logging.getLogger("librdkafka").propagate = False  # the tests take servers away on purpose
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    """The longest files first, so that no process is left alone with one at the end."""
-    items.sort(key=lambda item: ("test_load.py" not in item.nodeid, "integration/" not in item.nodeid))
-
-
 def leave_out(reason: str) -> NoReturn:
     """Skip the test and count it in the summary; a failure where everything is required."""
     if os.environ.get("CHARGELINE_REQUIRE_SERVICES") == "1":
