@@ -63,5 +63,7 @@ def test_a_sink_that_wakes_with_an_insert_in_hand_doubles_nothing(stack, seed, p
         _, more = generated(stack, seed + 1, EVENTS)
         assert_billed(stack, seed + 1, more)
     assert_billed(stack, seed, expected)
-    found = rows(stack, "SELECT count() = uniqExact(source_partition, source_offset) AS once FROM charges")
+    found = rows(
+        stack, "SELECT count() = uniqExact(source_partition, source_offset, source_index) AS once FROM charges"
+    )
     assert found == [{"once": 1}]
