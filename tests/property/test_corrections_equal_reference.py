@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from chargeline.verify.rating.price import price_document
-from tests.property.test_pricer_equals_reference import assert_same, entries
 from tests.support.corrected import Running, read_lines, used
 from tests.support.publishable import publishable_case
 from tests.support.random_rating import RandomRating
+from tests.support.same_entries import assert_same, entries
 
 
 def case_of(seed, count=90):
