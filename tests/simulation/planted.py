@@ -29,8 +29,8 @@ class Bug:
 
 
 class AppliesBeforeTheCommit(Pricer):
-    def _judge(self, part):
-        booked = super()._judge(part)
+    def _judge(self, part, is_careful):
+        booked = super()._judge(part, is_careful)
         self.states[part.batch.partition].identities.add(booked.keys)
         return booked
 
@@ -56,7 +56,7 @@ class ReadsMetadataAgain(Pricer):
 class ForgetsTheUnitInFlight(Pricer):
     """What is being committed is not known yet, so a repeat in the next unit is charged again."""
 
-    def _judge(self, part):
+    def _judge(self, part, is_careful):
         before, state = self._in_flight, self.states[part.batch.partition]
         shown, watermark = state.next_offset, state.watermark
         if before is not None and part.batch.partition in before.booked:
@@ -64,7 +64,7 @@ class ForgetsTheUnitInFlight(Pricer):
             state.watermark = before.booked[part.batch.partition].watermark
         self._in_flight = None
         try:
-            return super()._judge(part)
+            return super()._judge(part, is_careful)
         finally:
             self._in_flight, state.next_offset, state.watermark = before, shown, watermark
 
@@ -72,13 +72,13 @@ class ForgetsTheUnitInFlight(Pricer):
 class ForgetsTheScopesInFlight(Pricer):
     """Tiers go on from what is applied, not from what is being committed."""
 
-    def _judge(self, part):
+    def _judge(self, part, is_careful):
         before = self._in_flight
         if before is not None:
             bare = {p: replace(each, scopes=ScopeStates.empty()) for p, each in before.booked.items()}
             self._in_flight = replace(before, booked=bare)
         try:
-            return super()._judge(part)
+            return super()._judge(part, is_careful)
         finally:
             self._in_flight = before
 

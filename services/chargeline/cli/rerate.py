@@ -16,12 +16,9 @@ from chargeline.cli.common import AsJson, DataDir, print_json, print_rows
 from chargeline.cli.publishing import governance_log, instant_argument
 from chargeline.cli.sending import Sender
 from chargeline.domain.errors import Refused
-from chargeline.domain.governance import GovernanceChain
 from chargeline.domain.money import plain_picos
-from chargeline.domain.rate_book import RateBook
-from chargeline.domain.rate_table import RateTable
 from chargeline.pricer.compute import Rules
-from chargeline.pricer.facts import Facts
+from chargeline.pricer.facts import Facts, rate_table
 from chargeline.pricer.rerating import Change, changes, newest, records, run_id
 from chargeline.runtime.stack import Stack, load_stack
 
@@ -58,7 +55,8 @@ def rerate(
     with governance_log(stack, clock) as governance:
         chain = governance.chain
         count = int(chain.visible_count(np.array([clock.now_ms()]), stack.governance_margin_ms)[0])
-        facts = _facts(chain, count, stack.governance_margin_ms)
+        table = rate_table(chain, count, stack.governance_margin_ms, _FUTURE_BOUND_MS)
+        facts = Facts.of(chain, count, table, stack.governance_margin_ms, _FUTURE_BOUND_MS)
         rules = Rules(chain.input_topic().partitions, 60_000_000, 60_000_000, _FUTURE_BOUND_MS,
                       control_sources=frozenset())  # fmt: skip
     found: list[Change] = []
@@ -76,12 +74,6 @@ def rerate(
             sender.wait()
         sender.close()
     _tell(run, found, dry_run=dry_run, as_json=as_json)
-
-
-def _facts(chain: GovernanceChain, count: int, margin_ms: int) -> Facts:
-    cards, accounts, fx = chain.cards(count), chain.accounts(count), chain.fx(count)
-    book = RateBook(cards, margin_ms=margin_ms, future_bound_ms=_FUTURE_BOUND_MS)
-    return Facts(RateTable(book, accounts, fx), cards, accounts, fx, count - 1, margin_ms, _FUTURE_BOUND_MS)
 
 
 def _by_partition(stack: Stack, first: int, last: int, accounts: list[str]) -> Iterator[list[dict[str, Any]]]:

@@ -152,6 +152,12 @@ class Refusals:
         return self.codes == GOOD
 
 
+def no_usage(usage: UsageColumns) -> Int64Array:
+    """The rows that are another kind of record than usage: corrections and control records."""
+    is_usage = usage.is_symbol("event_kind", "USAGE")
+    return np.zeros(0, np.int64) if is_usage is None else np.flatnonzero(~is_usage)
+
+
 def refuse(
     usage: UsageColumns,
     refusals: Refusals,

@@ -21,14 +21,14 @@ from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.pricing import REASONS
 from chargeline.domain.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
-from chargeline.domain.usage import CODES, GOOD, UsageColumns
+from chargeline.domain.usage import CODES, GOOD, UsageColumns, no_usage
 from chargeline.ports import ChargeArchive, LogBatch
 from chargeline.pricer.compute import Booked, Corrected, Prepared, Rules, book, charges_alone, prepare
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_records import is_equal, months_before_one, text_at
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
-from chargeline.wire.correction_rows import Row, rows_of, taken_back, unrated
+from chargeline.wire.correction_rows import Row, are_last, rows_of, taken_back, unrated
 from chargeline.wire.event_rows import EventRow, Identity, event_row, value_of
 from chargeline.wire.usage_decoder import identity_hashes
 
@@ -106,7 +106,7 @@ class Refused(Exception):
 
 def needs_care(prepared: Prepared, corrections: CorrectionFields) -> bool:
     """Whether any record of a unit is no usage, or is waited for."""
-    return not _is_usage(prepared.usage).all() or bool(corrections.may_await(prepared.keys).any())
+    return bool(len(no_usage(prepared.usage))) or bool(corrections.may_await(prepared.keys).any())
 
 
 class Correcting:
@@ -138,11 +138,11 @@ class Correcting:
     def run(self, watermark: int | None) -> Booked:
         """Judge all of them."""
         usage = self._prepared.usage
-        is_usage = _is_usage(usage)
-        alone = np.flatnonzero(~is_usage)
+        alone = no_usage(usage)
         about = self._originals(alone)
         wanted = set(about.values())
-        apart = ~is_usage | self._known.corrections.may_await(self._prepared.keys)
+        apart = self._known.corrections.may_await(self._prepared.keys)
+        apart[alone] = True
         if wanted:
             apart |= np.array([name in wanted for name in self._names], bool)
         accounts = usage.texts["billing_account_id"]
@@ -200,16 +200,8 @@ class Correcting:
         parts = [each.keys for each in self._runs]
         last = {(row["source_offset"], row["identity_hash"]): row for row in rows}
         if last:
-            hashes = np.frombuffer(b"".join(name for _, name in last), np.uint8).reshape(-1, _HASH)
-            content = np.frombuffer(b"".join(row["content_hash"] for row in last.values()), ">u4")
-            parts.append(
-                Keys(
-                    np.ascontiguousarray(hashes[:, :8]).view(">u8").ravel().astype(np.uint64),
-                    np.ascontiguousarray(hashes[:, 8:]).view(">u4").ravel().astype(np.uint32),
-                    content.astype(np.uint32),
-                    np.array([offset for offset, _ in last], np.int64),
-                )
-            )
+            stored = [_stored(name, row["content_hash"], offset) for (offset, name), row in last.items()]
+            parts.append(Keys.from_stored(b"".join(stored)))
         if not parts:
             return self._prepared.keys.take(np.zeros(0, np.int64))
         joined = Keys.joined(parts)
@@ -280,13 +272,12 @@ class Correcting:
     def _record(self, prepared: Prepared, batch: LogBatch, original_name: bytes | None = None) -> Record:
         usage = prepared.usage
         kinds = usage.texts.get("event_kind")
-        account, source = usage.texts["billing_account_id"].at(0) or "", usage.texts["source"].at(0) or ""
         original = _original(usage)
         return Record(
             prepared,
             batch,
             "USAGE" if kinds is None else kinds.at(0) or "USAGE",
-            (account, source, str(usage.plain["event_id"][0].as_py())),
+            (*original[:2], str(usage.plain["event_id"][0].as_py())),
             original,
             _names(prepared.keys)[0],
             identity_hashes([original])[0] if original_name is None else original_name,
@@ -373,10 +364,8 @@ class Correcting:
     def _take_back(self, record: Record, event: Event, offset: int) -> Verdict:
         """CANCEL, or AMEND as a whole: one that cannot be rated leaves the original as it is."""
         time = self._append_time(offset)
-        account = record.original[0]
-        months = self._facts.accounts.at(account, event.booked.event_time).correction_months
         is_amend = record.kind == "AMEND"
-        if event.booked.event_time < months_before_one(time * 1000, months):
+        if self._is_beyond_reach(event, time):
             row = self._blank(record) if is_amend else self._named(event.row, record, offset)
             row = unrated(row, "TOO_LATE") | {"source_offset": offset}
             if is_amend:
@@ -397,6 +386,12 @@ class Correcting:
         undone = self._named(taken_back(event.row, taken.entries), record, offset)
         self._remember(offset, undone, *fresh)
         return Verdict("CHARGED", (undone, *fresh))
+
+    def _is_beyond_reach(self, event: Event, append_time: int) -> bool:
+        """Whether an event is too old for its account to be corrected at that time, milliseconds."""
+        time = event.booked.event_time
+        months = self._facts.accounts.at(event.row["billing_account_id"], time).correction_months
+        return time < months_before_one(append_time * 1000, months)
 
     def _blank(self, record: Record) -> Row:
         """The row of an amend by itself, whatever its price would be."""
@@ -419,8 +414,7 @@ class Correcting:
         if event is None or self._state.is_void(target) or target in self._claimed_before or event.is_too_late:
             return Verdict("CONTROL")
         time = self._append_time(record.offset)
-        months = self._facts.accounts.at(record.original[0], event.booked.event_time).correction_months
-        if event.booked.event_time < months_before_one(time * 1000, months):
+        if self._is_beyond_reach(event, time):
             return Verdict("CONTROL")
         undone = [event]
         if not event.is_rated and event.is_amend:
@@ -434,7 +428,7 @@ class Correcting:
             self._batch.topic, self._batch.partition, np.array([record.offset]), np.array([time]), [value],
             record.offset + 1,
         )  # fmt: skip
-        prepared = prepare(batch, self._facts.rerating(), self._rules, lambda _: USAGE_EVENT_SCHEMA)
+        prepared = prepare(batch, self._facts.rerating, self._rules, lambda _: USAGE_EVENT_SCHEMA)
         if not prepared.usage.length or prepared.priced.refused[0]:
             return Verdict("CONTROL")
         fresh, scopes = self._priced(prepared, batch, self._after(taken))
@@ -487,7 +481,7 @@ class Correcting:
         """(content, offset) of a known identity; offset -1: not known."""
         if name in self._fresh:
             return self._fresh[name]
-        content, offset = self._known.identities.find(_key_of(name))
+        content, offset = self._known.identities.find(Keys.from_stored(_stored(name)))
         return int(content[0]), int(offset[0])
 
     def _event(self, identity: Identity, name: bytes) -> Event | None:
@@ -552,14 +546,10 @@ def _open(period: Span) -> tuple[Span, str | None]:
 
 
 def _newest(rows: Sequence[Row], identity: Identity) -> Event | None:
-    """The last row that tells of an event itself. The rows of a record before its last one take something back."""
+    """The last row that tells of an event itself."""
     found = None
-    for number, row in enumerate(rows):
-        later = rows[number + 1] if number + 1 < len(rows) else None
-        place = (row["source_offset"], row["identity_hash"])
-        if later is not None and (later["source_offset"], later["identity_hash"]) == place:
-            continue
-        if (row["billing_account_id"], row["source"]) != identity[:2]:
+    for row, is_last in zip(rows, are_last(rows), strict=True):
+        if not is_last or (row["billing_account_id"], row["source"]) != identity[:2]:
             continue
         kind = row["event_kind"]
         is_own = kind in ("USAGE", "AMEND") and row["event_id"] == identity[2]
@@ -576,11 +566,6 @@ def _next_run(rows: deque[int], apart: BoolArray) -> list[int]:
     return run
 
 
-def _is_usage(usage: UsageColumns) -> BoolArray:
-    found = usage.is_symbol("event_kind", "USAGE")
-    return np.ones(usage.length, bool) if found is None else np.asarray(found, bool)
-
-
 def _original(usage: UsageColumns) -> Identity:
     account, source = usage.texts["billing_account_id"].at(0) or "", usage.texts["source"].at(0) or ""
     return account, source, text_at(usage, "amends_event_id") or ""
@@ -592,13 +577,9 @@ def _names(keys: Keys) -> list[bytes]:
     return [stored[at : at + _HASH] for at in range(0, len(stored), _KEY)]
 
 
-def _key_of(name: bytes) -> Keys:
-    return Keys(
-        np.array([int.from_bytes(name[:8], "big")], np.uint64),
-        np.array([int.from_bytes(name[8:], "big")], np.uint32),
-        np.zeros(1, np.uint32),
-        np.zeros(1, np.int64),
-    )
+def _stored(name: bytes, content: bytes = bytes(4), offset: int = 0) -> bytes:
+    """One of `Keys.stored`."""
+    return name + content + offset.to_bytes(8, "big")
 
 
 __all__ = ["Correcting", "Known", "needs_care"]

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from chargeline.domain.identities import Keys
 from chargeline.wire._generated import LEFT_OUT
+from chargeline.wire.correction_rows import are_last
 from chargeline.wire.usage_decoder import identity_hashes
 
 _PLACE = struct.Struct(">qq")
@@ -157,16 +158,14 @@ class CorrectionState:
             self._corrections(rows)
 
     def _corrections(self, charges: pa.Table) -> None:
-        names = [name for name in _NAMES if name in charges.column_names]
-        rows, hashes = charges.select(names).to_pylist(), _hashes(charges)
+        names = [name for name in (*_NAMES, "identity_hash") if name in charges.column_names]
+        rows = charges.select(names).to_pylist()
         originals = identity_hashes(
             [(row["billing_account_id"], row["source"], row["amends_event_id"]) for row in rows]
         )
-        places = [(row["source_offset"], by) for row, by in zip(rows, hashes, strict=True)]
-        for number, row in enumerate(rows):
-            # The rows of a record that come before its last one take something back.
-            if number + 1 == len(rows) or places[number + 1] != places[number]:
-                self._correction(row, originals[number], hashes[number])
+        for row, original, is_last in zip(rows, originals, are_last(rows), strict=True):
+            if is_last:
+                self._correction(row, original, row["identity_hash"])
 
     def _correction(self, row: Mapping[str, Any], original: bytes, by: bytes) -> None:
         kind, is_rated = row["event_kind"], row.get("outcome", "CHARGED") == "CHARGED"

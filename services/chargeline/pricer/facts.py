@@ -6,6 +6,7 @@ from functools import cached_property
 from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BookedEntry
 from chargeline.domain.fx import FxTable
+from chargeline.domain.governance import GovernanceChain
 from chargeline.domain.period_function import RateFunction
 from chargeline.domain.price_points import units_of
 from chargeline.domain.rate_book import PublishedCard, RateBook
@@ -35,14 +36,17 @@ class Facts:
     future_bound_ms: int
     _functions: dict[tuple[_RateKey, int], RateFunction] = field(default_factory=dict)
 
-    @cached_property
-    def _rerating(self) -> RateTable:
-        book = RateBook(self.cards, margin_ms=self.margin_ms, future_bound_ms=self.future_bound_ms, rerating=True)
-        return RateTable(book, self.accounts, self.fx)
+    @classmethod
+    def of(cls, chain: GovernanceChain, count: int, table: RateTable, margin_ms: int, future_bound_ms: int) -> "Facts":
+        """The first so many facts, and the prices that were made of them."""
+        cards, accounts, fx = chain.cards(count), chain.accounts(count), chain.fx(count)
+        return cls(table, cards, accounts, fx, count - 1, margin_ms, future_bound_ms)
 
+    @cached_property
     def rerating(self) -> RateTable:
         """The prices that a RERATE sees: those of correction versions too."""
-        return self._rerating
+        book = RateBook(self.cards, margin_ms=self.margin_ms, future_bound_ms=self.future_bound_ms, rerating=True)
+        return RateTable(book, self.accounts, self.fx)
 
     @cached_property
     def _skus(self) -> dict[_RateKey, Sku]:
@@ -61,3 +65,9 @@ class Facts:
             sku = self._skus[key]
             self._functions[key, days] = function_of(sku, units_of(sku, days))
         return self._functions[key, days]
+
+
+def rate_table(chain: GovernanceChain, count: int, margin_ms: int, future_bound_ms: int) -> RateTable:
+    """The prices that an event sees that may see so many facts."""
+    book = chain.book(count, margin_ms=margin_ms, future_bound_ms=future_bound_ms)
+    return RateTable(book, chain.accounts(count), chain.fx(count))

@@ -9,9 +9,10 @@ import numpy as np
 from chargeline.adapters.governance import GovernanceReader
 from chargeline.domain.errors import Fault
 from chargeline.domain.rate_table import RateTable
+from chargeline.domain.usage import no_usage
 from chargeline.ports import Clock, LogBatch, LogConsumer
 from chargeline.pricer.compute import Prepared, Rules, prepare
-from chargeline.pricer.facts import Facts
+from chargeline.pricer.facts import Facts, rate_table
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.overlap import Coming, Later
 
@@ -174,11 +175,9 @@ class Intake:
 
     def _facts(self, count: int, table: RateTable) -> Facts:
         if self._seen is None or self._seen.sequence != count - 1 or self._seen.table is not table:
-            chain = self.governance.chain
-            self._seen = Facts(
-                table, chain.cards(count), chain.accounts(count), chain.fx(count), count - 1,
-                self.limits.margin_ms, self.rules.future_bound_ms,
-            )  # fmt: skip
+            self._seen = Facts.of(
+                self.governance.chain, count, table, self.limits.margin_ms, self.rules.future_bound_ms
+            )
         return self._seen
 
     def _table(self, count: int) -> RateTable:
@@ -194,17 +193,12 @@ class Intake:
             self._tables[count] = self.make_ahead(partial(self._made, count))
 
     def _made(self, count: int) -> RateTable:
-        chain = self.governance.chain
-        book = chain.book(count, margin_ms=self.limits.margin_ms, future_bound_ms=self.rules.future_bound_ms)
-        return RateTable(book, chain.accounts(count), chain.fx(count))
+        return rate_table(self.governance.chain, count, self.limits.margin_ms, self.rules.future_bound_ms)
 
 
 def ending(prepared: Prepared, most: int) -> int | None:
     """Before which record a part must end to have at most so many that are no usage; None: it has no more."""
-    is_usage = prepared.usage.is_symbol("event_kind", "USAGE")
-    if is_usage is None:
-        return None
-    others = np.flatnonzero(~np.asarray(is_usage, bool))
+    others = no_usage(prepared.usage)
     return int(prepared.rows[others[most]]) if len(others) > most else None
 
 

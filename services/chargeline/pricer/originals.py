@@ -6,14 +6,13 @@ read, never worked out again. Source: docs/architecture.md; spec/rating.md, sect
 
 from bisect import bisect_right
 from collections import OrderedDict
-from typing import Any
 
 import pyarrow as pa
 
 from chargeline.domain.errors import Fault, LogTruncated, TransientError
 from chargeline.ports import ChargeArchive, Clock, LogReader, Record
 from chargeline.wire.arrow_messages import decode
-from chargeline.wire.left_out import completed
+from chargeline.wire.correction_rows import Row, rows_of
 from chargeline.wire.units import UnitHeader
 
 CHARGES = "charges"
@@ -21,7 +20,6 @@ _KEPT = 16  # messages: originals of one unit's corrections often lie near each 
 _WAIT_S = 0.1
 _MARKERS_MS = 10_000
 _PLACES = 4096
-Row = dict[str, Any]
 
 
 class UnitPlaces:
@@ -75,7 +73,7 @@ class Originals:
             table = self._table(partition, record)
             at = table.column("source_offset").to_numpy() == offset
             if at.any():
-                rows += completed(table.filter(pa.array(at)).to_pylist(), "Charge")
+                rows += rows_of(table.filter(pa.array(at)))
         return rows
 
     def _bounds(self, partition: int, charges_next_offset: int) -> tuple[int, int]:

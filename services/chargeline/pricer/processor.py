@@ -163,11 +163,11 @@ class Pricer:
         False: that one was aborted. A unit with corrections overlaps with no other: they ask for booked rows, which
         must be committed, and take back what later units lean on.
         """
-        needs = [self._needs_care(part) for part in unit.parts.values()]
-        if any(needs) and not self._settle():
+        careful = {partition for partition, part in unit.parts.items() if self._needs_care(part)}
+        if careful and not self._settle():
             return False
         try:
-            booked = {partition: self._judge(part) for partition, part in unit.parts.items()}
+            booked = {partition: self._judge(part, partition in careful) for partition, part in unit.parts.items()}
         except TransientError:
             self._held = unit  # the same records again, never past them
             raise
@@ -175,12 +175,12 @@ class Pricer:
         if not self._settle():
             return False
         self._in_flight = _InFlight(unit, booked, self.run_commit(partial(self._commit, unit, booked)))
-        return not any(needs) or self._settle()
+        return not careful or self._settle()
 
     def _needs_care(self, part: Part) -> bool:
         return needs_care(part.prepared, self.states[part.batch.partition].corrections)
 
-    def _judge(self, part: Part) -> Booked:
+    def _judge(self, part: Part, is_careful: bool) -> Booked:
         """The state stays as it is; what the unit in flight will add to it counts as earlier rows of this unit."""
         batch = part.batch
         state = self.states[batch.partition]
@@ -189,7 +189,7 @@ class Pricer:
         if int(batch.offsets[0]) != next_offset:
             raise Fault(f"{INPUT}/{batch.partition}: read {batch.offsets[0]}, expected {next_offset}")
         self._forget(state, int(batch.append_times[0]))
-        if before is None and self._needs_care(part):
+        if is_careful:
             known = Known(
                 state.identities, state.scopes, state.corrections, state.next_offset,
                 partial(self._booked_rows, state), self.archive,

@@ -6,7 +6,7 @@ Source: spec/rating.md, sections 7.6 and 12.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from chargeline.pricer.compute import Rules, book, charges_alone, prepare
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_records import is_equal
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
-from chargeline.wire.correction_rows import Row, rows_of
+from chargeline.wire.correction_rows import Row, are_last, rows_of
 from chargeline.wire.event_rows import EventRow, event_row, value_of
 from chargeline.wire.usage_encoder import Framed, framed
 
@@ -46,14 +46,14 @@ class Change:
     is_estimate: bool
 
 
-def newest(rows: Iterable[Row]) -> list[Row]:
+def newest(rows: Sequence[Row]) -> list[Row]:
     """The rows of events that count, each with its newest price, in log order; rows that take back are left out.
 
     Args:
         rows: all of some partition and time of the usage, in log order.
     """
     events: dict[tuple[str, str, str], Row] = {}
-    for row, is_last in _last_of_each(rows):
+    for row, is_last in zip(rows, are_last(rows), strict=True):
         account, source = row["billing_account_id"], row["source"]
         about = (account, source, row["amends_event_id"] or "")
         if row["event_kind"] == "RERATE":
@@ -66,21 +66,6 @@ def newest(rows: Iterable[Row]) -> list[Row]:
     return sorted(events.values(), key=lambda row: (row["source_partition"], row["source_offset"], row["source_index"]))
 
 
-def _last_of_each(rows: Iterable[Row]) -> Iterator[tuple[Row, bool]]:
-    """With whether the next row is not of the same record and identity."""
-    before: Row | None = None
-    for row in rows:
-        if before is not None:
-            yield before, _name(before) != _name(row)
-        before = row
-    if before is not None:
-        yield before, True
-
-
-def _name(row: Row) -> tuple[Any, ...]:
-    return row["source_partition"], row["source_offset"], row["identity_hash"]
-
-
 def changes(rows: Sequence[Row], facts: Facts, rules: Rules, now_ms: int) -> list[Change]:
     """What a re-rating of some events of one partition would change; `rows` as `newest` gives them."""
     wanted = [row for row in rows if row["reason"] != "TOO_LATE"]
@@ -91,7 +76,7 @@ def changes(rows: Sequence[Row], facts: Facts, rules: Rules, now_ms: int) -> lis
     count = len(wanted)
     batch = LogBatch("usage-events", partition, np.arange(count), np.full(count, now_ms, np.int64),
                      [value_of(each) for each in booked], count)  # fmt: skip
-    prepared = prepare(batch, facts.rerating(), rules, lambda _: USAGE_EVENT_SCHEMA)
+    prepared = prepare(batch, facts.rerating, rules, lambda _: USAGE_EVENT_SCHEMA)
     unit = book(batch, prepared, known=Identities(), watermark=None, rules=rules)
     fresh = {row["source_offset"]: event_row(row) for row in rows_of(charges_alone(unit, facts.sequence, rules))}
     found = []

@@ -184,15 +184,20 @@ def _encoded_entries(column: pa.ChunkedArray) -> pa.Array:
     )
 
 
+def are_last(rows: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """By row of a partition in log order, whether it is its record's own: those before it take something back."""
+    names = [(row["source_offset"], row["identity_hash"]) for row in rows]
+    return [name != following for name, following in zip(names, [*names[1:], None], strict=False)]
+
+
 def signs_of(rows: Sequence[Row]) -> list[int]:
     """By row, 1: a new event; -1: one is taken back; 0: neither."""
-    places = [(row["source_offset"], row["identity_hash"]) for row in rows] + [None]
     signs = []
-    for number, row in enumerate(rows):
+    for row, is_last in zip(rows, are_last(rows), strict=True):
         if row["event_kind"] == "CANCEL":
             signs.append(-1 if row["outcome"] == "CHARGED" else 0)
         else:
-            signs.append(-1 if places[number] == places[number + 1] else 1)
+            signs.append(1 if is_last else -1)
     return signs
 
 
@@ -297,4 +302,15 @@ def _optional(steps: int | None, places: int = 12) -> Decimal | None:
     return None if steps is None else _decimal(steps, places)
 
 
-__all__ = ["encoded", "joined", "numbered", "panes_of", "rows_of", "signs_of", "taken_back", "unrated", "whole"]
+__all__ = [
+    "are_last",
+    "encoded",
+    "joined",
+    "numbered",
+    "panes_of",
+    "rows_of",
+    "signs_of",
+    "taken_back",
+    "unrated",
+    "whole",
+]
