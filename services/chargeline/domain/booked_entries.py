@@ -4,7 +4,7 @@ Amounts and quantities are whole 1e-12 steps, times microseconds since 1970 UTC.
 Source: spec/rating.md, sections 1, 5 and 12; schemas/events/charge.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -62,6 +62,11 @@ class BookedEntry:
     consumed_unit: str = ""
     charge_category: str = "USAGE"
     fx_rate_id: str | None = None
+
+
+def scope_keys_of(entries: Iterable[BookedEntry]) -> list[bytes]:
+    """The scopes that entries stand in, each once, in the order in which they come."""
+    return list(dict.fromkeys(entry.scope_key for entry in entries if entry.scope_key is not None))
 
 
 def reversal(entry: BookedEntry, row: int, billed_in: BilledIn, *, moves_back: bool = True) -> BookedEntry:

@@ -4,6 +4,7 @@ A scope is named by 16 bytes, a hash of its key that the caller makes. Changes a
 over what was booked: adding the changes of units in any cut gives the same columns.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,6 +148,12 @@ class ScopeStates:
             return ScopeColumns.empty(len(high))
         known = np.flatnonzero(found)
         return ScopeColumns.empty(len(high)).put(known, self.columns.take(row[known]))
+
+    def states(self, keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
+        """By key, the state of a scope; of an unknown one that without events."""
+        names = list(keys)
+        columns = self.take(b"".join(names))
+        return {key: columns.at(place) for place, key in enumerate(names)}
 
     def part(self, keys: bytes) -> "ScopeStates":
         """The given scopes alone; all different."""

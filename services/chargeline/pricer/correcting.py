@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.booked_entries import BookedEntry, Span
+from chargeline.domain.booked_entries import BookedEntry, Span, scope_keys_of
 from chargeline.domain.corrections import TakenBack, take_back
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.pricing import REASONS
@@ -26,7 +26,7 @@ from chargeline.ports import ChargeArchive, LogBatch
 from chargeline.pricer.compute import Booked, Corrected, Prepared, Rules, book, charges_alone, prepare
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord
 from chargeline.pricer.facts import Facts
-from chargeline.pricer.log_records import is_equal, months_before_one, text_at
+from chargeline.pricer.log_records import is_beyond_reach, is_equal, text_at
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.correction_rows import Row, are_last, rows_of, taken_back, unrated
 from chargeline.wire.event_rows import EventRow, Identity, event_row, value_of
@@ -389,9 +389,8 @@ class Correcting:
 
     def _is_beyond_reach(self, event: Event, append_time: int) -> bool:
         """Whether an event is too old for its account to be corrected at that time, milliseconds."""
-        time = event.booked.event_time
-        months = self._facts.accounts.at(event.row["billing_account_id"], time).correction_months
-        return time < months_before_one(append_time * 1000, months)
+        account = event.row["billing_account_id"]
+        return is_beyond_reach(self._facts.accounts, account, event.booked.event_time, append_time * 1000)
 
     def _blank(self, record: Record) -> Row:
         """The row of an amend by itself, whatever its price would be."""
@@ -534,10 +533,9 @@ class Correcting:
         return self._scopes.merge(ScopeStates.of(b"".join(taken.scopes), ScopeColumns.of(list(taken.scopes.values()))))
 
     def _states(self, entries: Sequence[BookedEntry]) -> dict[bytes, ScopeState]:
-        keys = list(dict.fromkeys(entry.scope_key for entry in entries if entry.scope_key is not None))
+        keys = scope_keys_of(entries)
         self._load(b"".join(keys))
-        columns = self._scopes.take(b"".join(keys))
-        return {key: columns.at(place) for place, key in enumerate(keys)}
+        return self._scopes.states(keys)
 
 
 def _open(period: Span) -> tuple[Span, str | None]:

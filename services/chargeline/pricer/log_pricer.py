@@ -15,22 +15,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chargeline.domain.accounts import Accounts
-from chargeline.domain.booked_entries import BilledIn, BookedEntry, Span, rebilled
+from chargeline.domain.booked_entries import BilledIn, BookedEntry, Span, rebilled, scope_keys_of
 from chargeline.domain.corrections import late_settlement, own_entries, take_back
 from chargeline.domain.fx import FxTable
 from chargeline.domain.identities import Identities, Keys
-from chargeline.domain.period_function import RateFunction
 from chargeline.domain.periods import billing_period
-from chargeline.domain.price_points import units_of
 from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
-from chargeline.domain.rate_card import Sku
-from chargeline.domain.rate_functions import function_of
 from chargeline.domain.rate_table import RateTable
 from chargeline.domain.scope_states import ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
 from chargeline.domain.usage import CODES, GOOD
 from chargeline.pricer.charge_store import ChargeStore
 from chargeline.pricer.compute import Prepared, book, charges_alone, prepare
+from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_records import (
     RULES,
     Answer,
@@ -40,8 +37,8 @@ from chargeline.pricer.log_records import (
     Records,
     RefusedRecord,
     batch_of,
+    is_beyond_reach,
     is_equal,
-    months_before_one,
     schema_of,
     text_at,
 )
@@ -71,13 +68,7 @@ class LogPricer:
         self.cards, self.accounts, self.fx = cards, accounts, fx
         self.book = RateBook(cards, margin_ms=0, future_bound_ms=0)
         self._table = RateTable(self.book, accounts, fx)
-        self._rerating: RateTable | None = None
-        self._skus = {
-            (each.card.rate_card_id, each.card.version, sku.sku_id, sku.variant): sku
-            for each in cards
-            for sku in each.card.skus
-        }
-        self._functions: dict[tuple[Any, ...], RateFunction] = {}
+        self._facts = Facts(self._table, list(cards), accounts, fx, -1, 0, 0)
         self.known = Identities()
         self.scopes = ScopeStates.empty()
         self.store = ChargeStore()
@@ -339,7 +330,8 @@ class LogPricer:
         (row,) = event_rows(charges_alone(booked, 0, self._rules))
         billed_in = self._billed_in(row.identity[0], time)
         entries = [rebilled(entry, billed_in) for entry in row.entries]
-        entries = late_settlement(entries, self._states(scopes, entries), self._function, billed_in, self.held)
+        states = scopes.states(scope_keys_of(entries))
+        entries = late_settlement(entries, states, self._facts.function, billed_in, self.held)
         period, _ = billed_in(row.period)
         return replace(row, entries=tuple(entries), period=period), scopes.apply(booked.scopes)
 
@@ -348,7 +340,6 @@ class LogPricer:
         charge = self._charge_of(record.original, record.original_keys)
         assert charge is not None
         account = record.original[0]
-        facts = self.accounts.at(account, charge.row.event_time)
         billed_in = self._billed_in(account, time)
         empty = EventRow(
             offset,
@@ -356,12 +347,12 @@ class LogPricer:
             record.time,
             charge.row.usage,
             None,
-            facts.billing_currency,
+            self.accounts.at(account, charge.row.event_time).billing_currency,
             billed_in(self.period(account, charge.row.event_time))[0],
             (),
         )
         is_amend = record.kind == "AMEND"
-        if charge.row.event_time < months_before_one(time, facts.correction_months):
+        if is_beyond_reach(self.accounts, account, charge.row.event_time, time):
             if is_amend:
                 self._charges[record.identity] = Charge(empty, is_rated=False, is_too_late=True)
             else:
@@ -398,8 +389,8 @@ class LogPricer:
         taken = take_back(
             charge.row.offset,
             charge.row.entries,
-            self._states(self.scopes, charge.row.entries),
-            self._function,
+            self.scopes.states(scope_keys_of(charge.row.entries)),
+            self._facts.function,
             billed_in,
             frozenset(self.held),
         )
@@ -413,18 +404,15 @@ class LogPricer:
         charge = self._charge_of(record.original, record.original_keys)
         if charge is None or charge.is_void or charge.is_too_late:
             return Answer("CONTROL")
-        facts = self.accounts.at(record.original[0], charge.row.event_time)
-        if charge.row.event_time < months_before_one(record.time, facts.correction_months):
+        if is_beyond_reach(self.accounts, record.original[0], charge.row.event_time, record.time):
             return Answer("CONTROL")
         first = charge
         if not charge.is_rated and charge.row.event_kind == "AMEND":
             first = self._charges[(record.original[0], record.original[1], charge.row.usage["amends_event_id"])]
         taken, scopes = self._undone(first, self._billed_in(record.original[0], record.time))
-        if self._rerating is None:
-            book = RateBook(self.cards, margin_ms=0, future_bound_ms=0, rerating=True)
-            self._rerating = RateTable(book, self.accounts, self.fx)
         try:
-            fresh, scopes = self._priced(value_of(charge.row), record.offset, record.time, scopes, self._rerating)
+            value = value_of(charge.row)
+            fresh, scopes = self._priced(value, record.offset, record.time, scopes, self._facts.rerating)
         except RefusedRecord:
             return Answer("CONTROL")
         if fresh.reason is not None or (charge.is_rated and is_equal(charge.row, fresh, taken)):
@@ -491,29 +479,10 @@ class LogPricer:
 
     def states(self, keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
         """The scopes of some keys as they are now."""
-        names = list(keys)
-        columns = self.scopes.take(b"".join(names))
-        return {key: columns.at(place) for place, key in enumerate(names)}
+        return self.scopes.states(keys)
 
     def all_rates(self) -> Iterable[Rate]:
         """Every rate of the cards, those for re-rating alone included."""
         for each in self.cards:
             for sku in each.card.skus:
                 yield Rate(sku, each.card, each.card.effective_from, each.card.effective_to)
-
-    def _states(self, scopes: ScopeStates, entries: Iterable[BookedEntry]) -> dict[bytes, ScopeState]:
-        keys = list(dict.fromkeys(entry.scope_key for entry in entries if entry.scope_key is not None))
-        columns = scopes.take(b"".join(keys))
-        return {key: columns.at(place) for place, key in enumerate(keys)}
-
-    def sku_of(self, entry: BookedEntry) -> Sku:
-        """The rate that an entry pays."""
-        return self._skus[(entry.rate_card_id, entry.rate_card_version, entry.sku_id, entry.variant)]
-
-    def _function(self, entry: BookedEntry) -> RateFunction:
-        days = (entry.usage_period[1] - entry.usage_period[0]) // _DAY
-        key = (entry.rate_card_id, entry.rate_card_version, entry.sku_id, entry.variant, days)
-        if key not in self._functions:
-            sku = self.sku_of(entry)
-            self._functions[key] = function_of(sku, units_of(sku, days))
-        return self._functions[key]

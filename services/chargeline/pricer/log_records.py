@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BookedEntry
 from chargeline.domain.identities import Keys
 from chargeline.domain.pricing import months_before
@@ -132,9 +133,10 @@ def text_at(usage: UsageColumns, name: str) -> str | None:
     return usage.texts[name].at(0) if name in usage.texts else None
 
 
-def months_before_one(time: int, months: int) -> int:
-    """How far back corrections reach from an instant, microseconds."""
-    return int(months_before(np.array([time]), np.array([months]))[0])
+def is_beyond_reach(accounts: Accounts, account: str, event_time: int, time: int) -> bool:
+    """Whether an event is too old for its account to be corrected at an instant; microseconds."""
+    months = accounts.at(account, event_time).correction_months
+    return event_time < int(months_before(np.array([time]), np.array([months]))[0])
 
 
 def is_equal(booked: EventRow, fresh: EventRow, taken: Sequence[BookedEntry]) -> bool:
