@@ -14,7 +14,8 @@ from chargeline.domain.rate_book import PublishedCard, RateBook
 from chargeline.domain.rate_card_reader import read_rate_card
 from chargeline.domain.rate_table import RateTable
 from chargeline.domain.scope_states import ScopeStates
-from chargeline.pricer.compute import Rules, compute
+from chargeline.pricer.aggregate import compute
+from chargeline.pricer.compute import Rules
 from chargeline.pricer.intake import fitting
 from chargeline.verify.events import Rules as OracleRules
 from chargeline.verify.oracle import Governance, Oracle, money

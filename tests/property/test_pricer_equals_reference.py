@@ -9,7 +9,8 @@ import pytest
 from chargeline.domain.identities import Identities
 from chargeline.domain.scope_states import ScopeStates
 from chargeline.ports import LogBatch
-from chargeline.pricer.compute import Rules, compute
+from chargeline.pricer.aggregate import compute
+from chargeline.pricer.compute import Rules
 from chargeline.sdk.jsonlines import BadLine, read_line
 from chargeline.verify.rating.price import price_document
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA

@@ -12,10 +12,12 @@ from chargeline.domain.rate_table import RateTable
 from chargeline.domain.scope_states import ScopeStates
 from chargeline.domain.usage import CODES, GOOD
 from chargeline.ports import LogBatch
-from chargeline.pricer.compute import Rules, aggregate, book, prepare
-from chargeline.pricer.correcting import Correcting, Known, needs_care
+from chargeline.pricer.aggregate import aggregate
+from chargeline.pricer.compute import Rules, book, prepare
+from chargeline.pricer.correcting import Correcting, needs_care
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
 from chargeline.pricer.facts import Facts
+from chargeline.pricer.known_events import Known
 from chargeline.pricer.recovery import keys_of
 from chargeline.sdk.jsonlines import BadLine, read_line
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA

@@ -9,7 +9,8 @@ import pytest
 
 from chargeline.domain.identities import Identities
 from chargeline.domain.variances import sum_by
-from chargeline.pricer.compute import Rules, compute
+from chargeline.pricer.aggregate import compute
+from chargeline.pricer.compute import Rules
 from chargeline.pricer.live import LiveTotals
 from tests.property.test_pricer_equals_oracle import table
 from tests.support.events import START, batch, encoded, event, schema_of

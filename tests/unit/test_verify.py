@@ -3,7 +3,8 @@
 import pytest
 
 from chargeline.domain.identities import Identities
-from chargeline.pricer.compute import Rules, compute
+from chargeline.pricer.aggregate import compute
+from chargeline.pricer.compute import Rules
 from chargeline.verify.rows import rows
 from chargeline.wire.arrow_messages import encode
 from tests.property.test_pricer_equals_oracle import oracle, table

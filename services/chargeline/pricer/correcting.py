@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from chargeline.domain.booked_entries import BookedEntry, Span, scope_keys_of
 from chargeline.domain.corrections import TakenBack, take_back
@@ -22,55 +21,23 @@ from chargeline.domain.pricing import REASONS
 from chargeline.domain.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
 from chargeline.domain.usage import CODES, GOOD, UsageColumns, no_usage
-from chargeline.ports import ChargeArchive, LogBatch
-from chargeline.pricer.compute import Booked, Corrected, Prepared, Rules, book, charges_alone, prepare
+from chargeline.ports import LogBatch
+from chargeline.pricer.aggregate import charges_alone
+from chargeline.pricer.compute import Booked, Corrected, Prepared, Rules, book, prepare
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord
 from chargeline.pricer.facts import Facts
+from chargeline.pricer.known_events import Event, Known, KnownEvents, names_of, stored_key
 from chargeline.pricer.log_records import is_beyond_reach, is_equal, text_at
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
-from chargeline.wire.correction_rows import Row, are_last, rows_of, taken_back, unrated
-from chargeline.wire.event_rows import EventRow, Identity, event_row, value_of
+from chargeline.wire.correction_rows import Row, rows_of, taken_back, unrated
+from chargeline.wire.event_rows import Identity, event_row, value_of
 from chargeline.wire.usage_decoder import identity_hashes
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 SchemaOf = Callable[[int], str | None]
-FindRows = Callable[[int], list[Row]]  # of a committed record of this partition, by its offset
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_HASH, _KEY = 12, 24
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a partition knew before the unit, and where its booked rows are found."""
-
-    identities: Identities
-    scopes: ScopeStates
-    corrections: CorrectionFields
-    next_offset: int
-    rows: FindRows
-    archive: ChargeArchive | None = None
-
-
-@dataclass(frozen=True)
-class Event:
-    """An event as it stands now. `row`: with its newest price; its entries are its own."""
-
-    row: Row
-    booked: EventRow
-
-    @property
-    def is_rated(self) -> bool:
-        return bool(self.row["outcome"] == "CHARGED")
-
-    @property
-    def is_too_late(self) -> bool:
-        return bool(self.row["reason"] == "TOO_LATE")
-
-    @property
-    def is_amend(self) -> bool:
-        return bool(self.row["event_kind"] == "AMEND")
 
 
 @dataclass(frozen=True)
@@ -120,20 +87,16 @@ class Correcting:
         self._schema_of = schema_of
         self._state = CorrectionState(known.corrections)
         self._scopes = ScopeStates.empty()  # those that were looked at, as they are now
-        self._fresh: dict[bytes, tuple[int, int]] = {}  # content and offset of what this unit made known
-        self._fresh_keys: list[Keys] = []
-        self._singles: dict[int, list[Row]] = {}
+        self._events = KnownEvents(known, self._state, batch.partition, int(batch.offsets[0]))
         self._runs: list[Booked] = []
-        self._tables: list[pa.Table] = []
         self._outcomes: Counter[str] = Counter()
         self._codes = prepared.refusals.codes.copy()
         self._codes[prepared.rows] = GOOD
         self._conflicts: list[int] = []
         self._waiting: list[tuple[int, bytes]] = []
         self._times: list[int] = []
-        self._names = _names(prepared.keys)
+        self._names = names_of(prepared.keys)
         self._accepted: list[int] = []
-        self._claimed_before: set[bytes] = set()  # so the archive says, the state no more
 
     def run(self, watermark: int | None) -> Booked:
         """Judge all of them."""
@@ -174,9 +137,9 @@ class Correcting:
         self._outcomes["DEAD_LETTER"] += int((self._codes != GOOD).sum())
         times = [*self._times, *(int(each.watermark) for each in self._runs if each.watermark is not None)]
         after = max([*times, *([] if watermark is None else [watermark])], default=None)
-        rows = [row for _, each in sorted(self._singles.items()) for row in each]
+        rows = [row for _, each in sorted(self._events.singles.items()) for row in each]
         corrected = Corrected(
-            tuple(self._runs), tuple(self._tables), tuple(rows), tuple(self._waiting), dict(self._state.changes),
+            tuple(self._runs), tuple(self._events.tables), tuple(rows), tuple(self._waiting), dict(self._state.changes),
             np.array(sorted(self._accepted), np.int64),
         )  # fmt: skip
         return Booked(
@@ -200,7 +163,7 @@ class Correcting:
         parts = [each.keys for each in self._runs]
         last = {(row["source_offset"], row["identity_hash"]): row for row in rows}
         if last:
-            stored = [_stored(name, row["content_hash"], offset) for (offset, name), row in last.items()]
+            stored = [stored_key(name, row["content_hash"], offset) for (offset, name), row in last.items()]
             parts.append(Keys.from_stored(b"".join(stored)))
         if not parts:
             return self._prepared.keys.take(np.zeros(0, np.int64))
@@ -221,7 +184,7 @@ class Correcting:
             prepared,
             known=self._known.identities,
             scopes=self._scopes,
-            earlier=Keys.joined(self._fresh_keys) if self._fresh_keys else None,
+            earlier=Keys.joined(self._events.keys) if self._events.keys else None,
             watermark=None,
             rules=self._rules,
         )
@@ -232,13 +195,9 @@ class Correcting:
         )
         self._conflicts += booked.conflicts.tolist()
         self._runs.append(booked)
-        self._tables.append(charges_alone(booked, self._facts.sequence, self._rules))
+        self._events.tables.append(charges_alone(booked, self._facts.sequence, self._rules))
         if keep:
-            self._fresh_keys.append(booked.keys)
-            for name, content, offset in zip(
-                _names(booked.keys), booked.keys.content.tolist(), booked.keys.offset.tolist(), strict=True
-            ):
-                self._fresh[name] = (content, offset)
+            self._events.know(booked.keys)
 
     def _load(self, keys: bytes) -> None:
         """Look at scopes that this unit has not looked at yet."""
@@ -263,7 +222,7 @@ class Correcting:
             self._conflicts.append(int(self._prepared.rows[row]))
         if verdict.rows:
             rows = [each | {"source_index": index} for index, each in enumerate(verdict.rows)]
-            self._singles[record.offset] = rows
+            self._events.singles[record.offset] = rows
             if record.kind in ("USAGE", "AMEND"):
                 self._times.append(int(record.prepared.usage.long("event_time")[0]) - self._rules.watermark_bound_us)
             if record.kind == "USAGE":
@@ -279,13 +238,13 @@ class Correcting:
             "USAGE" if kinds is None else kinds.at(0) or "USAGE",
             (*original[:2], str(usage.plain["event_id"][0].as_py())),
             original,
-            _names(prepared.keys)[0],
+            names_of(prepared.keys)[0],
             identity_hashes([original])[0] if original_name is None else original_name,
             int(prepared.keys.content[0]),
         )
 
     def _judged(self, record: Record) -> Verdict:
-        content, offset = self._coordinate(record.name)
+        content, offset = self._events.coordinate(record.name)
         if offset >= 0:
             return Verdict("DUPLICATE" if content == record.content else "CONFLICT")
         if record.kind == "RERATE":
@@ -301,12 +260,12 @@ class Correcting:
         if record.kind == "USAGE":
             row, scopes = self._priced(record.prepared, record.batch, self._scopes)
             self._scopes = scopes
-            self._remember(record.offset, row)
+            self._events.remember(record.offset, row)
             return Verdict(row["outcome"], (row,))
         if self._state.is_claimed(record.original_name) or self._state.waiting(record.original_name) is not None:
             return Verdict("DUPLICATE")
-        event = self._event(record.original, record.original_name)
-        if record.original_name in self._claimed_before:
+        event = self._events.event(record.original, record.original_name)
+        if record.original_name in self._events.claimed_before:
             return Verdict("DUPLICATE")
         if event is None:
             self._waiting.append((record.offset, record.original_name))
@@ -324,7 +283,7 @@ class Correcting:
         self._state.came(name)
         try:
             record = self._awake(waiting, offset)
-            event = self._event(record.original, record.original_name)
+            event = self._events.event(record.original, record.original_name)
             assert event is not None
             later = self._take_back(record, event, offset)
         except Refused:  # the original must not be refused for a fault of what came before it
@@ -369,7 +328,7 @@ class Correcting:
             row = self._blank(record) if is_amend else self._named(event.row, record, offset)
             row = unrated(row, "TOO_LATE") | {"source_offset": offset}
             if is_amend:
-                self._remember(offset, row)
+                self._events.remember(offset, row)
             return Verdict("UNRATED", (row,))
         taken = self._undone(event)
         scopes = self._after(taken)
@@ -378,13 +337,13 @@ class Correcting:
             row, scopes = self._priced(record.prepared, record.batch, scopes)
             if row["outcome"] == "UNRATED":
                 self._state.claim(record.original_name, record.name)
-                self._remember(offset, row)
+                self._events.remember(offset, row)
                 return Verdict("UNRATED", (row,))
             fresh = (row,)
         self._state.take_back(record.original_name, record.name)
         self._scopes = scopes
         undone = self._named(taken_back(event.row, taken.entries), record, offset)
-        self._remember(offset, undone, *fresh)
+        self._events.remember(offset, undone, *fresh)
         return Verdict("CHARGED", (undone, *fresh))
 
     def _is_beyond_reach(self, event: Event, append_time: int) -> bool:
@@ -409,8 +368,8 @@ class Correcting:
     def _rerate(self, record: Record) -> Verdict:
         """Rates one event anew with what is visible now; equal results write nothing."""
         target = record.original_name
-        event = self._event(record.original, target)
-        if event is None or self._state.is_void(target) or target in self._claimed_before or event.is_too_late:
+        event = self._events.event(record.original, target)
+        if event is None or self._state.is_void(target) or target in self._events.claimed_before or event.is_too_late:
             return Verdict("CONTROL")
         time = self._append_time(record.offset)
         if self._is_beyond_reach(event, time):
@@ -418,7 +377,7 @@ class Correcting:
         undone = [event]
         if not event.is_rated and event.is_amend:
             identity = (*record.original[:2], event.row["amends_event_id"])
-            first = self._event(identity, identity_hashes([identity])[0])
+            first = self._events.event(identity, identity_hashes([identity])[0])
             assert first is not None
             undone = [first, event]
         taken = self._undone(undone[0])
@@ -445,7 +404,7 @@ class Correcting:
         back = [self._named(taken_back(each.row, taken.entries if each is undone[0] else ()), record, record.offset)
                 for each in undone]  # fmt: skip
         row = self._named(fresh, record, record.offset)
-        self._remember(record.offset, *back, row)
+        self._events.remember(record.offset, *back, row)
         return Verdict("CONTROL", (*back, row))
 
     def _named(self, row: Row, record: Record, offset: int) -> Row:
@@ -468,56 +427,8 @@ class Correcting:
         return int(self._batch.append_times[int(np.searchsorted(self._batch.offsets, offset))])
 
     def _know(self, record: Record, offset: int) -> None:
-        self._fresh[record.name] = (record.content, offset)
         keys = record.prepared.keys
-        self._fresh_keys.append(Keys(keys.high, keys.low, keys.content, np.array([offset], np.int64)))
-
-    def _remember(self, offset: int, *rows: Row) -> None:
-        """Rows that later records of this unit may ask for."""
-        self._singles.setdefault(offset, []).extend(rows)
-
-    def _coordinate(self, name: bytes) -> tuple[int, int]:
-        """(content, offset) of a known identity; offset -1: not known."""
-        if name in self._fresh:
-            return self._fresh[name]
-        content, offset = self._known.identities.find(Keys.from_stored(_stored(name)))
-        return int(content[0]), int(offset[0])
-
-    def _event(self, identity: Identity, name: bytes) -> Event | None:
-        """An event that is known; None: it has not come, or it is no event."""
-        offset = self._state.rerated_at(name)
-        if offset is None:
-            _, found = self._coordinate(name)
-            offset = found if found >= 0 else None
-        rows = self._archived(identity, name) if offset is None else self._rows(offset)
-        return _newest(rows, identity)
-
-    def _archived(self, identity: Identity, name: bytes) -> list[Row]:
-        """What was booked of an event before the horizon of the identities."""
-        oldest = self._known.identities.first_offset
-        before = self._known.next_offset if oldest is None else oldest
-        if self._known.archive is None or not before:
-            return []
-        rows = self._known.archive.find(self._batch.partition, identity, before)
-        for row in rows:
-            is_about = row["amends_event_id"] == identity[2]
-            if is_about and row["event_kind"] in ("CANCEL", "AMEND") and row["outcome"] == "CHARGED":
-                self._claimed_before.add(name)
-        return rows
-
-    def _rows(self, offset: int) -> list[Row]:
-        if offset < int(self._batch.offsets[0]):
-            return self._known.rows(offset)
-        if offset in self._singles:
-            return self._singles[offset]
-        for table in reversed(self._tables):
-            if not table.num_rows:
-                continue
-            offsets = table.column("source_offset").to_numpy()
-            place = int(np.searchsorted(offsets, offset))
-            if place < len(offsets) and offsets[place] == offset:
-                return rows_of(table.slice(place, 1))
-        return []
+        self._events.know(Keys(keys.high, keys.low, keys.content, np.array([offset], np.int64)))
 
     # Scopes
 
@@ -543,19 +454,6 @@ def _open(period: Span) -> tuple[Span, str | None]:
     return period, None
 
 
-def _newest(rows: Sequence[Row], identity: Identity) -> Event | None:
-    """The last row that tells of an event itself."""
-    found = None
-    for row, is_last in zip(rows, are_last(rows), strict=True):
-        if not is_last or (row["billing_account_id"], row["source"]) != identity[:2]:
-            continue
-        kind = row["event_kind"]
-        is_own = kind in ("USAGE", "AMEND") and row["event_id"] == identity[2]
-        if is_own or (kind == "RERATE" and row["amends_event_id"] == identity[2]):
-            found = row
-    return None if found is None else Event(found, event_row(found))
-
-
 def _next_run(rows: deque[int], apart: BoolArray) -> list[int]:
     """Usage up to the next record that stands apart, or that record alone."""
     run = [rows.popleft()]
@@ -567,17 +465,6 @@ def _next_run(rows: deque[int], apart: BoolArray) -> list[int]:
 def _original(usage: UsageColumns) -> Identity:
     account, source = usage.texts["billing_account_id"].at(0) or "", usage.texts["source"].at(0) or ""
     return account, source, text_at(usage, "amends_event_id") or ""
-
-
-def _names(keys: Keys) -> list[bytes]:
-    """The 12 bytes of each identity's hash."""
-    stored = keys.stored()
-    return [stored[at : at + _HASH] for at in range(0, len(stored), _KEY)]
-
-
-def _stored(name: bytes, content: bytes = bytes(4), offset: int = 0) -> bytes:
-    """One of `Keys.stored`."""
-    return name + content + offset.to_bytes(8, "big")
 
 
 __all__ = ["Correcting", "Known", "needs_care"]

@@ -25,8 +25,9 @@ from chargeline.domain.rate_table import RateTable
 from chargeline.domain.scope_states import ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
 from chargeline.domain.usage import CODES, GOOD
+from chargeline.pricer.aggregate import charges_alone
 from chargeline.pricer.charge_store import ChargeStore
-from chargeline.pricer.compute import Prepared, book, charges_alone, prepare
+from chargeline.pricer.compute import Prepared, book, prepare
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_records import (
     RULES,

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import structlog
 
 from chargeline.ports import Clock
-from chargeline.pricer.compute import Computed
+from chargeline.pricer.aggregate import Computed
 from chargeline.pricer.intake import INPUT
 from chargeline.pricer.observer import Observer, Phase, Step
 from chargeline.pricer.recovery import PartitionState

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from chargeline.pricer.compute import Computed
+from chargeline.pricer.aggregate import Computed
 from chargeline.wire.units import UnitHeader
 
 if TYPE_CHECKING:

@@ -36,9 +36,11 @@ from chargeline.ports import (
     StateStore,
     TransactionalProducer,
 )
-from chargeline.pricer.compute import Booked, Computed, Rules, aggregate, book
-from chargeline.pricer.correcting import Correcting, Known, needs_care
+from chargeline.pricer.aggregate import Computed, aggregate
+from chargeline.pricer.compute import Booked, Rules, book
+from chargeline.pricer.correcting import Correcting, needs_care
 from chargeline.pricer.intake import INPUT, Intake, Limits, Part, Unit
+from chargeline.pricer.known_events import Known
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.originals import Originals
 from chargeline.pricer.overlap import Coming, Done, Later

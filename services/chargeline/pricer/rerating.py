@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from chargeline.domain.identities import Identities
 from chargeline.ports import LogBatch
-from chargeline.pricer.compute import Rules, book, charges_alone, prepare
+from chargeline.pricer.aggregate import charges_alone
+from chargeline.pricer.compute import Rules, book, prepare
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_records import is_equal
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA

@@ -1,0 +1,149 @@
+"""The events that a unit with corrections may ask for: those of the unit itself, of the log, and of the archive.
+
+Source: spec/rating.md, section 12; docs/architecture.md.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from chargeline.domain.identities import Identities, Keys
+from chargeline.domain.scope_states import ScopeStates
+from chargeline.ports import ChargeArchive
+from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
+from chargeline.wire.correction_rows import Row, are_last, rows_of
+from chargeline.wire.event_rows import EventRow, Identity, event_row
+
+FindRows = Callable[[int], list[Row]]  # of a committed record of this partition, by its offset
+_HASH, _KEY = 12, 24
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a partition knew before the unit, and where its booked rows are found."""
+
+    identities: Identities
+    scopes: ScopeStates
+    corrections: CorrectionFields
+    next_offset: int
+    rows: FindRows
+    archive: ChargeArchive | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event as it stands now. `row`: with its newest price; its entries are its own."""
+
+    row: Row
+    booked: EventRow
+
+    @property
+    def is_rated(self) -> bool:
+        return bool(self.row["outcome"] == "CHARGED")
+
+    @property
+    def is_too_late(self) -> bool:
+        return bool(self.row["reason"] == "TOO_LATE")
+
+    @property
+    def is_amend(self) -> bool:
+        return bool(self.row["event_kind"] == "AMEND")
+
+
+class KnownEvents:
+    """What a partition knew before the unit, and what the unit has booked so far.
+
+    Attributes:
+        keys: what the unit made known, in the order in which it was judged.
+        singles: by offset, the rows of records that are judged by themselves.
+        tables: charges of usage in columns.
+        claimed_before: events that were cancelled or amended so long ago that the archive alone knows.
+    """
+
+    def __init__(self, known: Known, state: CorrectionState, partition: int, first_offset: int) -> None:
+        self._known, self._state = known, state
+        self._partition, self._first = partition, first_offset
+        self.keys: list[Keys] = []
+        self.singles: dict[int, list[Row]] = {}
+        self.tables: list[pa.Table] = []
+        self.claimed_before: set[bytes] = set()
+        self._fresh: dict[bytes, tuple[int, int]] = {}  # content and offset of what this unit made known
+
+    def know(self, keys: Keys) -> None:
+        """What the unit made known, in the order of the log."""
+        self.keys.append(keys)
+        for name, content, offset in zip(names_of(keys), keys.content.tolist(), keys.offset.tolist(), strict=True):
+            self._fresh[name] = (content, offset)
+
+    def remember(self, offset: int, *rows: Row) -> None:
+        """Rows that later records of this unit may ask for."""
+        self.singles.setdefault(offset, []).extend(rows)
+
+    def coordinate(self, name: bytes) -> tuple[int, int]:
+        """(content, offset) of a known identity; offset -1: not known."""
+        if name in self._fresh:
+            return self._fresh[name]
+        content, offset = self._known.identities.find(Keys.from_stored(stored_key(name)))
+        return int(content[0]), int(offset[0])
+
+    def event(self, identity: Identity, name: bytes) -> Event | None:
+        """An event that is known; None: it has not come, or it is no event."""
+        offset = self._state.rerated_at(name)
+        if offset is None:
+            _, found = self.coordinate(name)
+            offset = found if found >= 0 else None
+        rows = self._archived(identity, name) if offset is None else self._rows(offset)
+        return _newest(rows, identity)
+
+    def _archived(self, identity: Identity, name: bytes) -> list[Row]:
+        """What was booked of an event before the horizon of the identities."""
+        oldest = self._known.identities.first_offset
+        before = self._known.next_offset if oldest is None else oldest
+        if self._known.archive is None or not before:
+            return []
+        rows = self._known.archive.find(self._partition, identity, before)
+        for row in rows:
+            is_about = row["amends_event_id"] == identity[2]
+            if is_about and row["event_kind"] in ("CANCEL", "AMEND") and row["outcome"] == "CHARGED":
+                self.claimed_before.add(name)
+        return rows
+
+    def _rows(self, offset: int) -> list[Row]:
+        if offset < self._first:
+            return self._known.rows(offset)
+        if offset in self.singles:
+            return self.singles[offset]
+        for table in reversed(self.tables):
+            if not table.num_rows:
+                continue
+            offsets = table.column("source_offset").to_numpy()
+            place = int(np.searchsorted(offsets, offset))
+            if place < len(offsets) and offsets[place] == offset:
+                return rows_of(table.slice(place, 1))
+        return []
+
+
+def _newest(rows: Sequence[Row], identity: Identity) -> Event | None:
+    """The last row that tells of an event itself."""
+    found = None
+    for row, is_last in zip(rows, are_last(rows), strict=True):
+        if not is_last or (row["billing_account_id"], row["source"]) != identity[:2]:
+            continue
+        kind = row["event_kind"]
+        is_own = kind in ("USAGE", "AMEND") and row["event_id"] == identity[2]
+        if is_own or (kind == "RERATE" and row["amends_event_id"] == identity[2]):
+            found = row
+    return None if found is None else Event(found, event_row(found))
+
+
+def names_of(keys: Keys) -> list[bytes]:
+    """The 12 bytes of each identity's hash."""
+    stored = keys.stored()
+    return [stored[at : at + _HASH] for at in range(0, len(stored), _KEY)]
+
+
+def stored_key(name: bytes, content: bytes = bytes(4), offset: int = 0) -> bytes:
+    """One of `Keys.stored`."""
+    return name + content + offset.to_bytes(8, "big")
