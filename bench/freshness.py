@@ -6,7 +6,6 @@ offset of each partition: offsets of usage-events have no gaps, so the n-th even
 offset is n or more.
 """
 
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,6 +22,7 @@ from chargeline.runtime.stack import Stack, load_stack
 from chargeline.sdk.partitioner import partition_of
 
 sys.path.insert(0, str(Path(__file__).parent))
+from commands import command
 from traffic import batches, card
 
 PARTITIONS = 2
@@ -128,10 +128,6 @@ def _prepared(count: int, stack: Stack) -> list[tuple[int, str, bytes]]:
         for batch in batches(count, number)
         for account, value in zip(batch.accounts.to_pylist(), batch.values, strict=True)
     ]
-
-
-def command(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "chargeline.cli.main", *arguments], check=True, capture_output=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ The limit is 15 % of one core. Exit code 1 if it is passed. CPU time is counted,
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,13 +14,12 @@ import psutil
 
 from chargeline.runtime.stack import load_stack
 
+sys.path.insert(0, str(Path(__file__).parent))
+from commands import command
+
 SECONDS = float(os.environ.get("SECONDS_IDLE", "60"))
 LIMIT_PERCENT = 15.0
 _SETTLE_S = 20.0  # compilers, caches and the first merges are no idle cost
-
-
-def command(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "chargeline.cli.main", *arguments], check=True, capture_output=True)
 
 
 def cpu_s(pid: int) -> float:

@@ -11,7 +11,6 @@ Measured from the log alone, by append times of the broker:
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -35,6 +34,7 @@ from chargeline.wire.units import UnitHeader
 from chargeline.wire.usage_encoder import Framed, framed
 
 sys.path.insert(0, str(Path(__file__).parent))
+from commands import command
 from traffic import MODELS, card, columns
 
 SKUS = 5_000
@@ -45,13 +45,8 @@ BATCH = 2_000
 PARTITIONS = 2
 
 
-def command(*arguments: str) -> str:
-    line = [sys.executable, "-m", "chargeline.cli.main", *arguments]
-    return subprocess.run(line, check=True, capture_output=True, text=True).stdout
-
-
 def large_card() -> str:
-    """Two SKUs a model, and prices of their own for 10 % of them by length of the prompt."""
+    """Two SKUs a model."""
     skus = []
     for number in range(SKUS // 2):
         for leaf in ("input", "output"):

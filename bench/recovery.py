@@ -14,7 +14,6 @@ QUICK=1 takes a tenth of everything.
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -40,6 +39,7 @@ from chargeline.sdk.columns import numbered
 from chargeline.wire.usage_encoder import Framed, framed
 
 sys.path.insert(0, str(Path(__file__).parent))
+from commands import child, command
 from traffic import BATCH, batches, card, columns
 
 SIZE = 10 if os.environ.get("QUICK") == "1" else 1
@@ -60,20 +60,6 @@ skus:
     pricing_unit: 1000 Tokens
     tiers: [{up_to: "40", unit_price: "0.7"}, {up_to: null, unit_price: "0.55"}]
 """
-
-
-def command(*arguments: str) -> None:
-    line = [sys.executable, "-m", "chargeline.cli.main", *arguments]
-    subprocess.run(line, check=True, capture_output=True, text=True)
-
-
-def child(script: str, *arguments: object, stack: Stack, **settings: str) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / script), *map(str, arguments)],
-        check=True, stdout=subprocess.PIPE, text=True, env=os.environ | stack.environment() | settings,
-    )  # fmt: skip
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def with_accounts(schema_id: int) -> Iterator[Framed]:

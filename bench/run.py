@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from chargeline.cli.sending import Sender
 from chargeline.runtime.stack import Stack, load_stack
 
 sys.path.insert(0, str(Path(__file__).parent))
+from commands import child, command
 from freshness import freshness
 from traffic import batches, card
 
@@ -31,12 +31,6 @@ FAUST_EVENTS = 3_000 if QUICK else 20_000  # the same topic's first ones
 RUNS = int(os.environ.get("RUNS", "1" if QUICK else "3"))
 RESULTS = Path(__file__).parent / "results"
 console = Console(stderr=True)
-
-
-def command(*arguments: str) -> str:
-    """What a command says."""
-    line = [sys.executable, "-m", "chargeline.cli.main", *arguments]
-    return subprocess.run(line, check=True, capture_output=True, text=True).stdout
 
 
 def preload(stack: Stack) -> None:
@@ -50,14 +44,6 @@ def generate(data: str) -> float:
     """Events a second of `chargeline generate`, from the first one sent until Kafka has all of them."""
     said = command("generate", "--events", str(EVENTS), "--json", "--data-dir", data)
     return json.loads(said.splitlines()[-1])["events_per_s"]
-
-
-def child(script: str, *arguments: object, stack: Stack) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / script), *map(str, arguments)],
-        check=True, stdout=subprocess.PIPE, text=True, env=os.environ | stack.environment(),
-    )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def once(run: int) -> dict[str, float]:
@@ -104,7 +90,8 @@ def _charges(stack: Stack) -> int:
     reader = KafkaLogReader(stack.kafka)
     counts = [unit.outcomes for partition in range(PARTITIONS) for unit in units(reader, partition)]
     reader.close()
-    return sum(each["CHARGED"] + each["UNRATED"] for each in counts)
+    assert not any(each["UNRATED"] for each in counts), "the events must have a price: see START in traffic.py"
+    return sum(each["CHARGED"] for each in counts)
 
 
 def main() -> None:
