@@ -51,6 +51,17 @@ def stack(tmp_path_factory):
         yield data
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """The files that may take longest first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: (-_allowed_s(item), item.get_closest_marker("stack") is None))
+
+
+def _allowed_s(item):
+    marker = item.get_closest_marker("timeout")
+    return marker.args[0] if marker else 0
+
+
 def pytest_terminal_summary(terminalreporter):
     terminalreporter.write_line("servers: embedded Kafka, registry, Redis and ClickHouse")
     reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))

