@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 from tests.support.containers import docker_missing
 from tests.support.stack import chargeline, running_stack
 
 DATA = Path(os.environ.get("CHARGELINE_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
+settings.register_profile("chargeline", deadline=None)  # no test depends on how fast the machine is
+settings.load_profile("chargeline")
 logging.getLogger("librdkafka").propagate = False  # the tests take servers away on purpose
 
 

@@ -121,7 +121,7 @@ def in_columns(functions, usage, cuts=()):
     return entries, [state.at(scope) for scope in range(len(functions))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(rate_functions(), min_size=SCOPES, max_size=SCOPES), rows, st.data())
 def test_columns_give_what_the_exact_function_gives_however_the_log_is_cut(functions, events, data):
     expected, states, usage = one_by_one(functions, events)
@@ -135,7 +135,7 @@ def test_columns_give_what_the_exact_function_gives_however_the_log_is_cut(funct
 STRAIGHT = (ChargeModel.PER_UNIT, ChargeModel.PACKAGE, ChargeModel.GRADUATED, ChargeModel.GRADUATED_PERCENTAGE)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rate_functions(STRAIGHT, plain=True), st.lists(st.integers(1, 10**4), min_size=1, max_size=6))
 def test_the_entries_of_a_scope_sum_to_its_total_in_any_order(function, events):
     for order in (events, sorted(events), sorted(events, reverse=True)):
@@ -144,7 +144,7 @@ def test_the_entries_of_a_scope_sum_to_its_total_in_any_order(function, events):
         assert sum(entry[3] for entry in entries) == sum(events)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rate_functions(STRAIGHT, plain=True), st.lists(st.integers(1, 10**4), min_size=2, max_size=6), st.integers(0, 4))
 def test_after_a_cancel_the_scope_sums_to_the_total_of_what_is_left(function, events, cancelled):
     quantity = events.pop(cancelled % len(events))
@@ -157,14 +157,14 @@ def test_after_a_cancel_the_scope_sums_to_the_total_of_what_is_left(function, ev
     assert after.quantity == sum(events)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rate_functions(STRAIGHT, plain=True), st.integers(0, 10**5), st.integers(0, 10**5))
 def test_more_usage_never_costs_less(function, first, second):
     low, high = sorted((first, second))
     assert function.amount(low) <= function.amount(high)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rate_functions(STRAIGHT, plain=True), st.integers(0, 10**4), st.integers(1, 10**4))
 def test_no_base_unit_and_no_pricing_unit_is_lost_at_a_bound(function, before, added):
     pieces = function.pieces(before, before + added)
@@ -185,7 +185,7 @@ def by_hand(tiers, quantity):
     return total
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sets(st.integers(1, 60), max_size=4), st.lists(decimals, min_size=10, max_size=10), st.integers(0, 80))
 def test_each_unit_pays_the_price_of_its_tier(ends, prices, quantity):
     limits = [*map(Fraction, sorted(ends)), None]
@@ -253,7 +253,7 @@ def read(found):
     return {found.keys[16 * row : 16 * row + 16]: found.columns.at(row) for row in range(len(found))}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(keyed, keyed)
 def test_stored_states_are_merged_and_changed_by_key(first, second):
     assert read(ScopeStates.from_stored(stored(first).stored())) == first

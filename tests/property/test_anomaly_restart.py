@@ -58,7 +58,7 @@ class Store:
         return restored(self.core, self.bases.get, 0, RULES, PARAMETERS)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     units=deliveries(),
     faults=st.lists(st.tuples(st.integers(0, 40), st.sampled_from(("crash", "store", "again", "half"))), max_size=8),
@@ -91,7 +91,7 @@ def test_crashes_and_repeats_anywhere_give_the_same_updates(units, faults):
 
 
 @given(deliveries())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_updates_are_numbered_without_gaps_and_nothing_opens_twice(units):
     subject = Watch(0, RULES, PARAMETERS)
     numbers: dict[str, int] = {}

@@ -54,7 +54,7 @@ def check(spend, messages):
         assert picos_of(daily.spent) == sum_of(messages, team, JUNE_1 // DAY_US + 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(logs(), st.data())
 def test_spend_is_the_sum_of_the_distinct_panes_whatever_is_read_again(messages, data):
     spend, at = Spend(), 0
@@ -65,7 +65,7 @@ def test_spend_is_the_sum_of_the_distinct_panes_whatever_is_read_again(messages,
     check(spend, messages)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(logs(), st.data())
 def test_spend_is_the_sum_of_the_distinct_panes_wherever_it_restarts(messages, data):
     store = MemorySpendStore()

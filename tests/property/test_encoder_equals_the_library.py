@@ -64,7 +64,7 @@ def columns_of(events, *, coded=False):
     return columns
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(rows(), st.booleans(), st.integers(0, 2**32 - 1))
 def test_every_event_has_the_bytes_that_the_library_writes(events, coded, schema_id):
     columns = columns_of(events, coded=coded)

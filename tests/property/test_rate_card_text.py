@@ -169,7 +169,7 @@ CARDS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CARDS)
 def test_what_is_written_is_read(card):
     text = to_json(card)
@@ -177,7 +177,7 @@ def test_what_is_written_is_read(card):
     assert to_json(from_json(text)) == text
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(CARDS)
 def test_the_reader_of_documents_reads_the_same(card):
     assert read_rate_card(to_json(card)) == card

@@ -42,7 +42,7 @@ def prices(cards, model, time):
     return None if choice is None else choice.rate.sku.prices[0].price
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(histories(), st.integers(0, 60), st.sampled_from(["m", "n"]))
 def test_a_new_card_never_changes_a_price_that_an_event_may_have_paid(cards, day, model):
     time = (JANUARY_1 + day * DAY_MS) * 1000
@@ -53,7 +53,7 @@ def test_a_new_card_never_changes_a_price_that_an_event_may_have_paid(cards, day
             assert prices(cards[: count + 1], model, time) == before
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(histories(), st.integers(0, 59), st.sampled_from(["m", "n"]))
 def test_between_two_boundaries_the_price_stays(cards, day, model):
     book = RateBook(cards, margin_ms=MARGIN_MS, future_bound_ms=FUTURE_BOUND_MS)
@@ -63,7 +63,7 @@ def test_between_two_boundaries_the_price_stays(cards, day, model):
         assert prices(cards, model, time) == prices(cards, model, later)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     price=PRICES,
     thresholds=st.lists(st.tuples(st.integers(1, 10**12), PRICES), unique_by=lambda each: each[0], max_size=3),

@@ -46,7 +46,7 @@ def test_values_are_those_of_the_slow_decoder():
             assert {entries.keys.at(n): values[n] for n in at.tolist()} == wanted[name]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10**9), st.data())
 def test_mutated_bytes_are_accepted_by_both_decoders_or_by_none(seed, data):
     datum = bytearray(encoded(RandomEvents(seed % 50).fields())[5:])

@@ -16,7 +16,7 @@ def half_away(number):
     return int(number + Fraction(1, 2))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(quantity, ratio, st.integers(1, 10**9)), min_size=1, max_size=8))
 def test_scale_is_the_exact_product_rounded_once(rows):
     ratios = Ratios.of([(Fraction(*each).numerator, Fraction(*each).denominator) for _, each, _ in rows])

@@ -18,7 +18,7 @@ def keys(pairs, start=0):
 small = st.tuples(st.sampled_from([0, 1, 2, 2**63, 2**64 - 1]), st.integers(0, 5), st.integers(0, 1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(small, max_size=30), max_size=6))
 def test_it_finds_what_was_added_and_nothing_else(batches):
     table, offset = Identities(), 0

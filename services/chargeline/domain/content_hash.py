@@ -10,42 +10,41 @@ Its values may never change (golden values: tests/unit/test_hashes.py).
 import numpy as np
 import numpy.typing as npt
 
+from chargeline.domain.compiled import compiled, words_of
+
 Int64Array = npt.NDArray[np.int64]
+UInt32Array = npt.NDArray[np.uint32]
 UInt64Array = npt.NDArray[np.uint64]
 PADDING = 8  # bytes that must follow the last text
 
-_CHUNK = 4096  # texts gathered at a time: what is worked on stays in the processor's cache
-_LONG = 64  # words; longer texts are few, and each is summed up by itself
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _LENGTH_KEY = np.uint64(0xD6E8FEB86659FD93)
 _TAIL = np.array([(1 << (8 * n)) - 1 for n in range(8)], np.uint64)
+_32 = np.uint64(32)
 
 
-def content_hash(data: npt.NDArray[np.uint8], starts: Int64Array, lengths: Int64Array) -> npt.NDArray[np.uint32]:
+def content_hash(data: npt.NDArray[np.uint8], starts: Int64Array, lengths: Int64Array) -> UInt32Array:
     """Hash n texts.
 
     Args:
         data: all bytes, followed by at least `PADDING` more.
         starts, lengths: int64, where each text lies.
     """
-    words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
-    count = lengths >> 3  # whole words; the rest of a text is one more, and the bytes behind it are masked away
-    keys = _keys(int(count.max(initial=0)) + 1)
-    sums = (words[starts + (count << 3)] & _TAIL[lengths & 7]) * keys[count]
-    sums += lengths.astype(np.uint64) * _LENGTH_KEY
-    # Texts of equally many words make a matrix that is gathered by rows, in the order of the memory.
-    short = np.minimum(count, _LONG).astype(np.uint16)
-    order = np.argsort(short, kind="stable")
-    ends = np.cumsum(np.bincount(short, minlength=_LONG + 1)).tolist()
-    for number in range(1, _LONG):
-        for begin in range(ends[number - 1], ends[number], _CHUNK):
-            rows = order[begin : min(begin + _CHUNK, ends[number])]
-            matrix = np.ndarray((len(data) - 8 * number + 1, number), "<u8", data, strides=(1, 8))
-            sums[rows] += np.einsum("ij,j->i", matrix[starts[rows]], keys[:number])
-    for row in order[ends[_LONG - 1] :].tolist():
-        at, many = int(starts[row]), int(count[row])
-        sums[row : row + 1] += (words[at : at + 8 * many : 8] * keys[:many]).sum()
-    return (sums >> np.uint64(32)).astype(np.uint32)
+    hashes = np.empty(len(starts), np.uint32)
+    _hash(words_of(data), starts, lengths, _keys(int(lengths.max(initial=0)) // 8 + 1), hashes)
+    return hashes
+
+
+@compiled
+def _hash(words: UInt64Array, starts: Int64Array, lengths: Int64Array, keys: UInt64Array, hashes: UInt32Array) -> None:
+    for row in range(len(starts)):
+        at, length = starts[row], lengths[row]
+        whole = length >> 3
+        total = np.uint64(length) * _LENGTH_KEY
+        for number in range(whole):
+            total += words[at + 8 * number] * keys[number]
+        total += (words[at + 8 * whole] & _TAIL[length & 7]) * keys[whole]
+        hashes[row] = np.uint32(total >> _32)
 
 
 def _keys(count: int) -> UInt64Array:

@@ -2,9 +2,10 @@
 
 The identities lie in log order in plain columns (24 bytes each, the stored form); a hash index of 5 bytes a slot
 finds them. The index is cut into shards that grow one by one, so growing touches a sixteenth of it and no
-identity is ever moved. Looking up 100,000 identities is a few dozen array operations, whatever the size.
+identity is ever moved.
 """
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chargeline.domain.codes import dense_codes
+from chargeline.domain.compiled import compiled
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-UInt8Array = npt.NDArray[np.uint8]
+UInt64Array = npt.NDArray[np.uint64]
 UInt32Array = npt.NDArray[np.uint32]
 
 # The stored form, big-endian so that a blob sorts as its hashes do (docs/state.md).
@@ -24,6 +25,8 @@ STORED = np.dtype([("hash_high", ">u8"), ("hash_low", ">u4"), ("content", ">u4")
 _SHARD_BITS = 4
 _START_BUCKETS = 256
 _SLOTS = 16
+_BYTE, _ONE, _32 = np.uint64(0xFF), np.uint64(1), np.uint64(32)
+_SEED = np.uint64(secrets.randbits(64) | 1)  # nobody who names events can know which ones collide
 _FULL = 0.88  # of a shard's slots; 0.88 / 1.4 = 0.63 is the least after growing
 
 
@@ -110,8 +113,8 @@ class _Log:
 class _Shard:
     """An index of one part of the hash space: buckets of 16 slots, each a tag of the hash and a place in the log.
 
-    Slots of a bucket fill from the left, and what finds its bucket full goes to the next one. A lookup compares 16
-    tags at once; only where a tag agrees is the log looked at. Tag 0: free.
+    Slots of a bucket fill from the left, and what finds its bucket full goes to the next one. Only where a tag agrees
+    is the log looked at. Tag 0: free.
     """
 
     def __init__(self, buckets: int) -> None:
@@ -120,64 +123,74 @@ class _Shard:
         self.tags = np.zeros((buckets, _SLOTS), np.uint8)
         self.places = np.zeros((buckets, _SLOTS), np.uint32)
 
-    def find(self, keys: Keys, log: _Log) -> Int64Array:
-        """Place in the log of each key; -1: not known."""
-        place = np.full(len(keys), -1, np.int64)
-        tag = _tags(keys)
-        active, bucket = np.arange(len(keys)), self._home(keys.low)
-        while len(active):
-            slots = self.tags[bucket]
-            row, slot = np.divmod(np.flatnonzero(slots == tag[active, None]), _SLOTS)
-            if len(row):
-                at = self.places[bucket[row], slot]
-                key = active[row]
-                same = (log.high[at] == keys.high[key]) & (log.low[at] == keys.low[key])
-                place[key[same]] = at[same]
-            on = (slots[:, -1] != 0) & (place[active] < 0)
-            active, bucket = active[on], (bucket[on] + 1) % self.buckets
-        return place
+    def find(self, keys: Keys, rows: Int64Array, log: _Log, place: Int64Array) -> None:
+        """Write the place in the log of each of these rows; those of unknown keys stay as they are."""
+        _find(self.tags, self.places, keys.high, keys.low, rows, log.high, log.low, place)
 
-    def add(self, low: UInt32Array, tag: UInt8Array, places: Int64Array) -> None:
-        """Add what is neither known nor twice among itself."""
-        self.count += len(low)
-        bucket = self._home(low)
-        # Stable sorting of 16-bit numbers is a radix sort.
-        order = np.argsort(bucket.astype(np.uint16) if self.buckets <= 1 << 16 else bucket, kind="stable")
-        bucket, tag, places = bucket[order], tag[order], places[order]
-        while len(bucket):
-            new = np.empty(len(bucket), bool)
-            new[0] = True
-            np.not_equal(bucket[1:], bucket[:-1], out=new[1:])
-            starts = np.flatnonzero(new)
-            free = np.count_nonzero(self.tags[bucket[starts]], axis=1) - starts
-            slot = np.arange(len(bucket)) + free[np.cumsum(new) - 1]
-            fits = slot < _SLOTS
-            at = bucket[fits] * _SLOTS + slot[fits]
-            self.tags.reshape(-1)[at] = tag[fits]
-            self.places.reshape(-1)[at] = places[fits]
-            # What goes on stays in order, except at the end of the table.
-            bucket, tag, places = (bucket[~fits] + 1) % self.buckets, tag[~fits], places[~fits]
-            if len(bucket) and bucket[-1] == 0:
-                order = np.argsort(bucket, kind="stable")
-                bucket, tag, places = bucket[order], tag[order], places[order]
-
-    def _home(self, low: UInt32Array) -> Int64Array:
-        return ((low.astype(np.uint64) * np.uint64(self.buckets)) >> np.uint64(32)).astype(np.int64)
+    def add(self, high: UInt64Array, low: UInt32Array, places: Int64Array) -> None:
+        """Add what is neither known nor twice among itself, and has room."""
+        self.count += len(places)
+        _add(self.tags, self.places, high, low, places)
 
     def grown(self, needed: int, log: _Log) -> "_Shard":
         """A larger one with the same content."""
         buckets = self.buckets
         while buckets * _SLOTS * _FULL < needed:
             buckets += buckets * 2 // 5
-        used = self.tags != 0
-        places = self.places[used].astype(np.int64)
         larger = _Shard(buckets)
-        larger.add(log.low[places], self.tags[used], places)
+        larger.add(log.high, log.low, self.places[self.tags != 0].astype(np.int64))
         return larger
 
 
-def _tags(keys: Keys) -> UInt8Array:
-    return np.maximum(keys.high.astype(np.uint8), np.uint8(1))
+@compiled
+def _find(
+    tags: npt.NDArray[np.uint8],
+    places: UInt32Array,
+    highs: UInt64Array,
+    lows: UInt32Array,
+    rows: Int64Array,
+    log_high: UInt64Array,
+    log_low: UInt32Array,
+    found: Int64Array,
+) -> None:
+    buckets = len(tags)
+    for row in rows:
+        high, low = highs[row], lows[row]
+        tag, bucket = _tag(high), _home(low, buckets)
+        slot = 0
+        while tags[bucket, slot]:
+            if tags[bucket, slot] == tag:
+                at = places[bucket, slot]
+                if log_high[at] == high and log_low[at] == low:
+                    found[row] = at
+                    break
+            slot += 1
+            if slot == _SLOTS:
+                bucket, slot = (bucket + 1) % buckets, 0
+
+
+@compiled
+def _add(
+    tags: npt.NDArray[np.uint8], places: UInt32Array, log_high: UInt64Array, log_low: UInt32Array, added: Int64Array
+) -> None:
+    buckets = len(tags)
+    for at in added:
+        bucket, slot = _home(log_low[at], buckets), 0
+        while tags[bucket, slot]:
+            slot += 1
+            if slot == _SLOTS:
+                bucket, slot = (bucket + 1) % buckets, 0
+        tags[bucket, slot], places[bucket, slot] = _tag(log_high[at]), at
+
+
+@compiled
+def _tag(high: np.uint64) -> np.uint8:
+    return np.uint8(max(high & _BYTE, _ONE))
+
+
+@compiled
+def _home(low: np.uint32, buckets: int) -> np.int64:
+    return np.int64((np.uint64(low) * np.uint64(buckets)) >> _32)
 
 
 class Identities:
@@ -204,8 +217,8 @@ class Identities:
     def find(self, keys: Keys) -> tuple[Int64Array, Int64Array]:
         """What is known of n keys: (content hash, offset), int64; offset -1: not known."""
         place = np.full(len(keys), -1, np.int64)
-        for number, rows in _split(keys):
-            place[rows] = self._shards[number].find(keys.take(rows), self._log)
+        for number, rows in _split(keys.high):
+            self._shards[number].find(keys, rows, self._log, place)
         content = np.zeros(len(keys), np.int64)
         offset = np.full(len(keys), -1, np.int64)
         known = np.flatnonzero(place >= 0)
@@ -215,14 +228,13 @@ class Identities:
 
     def add(self, keys: Keys) -> None:
         """Remember keys, in log order, that `find` does not know and that are not twice among themselves."""
-        places = np.arange(self._log.count, self._log.count + len(keys))
+        begin = self._log.count
         self._log.append(keys)
-        tag = _tags(keys)
-        for number, rows in _split(keys):
+        for number, rows in _split(keys.high):
             shard = self._shards[number]
             if shard.count + len(rows) > shard.buckets * _SLOTS * _FULL:
                 shard = self._shards[number] = shard.grown(shard.count + len(rows), self._log)
-            shard.add(keys.low[rows], tag[rows], places[rows])
+            shard.add(self._log.high, self._log.low, begin + rows)
 
     def forget_before(self, offset: int) -> None:
         """Forget what lies before an offset: the end of the horizon."""
@@ -242,9 +254,9 @@ def _shards() -> list[_Shard]:
     return [_Shard(_START_BUCKETS + 6 * number) for number in range(1 << _SHARD_BITS)]
 
 
-def _split(keys: Keys) -> list[tuple[int, Int64Array]]:
+def _split(high: UInt64Array) -> list[tuple[int, Int64Array]]:
     """The rows of each shard that has any."""
-    number = (keys.high >> np.uint64(64 - _SHARD_BITS)).astype(np.uint8)
+    number = (high >> np.uint64(64 - _SHARD_BITS)).astype(np.uint8)
     order = np.argsort(number, kind="stable")
     bounds = np.searchsorted(number[order], np.arange((1 << _SHARD_BITS) + 1)).tolist()
     return [(i, order[bounds[i] : bounds[i + 1]]) for i in range(1 << _SHARD_BITS) if bounds[i] < bounds[i + 1]]
@@ -252,13 +264,21 @@ def _split(keys: Keys) -> list[tuple[int, Int64Array]]:
 
 def first_of_each(keys: Keys) -> Int64Array:
     """For each of n keys the row of the first key of the same identity; its own row if it is the first."""
-    codes, first = dense_codes(keys.high)
-    first = first[codes]
-    if (keys.low[first] == keys.low).all():
-        return first
-    # Two identities share eight bytes: rare enough to sort.
-    order = np.lexsort((keys.low, keys.high))
-    high, low = keys.high[order], keys.low[order]
-    new = np.r_[True, (high[1:] != high[:-1]) | (low[1:] != low[:-1])]
-    first[order] = order[np.flatnonzero(new)][np.cumsum(new) - 1]  # stable: the first of a run comes first
+    first = np.empty(len(keys), np.int64)
+    _first_of_each(keys.high, keys.low, np.full(1 << (2 * len(keys)).bit_length(), -1, np.int32), _SEED, first)
     return first
+
+
+@compiled
+def _first_of_each(
+    high: UInt64Array, low: UInt32Array, slots: npt.NDArray[np.int32], seed: np.uint64, first: Int64Array
+) -> None:
+    """`slots`: free ones, a power of two above n."""
+    mask = len(slots) - 1
+    for row in range(len(high)):
+        slot = np.int64(((high[row] ^ np.uint64(low[row])) * seed) >> _32) & mask
+        while slots[slot] >= 0 and (high[slots[slot]] != high[row] or low[slots[slot]] != low[row]):
+            slot = (slot + 1) & mask
+        if slots[slot] < 0:
+            slots[slot] = row
+        first[row] = slots[slot]

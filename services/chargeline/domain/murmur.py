@@ -1,21 +1,31 @@
 """The two documented hashes that the log and the state depend on, over many texts at once.
 
 murmur3_x64_128 names identities and contents; murmur2 is Java's Kafka partitioner. Both are Austin Appleby's public
-domain algorithms; their values may never change (golden values: tests/unit/test_murmur.py).
+domain algorithms; their values may never change (golden values: tests/unit/test_hashes.py).
 """
 
 import numpy as np
 import numpy.typing as npt
 
+from chargeline.domain.compiled import compiled, words_of
+
 Int64Array = npt.NDArray[np.int64]
+UInt32Array = npt.NDArray[np.uint32]
 UInt64Array = npt.NDArray[np.uint64]
 PADDING = 16  # bytes that must follow the last text, so that whole words can be loaded
 
-_CHUNK = 8192  # texts hashed at a time: what is worked on stays in the processor's cache
-
 _C1 = np.uint64(0x87C37B91114253D5)
 _C2 = np.uint64(0x4CF5AD432745937F)
-_TAIL = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [(1 << 64) - 1] * 9, np.uint64)
+_TAIL = np.array([(1 << (8 * n)) - 1 for n in range(9)], np.uint64)
+_FIVE, _ADD_1, _ADD_2 = np.uint64(5), np.uint64(0x52DCE729), np.uint64(0x38495AB5)
+_33, _64 = np.uint64(33), np.uint64(64)
+_AVALANCHE_1, _AVALANCHE_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
+_27, _31 = np.uint64(27), np.uint64(31)
+
+_M = np.uint32(0x5BD1E995)
+_SEED_2 = np.uint32(0x9747B28C)
+_TAIL_2 = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)
+_13, _15, _24 = np.uint32(13), np.uint32(15), np.uint32(24)
 
 
 def murmur3_x64_128(
@@ -30,86 +40,68 @@ def murmur3_x64_128(
     Returns:
         The two halves of each hash; the digest is first and second, little-endian each.
     """
-    words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
-    first, second = np.zeros(len(starts), np.uint64), np.zeros(len(starts), np.uint64)
-    for at in range(0, len(starts), _CHUNK):
-        # The longest first: those that still have a block are then always a prefix, and nothing is copied for it.
-        rows = at + np.argsort(-lengths[at : at + _CHUNK], kind="stable")
-        first[rows], second[rows] = _hash(words, starts[rows], lengths[rows])
+    first, second = np.empty(len(starts), np.uint64), np.empty(len(starts), np.uint64)
+    _murmur3(words_of(data), starts, lengths, first, second)
     return first, second
-
-
-def _hash(words: UInt64Array, starts: Int64Array, lengths: Int64Array) -> tuple[UInt64Array, UInt64Array]:
-    first, second = np.zeros(len(starts), np.uint64), np.zeros(len(starts), np.uint64)
-    blocks = lengths >> 4
-    for block in range(int(blocks[0])):
-        active = len(blocks) - int(np.searchsorted(blocks[::-1], block, "right"))
-        at = starts[:active] + 16 * block
-        one, two = first[:active], second[:active]
-        one ^= _mix(words[at], _C1, 31, _C2)
-        _turn(one, 27)
-        one += two
-        one *= np.uint64(5)
-        one += np.uint64(0x52DCE729)
-        two ^= _mix(words[at + 8], _C2, 33, _C1)
-        _turn(two, 31)
-        two += one
-        two *= np.uint64(5)
-        two += np.uint64(0x38495AB5)
-    rest = lengths & 15
-    at = starts + (blocks << 4)
-    second ^= _mix(words[at + 8] & _TAIL[np.maximum(rest - 8, 0)], _C2, 33, _C1)
-    first ^= _mix(words[at] & _TAIL[rest], _C1, 31, _C2)
-    _finish(first, second, lengths.astype(np.uint64))
-    return first, second
-
-
-def _finish(first: UInt64Array, second: UInt64Array, lengths: UInt64Array) -> None:
-    first ^= lengths
-    second ^= lengths
-    first += second
-    second += first
-    _avalanche(first)
-    _avalanche(second)
-    first += second
-    second += first
-
-
-def _mix(words: UInt64Array, before: np.uint64, bits: int, after: np.uint64) -> UInt64Array:
-    words *= before
-    _turn(words, bits)
-    words *= after
-    return words
-
-
-def _turn(words: UInt64Array, bits: int) -> None:
-    high = words << np.uint64(bits)
-    words >>= np.uint64(64 - bits)
-    words |= high
-
-
-def _avalanche(words: UInt64Array) -> None:
-    words ^= words >> np.uint64(33)
-    words *= np.uint64(0xFF51AFD7ED558CCD)
-    words ^= words >> np.uint64(33)
-    words *= np.uint64(0xC4CEB9FE1A85EC53)
-    words ^= words >> np.uint64(33)
 
 
 def murmur2(data: npt.NDArray[np.uint8], starts: Int64Array, lengths: Int64Array) -> Int64Array:
     """Java Kafka's murmur2 of n texts (arguments as above), with the sign bit cleared as its partitioner does."""
-    words = np.ndarray((len(data) - 3,), "<u4", data, strides=(1,))
-    factor = np.uint32(0x5BD1E995)
-    state = np.uint32(0x9747B28C) ^ lengths.astype(np.uint32)
-    blocks = lengths >> 2
-    for block in range(int(blocks.max(initial=0))):
-        active = np.flatnonzero(blocks > block)
-        word = words[starts[active] + 4 * block] * factor
-        word = (word ^ (word >> np.uint32(24))) * factor
-        state[active] = (state[active] * factor) ^ word
-    rest = lengths & 3
-    tail = words[starts + (blocks << 2)] & np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)[rest]
-    state = np.where(rest > 0, (state ^ tail) * factor, state)
-    state = (state ^ (state >> np.uint32(13))) * factor
-    state ^= state >> np.uint32(15)
-    return (state & np.uint32(0x7FFFFFFF)).astype(np.int64)
+    hashes = np.empty(len(starts), np.int64)
+    _murmur2(words_of(data, "<u4"), starts, lengths, hashes)
+    return hashes
+
+
+@compiled
+def _turned(word: np.uint64, bits: np.uint64) -> np.uint64:
+    return (word << bits) | (word >> (_64 - bits))
+
+
+@compiled
+def _avalanche(word: np.uint64) -> np.uint64:
+    word = (word ^ (word >> _33)) * _AVALANCHE_1
+    word = (word ^ (word >> _33)) * _AVALANCHE_2
+    return word ^ (word >> _33)
+
+
+@compiled
+def _murmur3(
+    words: UInt64Array, starts: Int64Array, lengths: Int64Array, firsts: UInt64Array, seconds: UInt64Array
+) -> None:
+    for row in range(len(starts)):
+        length = lengths[row]
+        at, end = starts[row], starts[row] + (length & ~15)
+        first, second = np.uint64(0), np.uint64(0)
+        while at < end:
+            first ^= _turned(words[at] * _C1, _31) * _C2
+            first = (_turned(first, _27) + second) * _FIVE + _ADD_1
+            second ^= _turned(words[at + 8] * _C2, _33) * _C1
+            second = (_turned(second, _31) + first) * _FIVE + _ADD_2
+            at += 16
+        rest = length & 15
+        second ^= _turned((words[at + 8] & _TAIL[max(rest - 8, 0)]) * _C2, _33) * _C1
+        first ^= _turned((words[at] & _TAIL[min(rest, 8)]) * _C1, _31) * _C2
+        first ^= np.uint64(length)
+        second ^= np.uint64(length)
+        first += second
+        second += first
+        first, second = _avalanche(first), _avalanche(second)
+        first += second
+        firsts[row], seconds[row] = first, second + first
+
+
+@compiled
+def _murmur2(words: UInt32Array, starts: Int64Array, lengths: Int64Array, hashes: Int64Array) -> None:
+    for row in range(len(starts)):
+        length = lengths[row]
+        at, end = starts[row], starts[row] + (length & ~3)
+        state = np.uint32(_SEED_2 ^ np.uint32(length))
+        while at < end:
+            word = np.uint32(words[at] * _M)
+            word = np.uint32((word ^ (word >> _24)) * _M)
+            state = np.uint32(np.uint32(state * _M) ^ word)
+            at += 4
+        if length & 3:
+            state = np.uint32((state ^ (words[at] & _TAIL_2[length & 3])) * _M)
+        state = np.uint32((state ^ (state >> _13)) * _M)
+        hashes[row] = np.int64((state ^ (state >> _15)) & np.uint32(0x7FFFFFFF))

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from chargeline.adapters.charge_archive import ClickHouseArchive
 from chargeline.adapters.clickhouse import ClickHouse
@@ -16,7 +15,12 @@ from chargeline.adapters.kafka import KafkaLogConsumer, KafkaLogReader
 from chargeline.adapters.kafka_producer import KafkaTransactionalProducer
 from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.adapters.registry import SchemaRegistry
-from chargeline.pricer.compute import Rules
+from chargeline.domain.accounts import Accounts
+from chargeline.domain.identities import STORED, Identities, Keys
+from chargeline.domain.rate_book import RateBook
+from chargeline.domain.rate_table import RateTable
+from chargeline.ports import LogBatch
+from chargeline.pricer.compute import Rules, book, prepare
 from chargeline.pricer.intake import INPUT, Limits
 from chargeline.pricer.metrics import PricerMetrics
 from chargeline.pricer.processor import Pricer
@@ -29,7 +33,7 @@ T = TypeVar("T")
 
 def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
     """The pricer, connected. Making its producer fences an older process of the same slot."""
-    pa.array(np.zeros(0))  # Arrow looks for pandas at its first NumPy array: a second that no unit shall wait for
+    warm_up()
     clock = SystemClock()
     reader = KafkaLogReader(settings.kafka)
     ahead = ThreadPoolExecutor(1, "facts")  # one: a table is made after the facts that it waits for
@@ -91,6 +95,21 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
         run_commit=ThreadPoolExecutor(1, "commit").submit,
         make_ahead=lambda making: ahead.submit(_yielding, making),
     )
+
+
+def warm_up() -> None:
+    """Take an empty unit: Arrow looks for its friends, and functions are compiled (domain/compiled.py).
+
+    That is about a second, and ten at the very first start, which no unit shall wait for.
+    """
+    none = np.zeros(0, np.int64)
+    batch = LogBatch(INPUT, 0, none, none, [], 0)
+    rules = Rules(partitions=1, window_us=1, watermark_bound_us=0, future_bound_ms=0)
+    table = RateTable(RateBook([], margin_ms=0, future_bound_ms=0), Accounts())
+    known = Identities()
+    known.add(Keys.from_stored(bytes(STORED.itemsize)))
+    known.find(known.keys())
+    book(batch, prepare(batch, table, rules, lambda _: None), known=known, watermark=None, rules=rules)
 
 
 def _yielding(call: Callable[[], T]) -> T:
