@@ -34,7 +34,7 @@ _VISIBLE_S = 60.0
 
 
 def freshness(seconds: float) -> dict[str, float]:
-    """Keys freshness_p50_s, freshness_p99_s; on a stack of its own."""
+    """Keys freshness_p50_s, freshness_p99_s over so many seconds after a warm-up; on a stack of its own."""
     with tempfile.TemporaryDirectory() as folder:
         data = str(Path(folder) / "data")
         command("up", "--detach", "--data-dir", data, "--partitions", str(PARTITIONS))
@@ -43,7 +43,7 @@ def freshness(seconds: float) -> dict[str, float]:
             rates.write_text(card())
             command("rates", "publish", str(rates), "--data-dir", data)
             stack = load_stack(data)
-            ages = measure(stack, _prepared(int(RATE * seconds), stack))
+            ages = measure(stack, _prepared(int(RATE * (WARM_S + seconds)), stack))
         finally:
             command("down", "--data-dir", data)
     return {

@@ -22,11 +22,12 @@ from chargeline.runtime.stack import Stack, load_stack
 sys.path.insert(0, str(Path(__file__).parent))
 from commands import child, command
 from freshness import freshness
-from traffic import batches, card
+from traffic import batches, card, write_ndjson
 
 PARTITIONS = 2
 QUICK = os.environ.get("QUICK") == "1"
 EVENTS = 200_000 if QUICK else 2_000_000
+REPLAYED = 100_000 if QUICK else 500_000
 FAUST_EVENTS = 3_000 if QUICK else 20_000  # the same topic's first ones
 RUNS = int(os.environ.get("RUNS", "1" if QUICK else "3"))
 RESULTS = Path(__file__).parent / "results"
@@ -43,6 +44,14 @@ def preload(stack: Stack) -> None:
 def generate(data: str) -> float:
     """Events a second of `chargeline generate`, from the first one sent until Kafka has all of them."""
     said = command("generate", "--events", str(EVENTS), "--json", "--data-dir", data)
+    return json.loads(said.splitlines()[-1])["events_per_s"]
+
+
+def replay(data: str, folder: Path) -> float:
+    """Events a second of `chargeline replay` from a file of JSON lines."""
+    file = folder / "usage.ndjson"
+    write_ndjson(file, REPLAYED)
+    said = command("replay", str(file), "--format", "ndjson", "--json", "--data-dir", data)
     return json.loads(said.splitlines()[-1])["events_per_s"]
 
 
@@ -65,6 +74,7 @@ def once(run: int) -> dict[str, float]:
             peer = child("faust_peer.py", FAUST_EVENTS, PARTITIONS, stack=stack)
             assert peer["priced"] > 0.95 * FAUST_EVENTS
             generated = generate(data)
+            replayed = replay(data, Path(folder))
         finally:
             command("down", "--data-dir", data)
     result = {
@@ -74,6 +84,7 @@ def once(run: int) -> dict[str, float]:
         "sink_rows_per_s": stored["rows_per_s"],
         "sink_cpu_us_per_row": stored["cpu_us_per_row"],
         "generate_events_per_s": generated,
+        "replay_events_per_s": replayed,
         "pricer_cpu_us_per_event": priced["cpu_us_per_event"],
         "dedupe_bytes_per_id": priced["dedupe_bytes_per_id"],
         "pricer_peak_mib": priced["peak_mib"],

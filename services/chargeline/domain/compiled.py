@@ -2,7 +2,7 @@
 
 For what is one pass over bytes (decoding, hashing, hash tables), where a sequence of array operations would read and
 write its operands many times over. A compiled function takes arrays and numbers and gives arrays and numbers; it is
-compiled at its first call and kept beside its module. Nothing checks its bounds: each says why it stays inside.
+compiled at its first call and kept beside its module, or in the user's cache where that cannot be written. Nothing checks its bounds: each says why it stays inside.
 
 Numbers in them keep their kind only if both operands have it: constants of unsigned words are `np.uint64(…)`.
 """
@@ -19,7 +19,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def compiled(function: F) -> F:
     """The same function as machine code."""
-    return cast("F", numba.njit(nogil=True, cache=True)(function))
+    try:
+        return cast("F", numba.njit(nogil=True, cache=True)(function))
+    except RuntimeError:  # there is no place to keep it: it is compiled by each process
+        return cast("F", numba.njit(nogil=True)(function))
 
 
 def words_of(data: npt.NDArray[np.uint8], kind: str = "<u8") -> npt.NDArray[Any]:
