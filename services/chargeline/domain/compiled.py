@@ -2,7 +2,8 @@
 
 For what is one pass over bytes (decoding, hashing, hash tables), where a sequence of array operations would read and
 write its operands many times over. A compiled function takes arrays and numbers and gives arrays and numbers; it is
-compiled at its first call and kept beside its module, or in the user's cache where that cannot be written. Nothing checks its bounds: each says why it stays inside.
+compiled at its first call and kept beside its module, or in the user's cache where that cannot be written. Nothing
+checks its bounds: each says why it stays inside.
 
 Numbers in them keep their kind only if both operands have it: constants of unsigned words are `np.uint64(…)`.
 """
