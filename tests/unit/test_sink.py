@@ -79,6 +79,27 @@ def kill(log, topic_sink):
     log.rebalance("sinks", TOPIC)
 
 
+def test_a_full_queue_lets_the_log_wait():
+    log, warehouse = world(units=40)
+    gate, begun = threading.Event(), threading.Event()
+    insert = warehouse.insert
+
+    def slow(*arguments):
+        begun.set()
+        assert gate.wait(10)
+        insert(*arguments)
+
+    warehouse.insert = slow
+    one = sink(log, warehouse, messages=6)
+    step_until(one, begun.is_set)
+    for _ in range(30):
+        one.step()
+        assert sum(map(len, one._waiting.values())) <= 6
+    gate.set()
+    drain(one)
+    assert warehouse.rows("cost_rollups") == 160
+
+
 @pytest.mark.parametrize("slices", [1, 3])
 @pytest.mark.parametrize("messages", [1, 2, 128])  # where a poll ends changes nothing
 def test_a_unit_is_one_block_under_the_token_of_its_first_slice(slices, messages):

@@ -103,11 +103,12 @@ def plain_points(choice: Choice, factor: Fraction, list_factor: Fraction, days: 
     """The points of a rate that does not accumulate: the base price, then one for each of `thresholds_of`."""
     rate, sku = choice.rate, choice.rate.sku
     size = units_of(sku, days)
-    kept = kept_of(sku)
+    step = PICOS / size  # picounits of the pricing quantity for one base unit
+    paid = factor * kept_of(sku)
     points = []
     for above in (0, *thresholds_of(choice)):
         number, price = _price_above(sku, above)
-        each = price * factor * kept
+        each = price * paid
         listed = _list_price(choice, list_factor, days, size, above)
         points.append(
             Point(
@@ -117,9 +118,9 @@ def plain_points(choice: Choice, factor: Fraction, list_factor: Fraction, days: 
                 sku.pricing_unit,
                 rounded(each if listed is None else listed, _PRICE_DECIMALS),
                 rounded(each, _PRICE_DECIMALS),
-                each * PICOS / size,
-                PICOS / size,
-                (each if listed is None else listed) * PICOS / size,
+                each * step,
+                step,
+                (each if listed is None else listed) * step,
             )
         )
     return points
@@ -185,7 +186,9 @@ def _list_price(choice: Choice, factor: Fraction, days: int, size: Fraction, abo
         return None
     listed = choice.listed.sku
     _, price = _price_above(listed, above)
-    return _rounded(price * factor * size / (units_of(listed, days) * first_price(listed)[1]))
+    units = units_of(listed, days) * first_price(listed)[1]
+    # Nearly always the units are the same: nothing is divided then.
+    return _rounded(price * factor if units == size else price * factor * size / units)
 
 
 def _rounded(price: Fraction) -> Fraction:
