@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from chargeline.domain.errors import Fault, LogTruncated, TransientError
 from chargeline.ports import ChargeArchive, Clock, LogReader, Record
-from chargeline.wire.arrow_messages import decode
+from chargeline.wire.arrow_messages import decode, decode_columns, schema_of
 from chargeline.wire.correction_rows import Row, rows_of
 from chargeline.wire.units import UnitHeader
 
@@ -94,7 +94,7 @@ class Originals:
             ends = [
                 UnitHeader.decode(record.headers).end
                 for record in self._reader.read(CHARGES, partition, start, stop)
-                if decode(record.value or b"").num_rows
+                if _has_rows(record.value or b"")
             ]
             if ends:
                 found = ends[-1]
@@ -173,6 +173,10 @@ class Originals:
                 "set: set the address of ClickHouse"
             )
         return self.archive.rows(partition, offset)
+
+
+def _has_rows(value: bytes) -> bool:
+    return decode_columns(value, schema_of(value), ("source_offset",)).num_rows > 0
 
 
 def _is_last(record: Record) -> bool:

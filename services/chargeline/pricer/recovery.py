@@ -15,12 +15,12 @@ from chargeline.domain.errors import Fault, OutcomePending, StateIncomplete
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.scope_states import ScopeStates
 from chargeline.ports import Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
-from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord, relevant
+from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord, needed, relevant
 from chargeline.pricer.live import LiveTotals
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.originals import UnitPlaces
-from chargeline.wire.arrow_messages import decode
-from chargeline.wire.charge_scopes import moved_scopes
+from chargeline.wire.arrow_messages import decode_columns, schema_of
+from chargeline.wire.charge_scopes import has_scopes, moved_scopes
 from chargeline.wire.units import UnitHeader
 
 SEGMENT_IDENTITIES = 1_000_000
@@ -28,6 +28,7 @@ _PENDING_S = 0.2
 _MARKERS_MS = 10_000  # the broker writes them in milliseconds; a restart of it may come in between
 _MARK_MS = 3_600_000
 CHARGES = "charges"
+_KEYS = ("source_offset", "source_index", "identity_hash", "content_hash")
 
 
 @dataclass
@@ -218,11 +219,15 @@ class Recovery:
             if header.slice_index != slices:
                 raise Fault(f"slice {slices} of the unit that ends at {header.end} is missing in {CHARGES}")
             self._observer.recovering(state.partition, "folding charges", header.start - first, committed - first)
-            charges = decode(record.value or b"")
-            keys.append(keys_of(charges))
-            scopes = scopes.apply(moved_scopes(charges))
             waiting += header.waiting
-            named += relevant(charges, state.corrections, is_awaiting=bool(waiting))
+            charges, is_corrected = _folded(
+                record.value or b"", is_awaiting=bool(waiting) or state.corrections.is_awaiting
+            )
+            keys.append(keys_of(charges))
+            if "entries" in charges.column_names:
+                scopes = scopes.apply(moved_scopes(charges))
+            if is_corrected:
+                named.append(relevant(charges))
             slices = (slices + 1) % header.slice_count
             if slices == 0:
                 corrections = CorrectionState(state.corrections)
@@ -264,6 +269,14 @@ class Recovery:
                 f"usage-events/{state.partition} ends at {high}, but {state.next_offset} was billed already. Was the "
                 "topic created anew? Then remove the consumer group, Redis and ClickHouse data of the old one too"
             )
+
+
+def _folded(value: bytes, *, is_awaiting: bool) -> tuple[pa.Table, bool]:
+    """The columns of a message of `charges` that state is folded from, and whether corrections are among them."""
+    schema = schema_of(value)
+    corrections = needed(schema.names, is_awaiting=is_awaiting)
+    scopes = ("entries",) if has_scopes(schema) else ()
+    return decode_columns(value, schema, {*_KEYS, *scopes, *corrections}), bool(corrections)
 
 
 def keys_of(charges: pa.Table) -> Keys:

@@ -11,6 +11,11 @@ from chargeline.domain.scoped_uses import moved
 _NAMES = ("scope_key", "scope_quantity", "scope_amount", "scope_count")
 
 
+def has_scopes(charges: pa.Schema) -> bool:
+    """Whether an entry of a message of `charges` may have a scope."""
+    return bool(charges.field("entries").type.value_type.get_field_index("scope_key") >= 0)
+
+
 def moved_scopes(charges: pa.Table) -> ScopeStates:
     """The sum of all moves in a message of `charges`; nothing where no entry has a scope."""
     found = [_moved(each) for each in charges.column("entries").chunks]
