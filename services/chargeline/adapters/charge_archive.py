@@ -10,12 +10,15 @@ from chargeline.ports import Warehouse
 _ENTRY = "entries."
 _RAW = ("identity_hash", "content_hash", "scope_key")
 _MAPS = ("extra_quantities", "tuning", "labels")
-_HELD = "SELECT max(unit_end) AS end FROM charges WHERE source_partition = {p:Int32}"
+# The table is in the order of the log, so the newest row is read from its end.
+_HELD = "SELECT unit_end AS end FROM charges WHERE source_partition = {p:Int32} ORDER BY source_offset DESC LIMIT 1"
 _ROWS = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offset = {o:Int64} "
          "ORDER BY source_index")  # fmt: skip
-_FIND = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} "
-         "AND billing_account_id = {account:String} AND source = {source:String} "
-         "AND (event_id = {event:String} OR amends_event_id = {event:String}) "
+_OF = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} "
+       "AND billing_account_id = {account:String} AND source = {source:String} AND ")  # fmt: skip
+# Two questions, each of one column: older servers use no index for either where an OR joins them.
+_FIND = (f"SELECT * FROM ({_OF}event_id = {{event:String}} UNION ALL "
+         f"{_OF}amends_event_id = {{event:String}} AND event_id != {{event:String}}) "
          "ORDER BY source_offset, source_index")  # fmt: skip
 Row = dict[str, Any]
 
@@ -40,7 +43,7 @@ class ClickHouseArchive:
         """An answer counts only if the sink has stored everything that it is about."""
         if self._held.get(partition, 0) >= held:
             return
-        end = int(self._warehouse.query(_HELD, {"p": partition}).to_pylist()[0]["end"] or 0)
+        end = max((int(row["end"]) for row in self._warehouse.query(_HELD, {"p": partition}).to_pylist()), default=0)
         if end < held:
             raise TransientError(f"ClickHouse holds charges of partition {partition} up to {end}; {held} is needed")
         self._held[partition] = end
