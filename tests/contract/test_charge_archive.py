@@ -2,12 +2,15 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from chargeline.adapters.charge_archive import ClickHouseArchive
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.clickhouse_migrations import FOLDER, _statements
 from chargeline.domain.errors import TransientError
+from chargeline.domain.exact_rows import exact_of
+from chargeline.domain.scope_states import ScopeColumns, ScopeStates
 from chargeline.runtime.stack import load_stack
 
 pytestmark = pytest.mark.stack
@@ -32,6 +35,9 @@ class Asked:
         here = sql.replace("FROM charges", f"FROM {DATABASE}.charges")
         self.asked.append((here, parameters))
         return self._real.query(here, parameters)
+
+    def command(self, sql):
+        self._real.command(sql)
 
     def granules(self):
         """(read, there are) of each table that the questions read."""
@@ -73,6 +79,36 @@ def test_an_event_and_what_is_about_it_are_found_in_few_granules(warehouse):
     assert own[1] == about[1] >= EVENTS // 8192
     assert 1 <= own[0] <= 3
     assert 1 <= about[0] <= 3
+
+
+def test_scopes_are_summed_up_exactly_before_an_offset(warehouse):
+    """Two keys; one amount is larger than 64 bits; of the second all was taken back; a row without a scope between."""
+    one, two, large = "k" * 16, "\x00" * 15 + "q", 10**22 + 1
+    rows = [
+        (1, [one, None], [5, None], [f"{large}", None], [2, None]),
+        (2, [one, two], [-2, 7], ["-0.000000000001", "3"], [None, 1]),
+        (2, [None], [None], [None], [None]),
+        (3, [two], [-7], ["-3"], [-1]),
+        (9, [one], [100], ["100"], [100]),
+    ]
+    for number, (offset, keys, quantities, amounts, counts) in enumerate(rows):
+        listed = [",".join("NULL" if each is None else f"'{each}'" for each in column)
+                  for column in (keys, quantities, amounts, counts)]  # fmt: skip
+        warehouse.command(
+            f"INSERT INTO {DATABASE}.charges (source_partition, source_offset, source_index, identity_hash, "
+            "content_hash, `entries.scope_key`, `entries.scope_quantity`, `entries.scope_amount`, "
+            "`entries.scope_count`, `entries.leaf`, `entries.sku_id`, `entries.rate_card_id`, "
+            "`entries.rate_card_version`, `entries.consumed_quantity`, `entries.consumed_unit`, "
+            f"`entries.contracted_cost`) SELECT 4, {offset}, {number}, '123456789012', '1234', "
+            + ", ".join(f"[{each}]" for each in listed)
+            + "".join(f", arrayResize([{each}], {len(keys)}, {each})" for each in ("''", "''", "''", 1, 1, "''", 1))
+        )
+    found = ClickHouseArchive(warehouse).scopes(4, 9)
+    columns = ScopeColumns(
+        exact_of([3, 0]), exact_of([large * 10**12 - 1, 0]), np.array([2, 0]), np.array([True, False])
+    )
+    assert found.stored() == ScopeStates.of((one + two).encode(), columns).stored()
+    assert len(ClickHouseArchive(warehouse).scopes(5, 9)) == 0
 
 
 def test_only_rows_before_an_offset_and_of_the_same_producer_are_found(warehouse):

@@ -1,7 +1,11 @@
 """An archive of charges: the log itself, as far as a reader of committed records sees it."""
 
+import pyarrow.compute as pc
+
 from chargeline.domain.errors import TransientError
+from chargeline.domain.scope_states import ScopeStates
 from chargeline.wire.arrow_messages import decode
+from chargeline.wire.charge_scopes import moved_scopes
 from chargeline.wire.correction_rows import rows_of
 from chargeline.wire.units import UnitHeader
 
@@ -19,6 +23,15 @@ class LogArchive:
     def rows(self, partition, offset):
         """The rows of one record."""
         return [row for row in self._all(partition, offset + 1) if row["source_offset"] == offset]
+
+    def scopes(self, partition, before):
+        """What the rows below an offset moved, unit by unit."""
+        low, end = self._reader.bounds("charges", partition)
+        found = ScopeStates.empty()
+        for record in self._reader.read("charges", partition, low, end):
+            table = decode(record.value or b"")
+            found = found.apply(moved_scopes(table.filter(pc.less(table.column("source_offset"), before))))
+        return found
 
     def _all(self, partition, held):
         low, end = self._reader.bounds("charges", partition)

@@ -8,6 +8,7 @@ from chargeline.pricer.recovery import Recovery
 from chargeline.runtime.telemetry import Telemetry
 from chargeline.wire import arrow_messages
 from chargeline.wire.units import UnitHeader
+from tests.support.archive import LogArchive
 from tests.unit.test_service_metrics import busy_pricer
 
 
@@ -32,8 +33,11 @@ def test_a_state_is_folded_from_the_first_whole_unit_that_is_left(monkeypatch, i
     first = next(header for offset, header in records if offset >= reader.low and header.slice_index == 0)
     simulation.store.invalidate(0)
     service = process.service
-    found = Recovery(service.consumer, reader, service.store, service.clock, Observer()).recover(0)
+    archive = LogArchive(MemoryLogReader(simulation.log))
+    found = Recovery(service.consumer, reader, service.store, service.clock, Observer(), archive).recover(0)
     assert found.next_offset == whole.next_offset
     expected = [offset for offset in whole.identities.keys().offset.tolist() if offset >= first.start]
     assert found.identities.keys().offset.tolist() == expected
     assert 0 < len(expected) < len(whole.identities)
+    assert len(whole.scopes) > 0
+    assert found.scopes.stored() == whole.scopes.stored()

@@ -5,7 +5,9 @@ from typing import Any
 import pyarrow as pa
 
 from chargeline.domain.errors import TransientError
+from chargeline.domain.scope_states import ScopeStates
 from chargeline.ports import Warehouse
+from chargeline.wire.charge_scopes import summed_scopes
 
 _ENTRY = "entries."
 _RAW = ("identity_hash", "content_hash", "scope_key")
@@ -20,6 +22,14 @@ _OF = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offs
 _FIND = (f"SELECT * FROM ({_OF}event_id = {{event:String}} UNION ALL "
          f"{_OF}amends_event_id = {{event:String}} AND event_id != {{event:String}}) "
          "ORDER BY source_offset, source_index")  # fmt: skip
+_SCOPES = ("SELECT assumeNotNull(`entries.scope_key`) AS scope_key, "
+           "sum(ifNull(`entries.scope_quantity`, 0)) AS scope_quantity, "
+           "sum(ifNull(`entries.scope_amount`, 0)) AS scope_amount, "
+           "sum(ifNull(`entries.scope_count`, 0)) AS scope_count "
+           "FROM charges ARRAY JOIN `entries.scope_key`, `entries.scope_quantity`, `entries.scope_amount`, "
+           "`entries.scope_count` "
+           "WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} AND isNotNull(`entries.scope_key`) "
+           "GROUP BY scope_key")  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -38,6 +48,9 @@ class ClickHouseArchive:
     def rows(self, partition: int, offset: int) -> list[Row]:
         self._wait_for(partition, offset + 1)
         return rows_of(self._warehouse.query(_ROWS, {"p": partition, "o": offset}))
+
+    def scopes(self, partition: int, before: int) -> ScopeStates:
+        return summed_scopes(self._warehouse.query(_SCOPES, {"p": partition, "o": before}))
 
     def _wait_for(self, partition: int, held: int) -> None:
         """An answer counts only if the sink has stored everything that it is about."""

@@ -351,7 +351,7 @@ class Pricer:
 
     def _recover(self) -> None:
         assigned = self._assigned or []
-        recovery = Recovery(self.consumer, self.reader, self.store, self.clock, self.observer)
+        recovery = Recovery(self.consumer, self.reader, self.store, self.clock, self.observer, self.archive)
         for partition in assigned:
             self.states[partition] = recovery.recover(partition)
             self.observer.ready(self.states[partition])

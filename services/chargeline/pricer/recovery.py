@@ -14,7 +14,7 @@ import pyarrow as pa
 from chargeline.domain.errors import Fault, OutcomePending, StateIncomplete
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.scope_states import ScopeStates
-from chargeline.ports import Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
+from chargeline.ports import ChargeArchive, Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord, needed, relevant
 from chargeline.pricer.live import LiveTotals
 from chargeline.pricer.observer import Observer
@@ -108,20 +108,27 @@ class Recovery:
     """Brings partitions to their commit point."""
 
     def __init__(
-        self, consumer: LogConsumer, reader: LogReader, store: StateStore, clock: Clock, observer: Observer
+        self,
+        consumer: LogConsumer,
+        reader: LogReader,
+        store: StateStore,
+        clock: Clock,
+        observer: Observer,
+        archive: ChargeArchive | None = None,
     ) -> None:
         self._consumer = consumer
         self._reader = reader
         self._store = store
         self._clock = clock
         self._observer = observer
+        self._archive = archive
 
     def recover(self, partition: int) -> PartitionState:
         """The state at the committed next_offset.
 
         Raises:
             Fault: the logs or the stored state contradict each other; the text says what to do.
-            TransientError: Kafka or Redis is away.
+            TransientError: Kafka or Redis is away, or the archive where `charges` begins too late.
         """
         low, end = self._reader.bounds(CHARGES, partition)
         committed = self._committed(partition)
@@ -137,6 +144,7 @@ class Recovery:
         state = self._stored(partition, head)
         if state is None or state.charges_next_offset < low:
             state = PartitionState(partition, *self._first_unit(partition, low, end))
+            state.scopes = self._older_scopes(state)
         if state.next_offset != committed:
             self._fold(state, committed)
             self._read_waiting(state)
@@ -147,6 +155,15 @@ class Recovery:
             )
         self._check_input(state)
         return state
+
+    def _older_scopes(self, state: PartitionState) -> ScopeStates:
+        """What units moved that `charges` has no more: a scope is moved by late events and corrections for months.
+
+        Identities need none of them: their horizon is shorter than the topic's retention.
+        """
+        if self._archive is None or not state.next_offset:
+            return ScopeStates.empty()
+        return self._archive.scopes(state.partition, state.next_offset)
 
     def _committed(self, partition: int) -> int | None:
         while True:
