@@ -1,6 +1,7 @@
 """The archive of charges on a real ClickHouse: what it finds, and how little it reads for that."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_an_event_and_what_is_about_it_are_found_in_few_granules(warehouse):
 def test_scopes_are_summed_up_exactly_before_an_offset(warehouse):
     """Two keys; one amount is larger than 64 bits; of the second all was taken back; a row without a scope between."""
     one, two, large = "k" * 16, "\x00" * 15 + "q", 10**22 + 1
-    rows = [
+    rows: list[Any] = [
         (1, [one, None], [5, None], [f"{large}", None], [2, None]),
         (2, [one, two], [-2, 7], ["-0.000000000001", "3"], [None, 1]),
         (2, [None], [None], [None], [None]),

@@ -3,6 +3,7 @@
 import pytest
 
 from chargeline.adapters.memory import MemoryLogReader
+from chargeline.domain.errors import Fault
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.recovery import Recovery
 from chargeline.runtime.telemetry import Telemetry
@@ -17,6 +18,32 @@ class Trimmed(MemoryLogReader):
 
     def bounds(self, topic, partition):
         return self.low, super().bounds(topic, partition)[1]
+
+
+@pytest.mark.parametrize("is_state_lost", [False, True])
+def test_a_partition_goes_on_where_it_was_when_retention_has_deleted_all_its_charges(is_state_lost):
+    simulation, process = busy_pricer(Telemetry(60.0))
+    whole, service = process.service.states[0], process.service
+    reader = Trimmed(simulation.log)
+    reader.low = reader.bounds("charges", 0)[1]
+    if is_state_lost:
+        simulation.store.invalidate(0)
+    archive = LogArchive(MemoryLogReader(simulation.log))
+    found = Recovery(service.consumer, reader, service.store, service.clock, Observer(), archive).recover(0)
+    assert found.next_offset == whole.next_offset > 0
+    assert found.scopes.stored() == whole.scopes.stored()
+    assert len(found.identities) == (0 if is_state_lost else len(whole.identities))
+    again = Recovery(service.consumer, reader, service.store, service.clock, Observer(), archive).recover(0)
+    assert (again.next_offset, again.scopes.stored()) == (found.next_offset, found.scopes.stored())
+
+
+def test_charges_that_were_lost_are_no_charges_that_retention_deleted():
+    simulation, process = busy_pricer(Telemetry(60.0))
+    simulation.store.invalidate(0)
+    simulation.log.logs["charges", 0].clear()
+    service, reader = process.service, MemoryLogReader(simulation.log)
+    with pytest.raises(Fault, match="charges were lost"):
+        Recovery(service.consumer, reader, service.store, service.clock, Observer()).recover(0)
 
 
 @pytest.mark.parametrize("into_a_unit", [False, True])

@@ -142,7 +142,7 @@ class Recovery:
                 f"{{usage-events:{partition}}}:* and start again"
             )
         state = self._stored(partition, head)
-        if state is None or state.charges_next_offset < low:
+        if state is None or (state.charges_next_offset < low and state.next_offset != committed):
             state = PartitionState(partition, *self._first_unit(partition, low, end))
             state.scopes = self._older_scopes(state)
         if state.next_offset != committed:
@@ -215,12 +215,21 @@ class Recovery:
             if state.next_offset == committed:
                 return
             if self._clock.now_ms() > deadline:
+                if self._is_all_deleted(state.partition):
+                    state.next_offset = committed
+                    state.scopes = self._older_scopes(state)
+                    return
                 raise Fault(
                     f"{CHARGES} of partition {state.partition} ends at input offset {state.next_offset}, but the group "
                     f"committed {committed}: charges were lost. Restore the topic before you go on"
                 )
             # A commit is decided before its markers reach every partition, and the offsets may be there first.
             self._clock.sleep(_PENDING_S)
+
+    def _is_all_deleted(self, partition: int) -> bool:
+        """Whether retention has deleted every unit: nothing came for so long, and no identity is remembered either."""
+        low, end = self._reader.bounds(CHARGES, partition)
+        return low > 0 and next(iter(self._reader.read(CHARGES, partition, low, end)), None) is None
 
     def _apply_units(self, state: PartitionState, committed: int, end: int) -> None:
         keys: list[Keys] = []
