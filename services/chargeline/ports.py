@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from chargeline.domain.alert_text import Notification
 from chargeline.domain.budget_spend import Cell, Spend
+from chargeline.domain.scope_states import ScopeStates
 
 Int64Array = npt.NDArray[np.int64]
 Headers = Sequence[tuple[str, bytes]]
@@ -367,17 +368,27 @@ class Warehouse(Protocol):
 
 
 class ChargeArchive(Protocol):
-    """Booked rows of long ago, complete and as plain values (`wire.left_out`); both calls raise TransientError."""
+    """Booked rows of long ago, complete and as plain values (`wire.left_out`); all calls raise TransientError."""
 
-    def find(self, partition: int, identity: tuple[str, str, str], before: int) -> list[dict[str, Any]]:
+    def find(self, partition: int, identity: tuple[str, str, str], before: int, held: int) -> list[dict[str, Any]]:
         """All rows with a source offset below `before` that are of an (account, source, event_id) or name it, in order.
 
+        Args:
+            held: the rows below this source offset must be there before an answer counts: at most the end of the last
+                unit that booked any, since an archive of rows never hears of a unit without them.
+
         Raises:
-            TransientError: it does not hold everything below `before` yet, too.
+            TransientError: they are not all there yet, too.
         """
 
     def rows(self, partition: int, offset: int) -> list[dict[str, Any]]:
         """The rows of one record in their order."""
+
+    def scopes(self, partition: int, before: int) -> ScopeStates:
+        """The scopes of accumulating rates after all rows with a source offset below `before`.
+
+        Asked for what the log of charges has no more: whoever stores rows refuses to go on where it missed some.
+        """
 
 
 class LogWriter(Protocol):

@@ -1,35 +1,48 @@
 """An archive of charges: the log itself, as far as a reader of committed records sees it."""
 
+import pyarrow.compute as pc
+
 from chargeline.domain.errors import TransientError
+from chargeline.domain.scope_states import ScopeStates
 from chargeline.wire.arrow_messages import decode
+from chargeline.wire.charge_scopes import moved_scopes
 from chargeline.wire.correction_rows import rows_of
 from chargeline.wire.units import UnitHeader
 
 
 class LogArchive:
-    """`ports.ChargeArchive`."""
+    """`ports.ChargeArchive`. As a table of rows, it knows only of units that booked some."""
 
     def __init__(self, reader):
         self._reader = reader
 
-    def find(self, partition, identity, before):
+    def find(self, partition, identity, before, held):
         """All rows below an offset that are of an event or name it."""
-        return [
-            row for row in self._all(partition, before) if row["source_offset"] < before and is_about(row, identity)
-        ]
+        return [row for row in self._all(partition, held) if row["source_offset"] < before and is_about(row, identity)]
 
     def rows(self, partition, offset):
         """The rows of one record."""
         return [row for row in self._all(partition, offset + 1) if row["source_offset"] == offset]
 
-    def _all(self, partition, before):
+    def scopes(self, partition, before):
+        """What the rows below an offset moved, unit by unit."""
         low, end = self._reader.bounds("charges", partition)
-        held, rows = 0, []
+        found = ScopeStates.empty()
         for record in self._reader.read("charges", partition, low, end):
-            held = UnitHeader.decode(record.headers).end
-            rows += rows_of(decode(record.value or b""))
-        if held < before:
-            raise TransientError(f"charges of partition {partition} can be read up to {held}; {before} is needed")
+            table = decode(record.value or b"")
+            found = found.apply(moved_scopes(table.filter(pc.less(table.column("source_offset"), before))))
+        return found
+
+    def _all(self, partition, held):
+        low, end = self._reader.bounds("charges", partition)
+        stored, rows = 0, []
+        for record in self._reader.read("charges", partition, low, end):
+            table = decode(record.value or b"")
+            if table.num_rows:
+                stored = UnitHeader.decode(record.headers).end
+                rows += rows_of(table)
+        if stored < held:
+            raise TransientError(f"charges of partition {partition} can be read up to {stored}; {held} is needed")
         return rows
 
 

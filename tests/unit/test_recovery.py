@@ -3,11 +3,13 @@
 import pytest
 
 from chargeline.adapters.memory import MemoryLogReader
+from chargeline.domain.errors import Fault
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.recovery import Recovery
 from chargeline.runtime.telemetry import Telemetry
 from chargeline.wire import arrow_messages
 from chargeline.wire.units import UnitHeader
+from tests.support.archive import LogArchive
 from tests.unit.test_service_metrics import busy_pricer
 
 
@@ -16,6 +18,32 @@ class Trimmed(MemoryLogReader):
 
     def bounds(self, topic, partition):
         return self.low, super().bounds(topic, partition)[1]
+
+
+@pytest.mark.parametrize("is_state_lost", [False, True])
+def test_a_partition_goes_on_where_it_was_when_retention_has_deleted_all_its_charges(is_state_lost):
+    simulation, process = busy_pricer(Telemetry(60.0))
+    whole, service = process.service.states[0], process.service
+    reader = Trimmed(simulation.log)
+    reader.low = reader.bounds("charges", 0)[1]
+    if is_state_lost:
+        simulation.store.invalidate(0)
+    archive = LogArchive(MemoryLogReader(simulation.log))
+    found = Recovery(service.consumer, reader, service.store, service.clock, Observer(), archive).recover(0)
+    assert found.next_offset == whole.next_offset > 0
+    assert found.scopes.stored() == whole.scopes.stored()
+    assert len(found.identities) == (0 if is_state_lost else len(whole.identities))
+    again = Recovery(service.consumer, reader, service.store, service.clock, Observer(), archive).recover(0)
+    assert (again.next_offset, again.scopes.stored()) == (found.next_offset, found.scopes.stored())
+
+
+def test_charges_that_were_lost_are_no_charges_that_retention_deleted():
+    simulation, process = busy_pricer(Telemetry(60.0))
+    simulation.store.invalidate(0)
+    simulation.log.logs["charges", 0].clear()
+    service, reader = process.service, MemoryLogReader(simulation.log)
+    with pytest.raises(Fault, match="charges were lost"):
+        Recovery(service.consumer, reader, service.store, service.clock, Observer()).recover(0)
 
 
 @pytest.mark.parametrize("into_a_unit", [False, True])
@@ -32,8 +60,11 @@ def test_a_state_is_folded_from_the_first_whole_unit_that_is_left(monkeypatch, i
     first = next(header for offset, header in records if offset >= reader.low and header.slice_index == 0)
     simulation.store.invalidate(0)
     service = process.service
-    found = Recovery(service.consumer, reader, service.store, service.clock, Observer()).recover(0)
+    archive = LogArchive(MemoryLogReader(simulation.log))
+    found = Recovery(service.consumer, reader, service.store, service.clock, Observer(), archive).recover(0)
     assert found.next_offset == whole.next_offset
     expected = [offset for offset in whole.identities.keys().offset.tolist() if offset >= first.start]
     assert found.identities.keys().offset.tolist() == expected
     assert 0 < len(expected) < len(whole.identities)
+    assert len(whole.scopes) > 0
+    assert found.scopes.stored() == whole.scopes.stored()

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from chargeline.wire.arrow_messages import MESSAGE_BYTES_MAX, decode, encode
+from chargeline.wire.arrow_messages import MESSAGE_BYTES_MAX, decode, decode_columns, encode, schema_of
 from chargeline.wire.units import UnitHeader
 
 
@@ -17,6 +17,17 @@ def test_messages_stay_below_the_limit_and_hold_every_row():
     assert max(map(len, messages)) <= MESSAGE_BYTES_MAX
     rows = [row for message in messages for row in decode(message).to_pylist()]
     assert rows == table.to_pylist()
+
+
+def test_some_columns_of_a_message_are_those_of_the_whole_one():
+    texts = pa.array(["a", None, "b"]).dictionary_encode()
+    entries = pa.array([[{"t": "x", "n": 1}], [], [{"t": "y", "n": 2}, {"t": "x", "n": None}]])
+    message = encode(pa.table({"n": [1, 2, 3], "t": texts, "e": entries, "m": [b"1", b"2", b"3"]}))[0]
+    schema, whole = schema_of(message), decode(message)
+    assert schema == whole.schema
+    for names in (["m"], ["m", "n"], ["e", "left_out"], ["t", "m"], schema.names):
+        found = decode_columns(message, schema, names)
+        assert found.equals(whole.select([name for name in schema.names if name in names]))
 
 
 def test_a_table_without_rows_is_one_message():

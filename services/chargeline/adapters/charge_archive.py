@@ -5,18 +5,31 @@ from typing import Any
 import pyarrow as pa
 
 from chargeline.domain.errors import TransientError
+from chargeline.domain.scope_states import ScopeStates
 from chargeline.ports import Warehouse
+from chargeline.wire.charge_scopes import summed_scopes
 
 _ENTRY = "entries."
 _RAW = ("identity_hash", "content_hash", "scope_key")
 _MAPS = ("extra_quantities", "tuning", "labels")
-_HELD = "SELECT max(unit_end) AS end FROM charges WHERE source_partition = {p:Int32}"
+# The table is in the order of the log, so the newest row is read from its end.
+_HELD = "SELECT unit_end AS end FROM charges WHERE source_partition = {p:Int32} ORDER BY source_offset DESC LIMIT 1"
 _ROWS = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offset = {o:Int64} "
          "ORDER BY source_index")  # fmt: skip
-_FIND = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} "
-         "AND billing_account_id = {account:String} AND source = {source:String} "
-         "AND (event_id = {event:String} OR amends_event_id = {event:String}) "
+_OF = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} "
+       "AND billing_account_id = {account:String} AND source = {source:String} AND ")  # fmt: skip
+# Two questions, each of one column: older servers use no index for either where an OR joins them.
+_FIND = (f"SELECT * FROM ({_OF}event_id = {{event:String}} UNION ALL "
+         f"{_OF}amends_event_id = {{event:String}} AND event_id != {{event:String}}) "
          "ORDER BY source_offset, source_index")  # fmt: skip
+_SCOPES = ("SELECT assumeNotNull(`entries.scope_key`) AS scope_key, "
+           "sum(ifNull(`entries.scope_quantity`, 0)) AS scope_quantity, "
+           "sum(ifNull(`entries.scope_amount`, 0)) AS scope_amount, "
+           "sum(ifNull(`entries.scope_count`, 0)) AS scope_count "
+           "FROM charges ARRAY JOIN `entries.scope_key`, `entries.scope_quantity`, `entries.scope_amount`, "
+           "`entries.scope_count` "
+           "WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} AND isNotNull(`entries.scope_key`) "
+           "GROUP BY scope_key")  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -27,8 +40,8 @@ class ClickHouseArchive:
         self._warehouse = warehouse
         self._held: dict[int, int] = {}
 
-    def find(self, partition: int, identity: tuple[str, str, str], before: int) -> list[Row]:
-        self._wait_for(partition, before)
+    def find(self, partition: int, identity: tuple[str, str, str], before: int, held: int) -> list[Row]:
+        self._wait_for(partition, held)
         names = dict(zip(("account", "source", "event"), identity, strict=True))
         return rows_of(self._warehouse.query(_FIND, {"p": partition, "o": before, **names}))
 
@@ -36,13 +49,16 @@ class ClickHouseArchive:
         self._wait_for(partition, offset + 1)
         return rows_of(self._warehouse.query(_ROWS, {"p": partition, "o": offset}))
 
-    def _wait_for(self, partition: int, before: int) -> None:
+    def scopes(self, partition: int, before: int) -> ScopeStates:
+        return summed_scopes(self._warehouse.query(_SCOPES, {"p": partition, "o": before}))
+
+    def _wait_for(self, partition: int, held: int) -> None:
         """An answer counts only if the sink has stored everything that it is about."""
-        if self._held.get(partition, 0) >= before:
+        if self._held.get(partition, 0) >= held:
             return
-        end = int(self._warehouse.query(_HELD, {"p": partition}).to_pylist()[0]["end"] or 0)
-        if end < before:
-            raise TransientError(f"ClickHouse holds charges of partition {partition} up to {end}; {before} is needed")
+        end = max((int(row["end"]) for row in self._warehouse.query(_HELD, {"p": partition}).to_pylist()), default=0)
+        if end < held:
+            raise TransientError(f"ClickHouse holds charges of partition {partition} up to {end}; {held} is needed")
         self._held[partition] = end
 
 

@@ -24,6 +24,7 @@ from chargeline.domain.errors import Fault, LogTruncated, OutcomePending, Transi
 from chargeline.ports import LogBatch, Record
 
 REQUEST_TIMEOUT_S = 10.0
+_READ_BYTES = 8_000_000
 _APPEND_TIME = itemgetter(1)  # of (type, milliseconds)
 QUIET = logging.getLogger("librdkafka")
 _SILENT = {KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED}
@@ -222,6 +223,7 @@ class KafkaLogReader:
         try:
             consumer.assign([TopicPartition(topic, partition, start)])
             while True:
+                size = 0
                 # The call waits for as many as it may return, or half a second that nobody has.
                 for message in consumer.consume(max(1, min(wanted, end - start)), 0.5):
                     error = message.error()
@@ -235,11 +237,13 @@ class KafkaLogReader:
                     if offset is not None and offset >= end:
                         return
                     if error is None:
-                        yield _record(message)
+                        yield (record := _record(message))
+                        size += len(record.value or b"")
                         start = start if offset is None else offset + 1
                         if offset is not None and offset + 1 >= end:
                             return
-                wanted = min(2 * wanted, 1000)
+                # While few are worked on, the client fetches the next: whoever waits for hundreds of MB works on none.
+                wanted = min(2 * wanted, 1000) if size < _READ_BYTES else max(1, wanted // 2)
         finally:
             consumer.close()
 
@@ -258,6 +262,8 @@ class KafkaLogReader:
                 "enable.partition.eof": True,
                 "fetch.message.max.bytes": 8_388_608 + 65_536,
                 "fetch.wait.max.ms": 50,
+                # A full queue is looked at again so soon; by itself the client lets a second pass.
+                "fetch.queue.backoff.ms": 10,
             },
             logger=QUIET,
         )

@@ -11,7 +11,7 @@ Source: spec/rating.md, sections 7.6 and 12.
 """
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,13 +46,13 @@ class CorrectionFields(dict[bytes, bytes]):
                 self[name] = value
             else:
                 self.pop(name, None)
-        self._heads = None
+            if name[:1] == b"w":
+                self._heads = None
 
     def may_await(self, keys: Keys) -> npt.NDArray[np.bool_]:
         """Whether something may wait for each event; the first 8 bytes of its hash are looked at."""
-        if self._heads is None:
-            self._heads = np.array([int.from_bytes(each[:8], "big") for each in self.awaited()], np.uint64)
-        return np.isin(keys.high, self._heads) if len(self._heads) else np.zeros(len(keys), bool)
+        heads = self._awaited_heads()
+        return np.isin(keys.high, heads) if len(heads) else np.zeros(len(keys), bool)
 
     def awaited(self) -> list[bytes]:
         """The events that something waits for."""
@@ -60,7 +60,13 @@ class CorrectionFields(dict[bytes, bytes]):
 
     @property
     def is_awaiting(self) -> bool:
-        return bool(len(self._heads)) if self._heads is not None else any(name[:1] == b"w" for name in self)
+        return bool(len(self._awaited_heads()))
+
+    def _awaited_heads(self) -> npt.NDArray[np.uint64]:
+        # All fields are looked through once, and again only when what waits has changed: a fold asks for each message.
+        if self._heads is None:
+            self._heads = np.array([int.from_bytes(each[:8], "big") for each in self.awaited()], np.uint64)
+        return self._heads
 
 
 @dataclass(frozen=True)
@@ -181,10 +187,18 @@ class CorrectionState:
             self.claim(original, by)
 
 
-def relevant(charges: pa.Table, fields: CorrectionFields, *, is_awaiting: bool) -> list[pa.Table]:
-    """The columns of a message of `charges` that matter to corrections, all there; none where no row can matter."""
-    if "event_kind" not in charges.column_names and not (is_awaiting or fields.is_awaiting):
-        return []
+def needed(names: Collection[str], *, is_awaiting: bool) -> tuple[str, ...]:
+    """Which columns of a message of `charges` matter to corrections; none where no row can matter.
+
+    Args:
+        names: its columns.
+        is_awaiting: something waits for an event, or may by now.
+    """
+    return (*_NAMES, "identity_hash") if is_awaiting or "event_kind" in names else ()
+
+
+def relevant(charges: pa.Table) -> pa.Table:
+    """The columns of a message of `charges` that matter to corrections, all there."""
     columns = {"identity_hash": charges.column("identity_hash")}
     for name in _NAMES:
         kind = _PLAIN.get(name, pa.string())
@@ -192,7 +206,7 @@ def relevant(charges: pa.Table, fields: CorrectionFields, *, is_awaiting: bool) 
             columns[name] = charges.column(name).cast(kind)
         else:
             columns[name] = pa.repeat(pa.scalar(LEFT_OUT["Charge"][name], kind), charges.num_rows)
-    return [pa.table(columns)]
+    return pa.table(columns)
 
 
 def _hashes(charges: pa.Table) -> list[bytes]:

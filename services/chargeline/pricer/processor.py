@@ -194,6 +194,7 @@ class Pricer:
         if is_careful:
             known = Known(
                 state.identities, state.scopes, state.corrections, state.next_offset,
+                partial(self._originals.booked_end, state.partition, state.charges_next_offset),
                 partial(self._booked_rows, state), self.archive,
             )  # fmt: skip
             correcting = Correcting(batch, part.prepared, known, part.facts, self.rules, self.schema_of)
@@ -350,7 +351,7 @@ class Pricer:
 
     def _recover(self) -> None:
         assigned = self._assigned or []
-        recovery = Recovery(self.consumer, self.reader, self.store, self.clock, self.observer)
+        recovery = Recovery(self.consumer, self.reader, self.store, self.clock, self.observer, self.archive)
         for partition in assigned:
             self.states[partition] = recovery.recover(partition)
             self.observer.ready(self.states[partition])

@@ -14,13 +14,13 @@ import pyarrow as pa
 from chargeline.domain.errors import Fault, OutcomePending, StateIncomplete
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.scope_states import ScopeStates
-from chargeline.ports import Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
-from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord, relevant
+from chargeline.ports import ChargeArchive, Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
+from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord, needed, relevant
 from chargeline.pricer.live import LiveTotals
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.originals import UnitPlaces
-from chargeline.wire.arrow_messages import decode
-from chargeline.wire.charge_scopes import moved_scopes
+from chargeline.wire.arrow_messages import decode_columns, schema_of
+from chargeline.wire.charge_scopes import has_scopes, moved_scopes
 from chargeline.wire.units import UnitHeader
 
 SEGMENT_IDENTITIES = 1_000_000
@@ -28,6 +28,7 @@ _PENDING_S = 0.2
 _MARKERS_MS = 10_000  # the broker writes them in milliseconds; a restart of it may come in between
 _MARK_MS = 3_600_000
 CHARGES = "charges"
+_KEYS = ("source_offset", "source_index", "identity_hash", "content_hash")
 
 
 @dataclass
@@ -107,20 +108,27 @@ class Recovery:
     """Brings partitions to their commit point."""
 
     def __init__(
-        self, consumer: LogConsumer, reader: LogReader, store: StateStore, clock: Clock, observer: Observer
+        self,
+        consumer: LogConsumer,
+        reader: LogReader,
+        store: StateStore,
+        clock: Clock,
+        observer: Observer,
+        archive: ChargeArchive | None = None,
     ) -> None:
         self._consumer = consumer
         self._reader = reader
         self._store = store
         self._clock = clock
         self._observer = observer
+        self._archive = archive
 
     def recover(self, partition: int) -> PartitionState:
         """The state at the committed next_offset.
 
         Raises:
             Fault: the logs or the stored state contradict each other; the text says what to do.
-            TransientError: Kafka or Redis is away.
+            TransientError: Kafka or Redis is away, or the archive where `charges` begins too late.
         """
         low, end = self._reader.bounds(CHARGES, partition)
         committed = self._committed(partition)
@@ -134,8 +142,9 @@ class Recovery:
                 f"{{usage-events:{partition}}}:* and start again"
             )
         state = self._stored(partition, head)
-        if state is None or state.charges_next_offset < low:
+        if state is None or (state.charges_next_offset < low and state.next_offset != committed):
             state = PartitionState(partition, *self._first_unit(partition, low, end))
+            state.scopes = self._older_scopes(state)
         if state.next_offset != committed:
             self._fold(state, committed)
             self._read_waiting(state)
@@ -146,6 +155,15 @@ class Recovery:
             )
         self._check_input(state)
         return state
+
+    def _older_scopes(self, state: PartitionState) -> ScopeStates:
+        """What units moved that `charges` has no more: a scope is moved by late events and corrections for months.
+
+        Identities need none of them: their horizon is shorter than the topic's retention.
+        """
+        if self._archive is None or not state.next_offset:
+            return ScopeStates.empty()
+        return self._archive.scopes(state.partition, state.next_offset)
 
     def _committed(self, partition: int) -> int | None:
         while True:
@@ -197,12 +215,21 @@ class Recovery:
             if state.next_offset == committed:
                 return
             if self._clock.now_ms() > deadline:
+                if self._is_all_deleted(state.partition):
+                    state.next_offset = committed
+                    state.scopes = self._older_scopes(state)
+                    return
                 raise Fault(
                     f"{CHARGES} of partition {state.partition} ends at input offset {state.next_offset}, but the group "
                     f"committed {committed}: charges were lost. Restore the topic before you go on"
                 )
             # A commit is decided before its markers reach every partition, and the offsets may be there first.
             self._clock.sleep(_PENDING_S)
+
+    def _is_all_deleted(self, partition: int) -> bool:
+        """Whether retention has deleted every unit: nothing came for so long, and no identity is remembered either."""
+        low, end = self._reader.bounds(CHARGES, partition)
+        return low > 0 and next(iter(self._reader.read(CHARGES, partition, low, end)), None) is None
 
     def _apply_units(self, state: PartitionState, committed: int, end: int) -> None:
         keys: list[Keys] = []
@@ -218,11 +245,15 @@ class Recovery:
             if header.slice_index != slices:
                 raise Fault(f"slice {slices} of the unit that ends at {header.end} is missing in {CHARGES}")
             self._observer.recovering(state.partition, "folding charges", header.start - first, committed - first)
-            charges = decode(record.value or b"")
-            keys.append(keys_of(charges))
-            scopes = scopes.apply(moved_scopes(charges))
             waiting += header.waiting
-            named += relevant(charges, state.corrections, is_awaiting=bool(waiting))
+            charges, is_corrected = _folded(
+                record.value or b"", is_awaiting=bool(waiting) or state.corrections.is_awaiting
+            )
+            keys.append(keys_of(charges))
+            if "entries" in charges.column_names:
+                scopes = scopes.apply(moved_scopes(charges))
+            if is_corrected:
+                named.append(relevant(charges))
             slices = (slices + 1) % header.slice_count
             if slices == 0:
                 corrections = CorrectionState(state.corrections)
@@ -264,6 +295,14 @@ class Recovery:
                 f"usage-events/{state.partition} ends at {high}, but {state.next_offset} was billed already. Was the "
                 "topic created anew? Then remove the consumer group, Redis and ClickHouse data of the old one too"
             )
+
+
+def _folded(value: bytes, *, is_awaiting: bool) -> tuple[pa.Table, bool]:
+    """The columns of a message of `charges` that state is folded from, and whether corrections are among them."""
+    schema = schema_of(value)
+    corrections = needed(schema.names, is_awaiting=is_awaiting)
+    scopes = ("entries",) if has_scopes(schema) else ()
+    return decode_columns(value, schema, {*_KEYS, *scopes, *corrections}), bool(corrections)
 
 
 def keys_of(charges: pa.Table) -> Keys:

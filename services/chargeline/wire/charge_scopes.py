@@ -11,6 +11,34 @@ from chargeline.domain.scoped_uses import moved
 _NAMES = ("scope_key", "scope_quantity", "scope_amount", "scope_count")
 
 
+def has_scopes(charges: pa.Schema) -> bool:
+    """Whether an entry of a message of `charges` may have a scope."""
+    return bool(charges.field("entries").type.value_type.get_field_index("scope_key") >= 0)
+
+
+def summed_scopes(sums: pa.Table) -> ScopeStates:
+    """The scopes after what was summed up of their entries.
+
+    Args:
+        sums: a row a scope, no nulls: `scope_key` 16 bytes, `scope_quantity` Decimal(38, 0), `scope_amount`
+            Decimal(38, 12), `scope_count` int64.
+    """
+    if not sums.num_rows:
+        return ScopeStates.empty()
+    quantity, amount = (
+        sums.column(name).combine_chunks().cast(pa.decimal128(38, places))
+        for name, places in (("scope_quantity", 0), ("scope_amount", 12))
+    )
+    change = moved(
+        np.arange(sums.num_rows),
+        _bytes(sums.column("scope_key").combine_chunks()),
+        from_decimals(quantity),
+        from_decimals(amount),
+        sums.column("scope_count").to_numpy().astype(np.int64),
+    )
+    return ScopeStates.empty().apply(change)
+
+
 def moved_scopes(charges: pa.Table) -> ScopeStates:
     """The sum of all moves in a message of `charges`; nothing where no entry has a scope."""
     found = [_moved(each) for each in charges.column("entries").chunks]
