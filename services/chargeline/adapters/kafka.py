@@ -35,6 +35,11 @@ COMMON: dict[str, Any] = {
     "socket.keepalive.enable": True,
     "topic.metadata.propagation.max.ms": 10_000,
 }
+_FETCH: dict[str, Any] = {
+    "fetch.message.max.bytes": 8_388_608 + 65_536,
+    # A full queue is looked at again so soon; by itself the client lets a second pass.
+    "fetch.queue.backoff.ms": 10,
+}
 
 
 class KafkaLogConsumer:
@@ -52,6 +57,7 @@ class KafkaLogConsumer:
         self._consumer = Consumer(
             {
                 **COMMON,
+                **_FETCH,
                 "bootstrap.servers": bootstrap,
                 "group.id": group,
                 "client.id": client_id or group,
@@ -68,7 +74,6 @@ class KafkaLogConsumer:
                 # The next unit is fetched by the client's own threads while this one is computed.
                 "queued.min.messages": 200_000,
                 "queued.max.messages.kbytes": prefetch_kib,
-                "fetch.message.max.bytes": 8_388_608 + 65_536,
                 "fetch.max.bytes": 33_554_432,
                 "fetch.wait.max.ms": 500,
             },
@@ -254,16 +259,14 @@ class KafkaLogReader:
         return Consumer(
             {
                 **COMMON,
+                **_FETCH,
                 "bootstrap.servers": self._bootstrap,
                 "group.id": f"chargeline-reader-{uuid.uuid4()}",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
-                "fetch.message.max.bytes": 8_388_608 + 65_536,
                 "fetch.wait.max.ms": 50,
-                # A full queue is looked at again so soon; by itself the client lets a second pass.
-                "fetch.queue.backoff.ms": 10,
             },
             logger=QUIET,
         )
