@@ -25,6 +25,7 @@ from chargeline.verify.compare import Verification
 from chargeline.verify.events import Rules as OracleRules
 from tests.simulation.processes import (
     BOUND,
+    CONTROL,
     MARGIN,
     PARTITIONS,
     SKEW,
@@ -68,7 +69,8 @@ class Simulation:
         self.last_hash = "0" * 64
         self.snapshot: Any = None
         self.cards = list(CARDS)
-        self.events = [RandomEvents(seed * 10 + p, p, PARTITIONS, corrections=seed % 2 == 0) for p in range(PARTITIONS)]
+        kinds = {"corrections": seed % 2 == 0, "closes": seed % 5 in (0, 2)}
+        self.events = [RandomEvents(seed * 10 + p, p, PARTITIONS, **kinds) for p in range(PARTITIONS)]
 
     def told(self, text: str) -> None:
         if self.verbose:
@@ -289,7 +291,7 @@ class Simulation:
     def wrong(self) -> str | None:
         if self.behind():
             return f"{self.behind()} events were never consumed"
-        rules = OracleRules(PARTITIONS, MARGIN, BOUND, 60_000_000)
+        rules = OracleRules(PARTITIONS, MARGIN, BOUND, 60_000_000, control_sources=CONTROL)
         report = Verification(MemoryLogReader(self.log), None, schema_of, rules).run()
         if report.difference is not None:
             return report.difference

@@ -20,6 +20,32 @@ def closable_case(case: RandomRating) -> tuple[list[Document], list[Any]]:
     return cards, [each for each in events if not _is_left_out(each)]
 
 
+def only_closing_case(case: RandomRating) -> tuple[list[Document], Document | None, list[Any]]:
+    """(cards, accounts, events of every kind) of a case in which a close books nothing: see docs/rating.md (Closes)."""
+    cards, events = publishable_case(case)
+    cards = [
+        each | {"skus": [_unsettled(sku) for sku in each["skus"] if sku["charge_model"] != "flat"]} for each in cards
+    ]
+    nothing: Document = {"subscriptions": [], "commitments": [], "credits": []}
+    accounts = case.accounts
+    if accounts is not None:
+        accounts = accounts | nothing | {"accounts": [row | {"minimum": None} for row in accounts["accounts"]]}
+    return (
+        [card | {"skus": [s for s in card["skus"] if s.get("quantity") != "recurring_units"]} for card in cards],
+        accounts,
+        events,
+    )
+
+
+def _unsettled(sku: Document) -> Document:
+    found = {name: value for name, value in sku.items() if name != "minimum"}
+    if found["charge_model"] == "volume":
+        found["charge_model"] = "graduated"
+    if "tiers" in found:
+        found["tiers"] = [found["tiers"][0] | {"flat_fee": "0"}, *found["tiers"][1:]]
+    return found
+
+
 def _sku(sku: Document) -> Document:
     return sku | {"window": "day"} if sku["charge_model"] == "volume" and sku.get("window") == "event" else sku
 

@@ -27,7 +27,7 @@ from chargeline.wire.correction_rows import rows_of
 from chargeline.wire.event_rows import event_row
 from tests.support.pricing import documents_of
 
-RULES = Rules(1, 60_000_000, 60_000_000, 10**13, control_sources=frozenset())
+RULES = Rules(1, 60_000_000, 60_000_000, 10**13, control_sources=frozenset({"chargeline"}))
 
 
 class Running:
@@ -92,8 +92,9 @@ class Running:
         """What one record booked, as one object."""
         rows = self.rows.get(offset)
         name = None
-        if rows is None or outcome == "UNRATED":
-            return without_charge(name, outcome, reason if rows is None else rows[0]["reason"])
+        is_close = rows is not None and rows[0]["event_kind"] == "PERIOD_CLOSE"
+        if rows is None or is_close or outcome == "UNRATED":
+            return without_charge(name, outcome, reason if rows is None or is_close else rows[0]["reason"])
         found = [event_row(row) for row in rows]
         rated = [each for each, row in zip(found, rows, strict=True) if row["outcome"] == "CHARGED"]
         entries = tuple(entry for each in rated for entry in each.entries)

@@ -14,7 +14,7 @@ from chargeline.domain.scope_states import ScopeStates
 from chargeline.ports import ChargeArchive
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
 from chargeline.wire.correction_rows import Row, are_last, rows_of
-from chargeline.wire.event_rows import EventRow, Identity, event_row
+from chargeline.wire.event_rows import EventRow, Identity, PeriodOf, event_row
 
 FindRows = Callable[[int], list[Row]]  # of a committed record of this partition, by its offset
 _HASH, _KEY = 12, 24
@@ -62,8 +62,10 @@ class KnownEvents:
         claimed_before: events that were cancelled or amended so long ago that the archive alone knows.
     """
 
-    def __init__(self, known: Known, state: CorrectionState, partition: int, first_offset: int) -> None:
-        self._known, self._state = known, state
+    def __init__(
+        self, known: Known, state: CorrectionState, partition: int, first_offset: int, period_of: PeriodOf
+    ) -> None:
+        self._known, self._state, self._period_of = known, state, period_of
         self._partition, self._first = partition, first_offset
         self.keys: list[Keys] = []
         self.singles: dict[int, list[Row]] = {}
@@ -95,7 +97,8 @@ class KnownEvents:
             _, found = self.coordinate(name)
             offset = found if found >= 0 else None
         rows = self._archived(identity, name) if offset is None else self._rows(offset)
-        return _newest(rows, identity)
+        newest = _newest(rows, identity)
+        return None if newest is None else Event(newest, event_row(newest, self._period_of))
 
     def _archived(self, identity: Identity, name: bytes) -> list[Row]:
         """What was booked of an event before the horizon of the identities."""
@@ -125,7 +128,7 @@ class KnownEvents:
         return []
 
 
-def _newest(rows: Sequence[Row], identity: Identity) -> Event | None:
+def _newest(rows: Sequence[Row], identity: Identity) -> Row | None:
     """The last row that tells of an event itself."""
     found = None
     for row, is_last in zip(rows, are_last(rows), strict=True):
@@ -135,7 +138,7 @@ def _newest(rows: Sequence[Row], identity: Identity) -> Event | None:
         is_own = kind in ("USAGE", "AMEND") and row["event_id"] == identity[2]
         if is_own or (kind == "RERATE" and row["amends_event_id"] == identity[2]):
             found = row
-    return None if found is None else Event(found, event_row(found))
+    return found
 
 
 def names_of(keys: Keys) -> list[bytes]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from chargeline.domain.booked_entries import BookedEntry
+from chargeline.domain.booked_entries import CORRECTION, BookedEntry, Span
 from chargeline.wire._arrow import CHARGE, COST_ROLLUP
 from chargeline.wire._generated import LEFT_OUT
 from chargeline.wire.event_rows import steps
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_ENTRIES: Row = {"entries": [], "outcome": "UNRATED", "match_kind": "NONE", "billing_currency": None,
                "list_cost": None, "contracted_cost": None, "effective_cost": None, "billed_cost": None,
-               "cost_variance": None}  # fmt: skip
+               "cost_variance": None, "charge_class": None}  # fmt: skip
 
 
 def rows_of(table: pa.Table) -> list[Row]:
@@ -31,22 +31,47 @@ def rows_of(table: pa.Table) -> list[Row]:
     return list(completed(table.to_pylist(maps_as_pydicts="strict"), "Charge"))
 
 
-def taken_back(row: Mapping[str, Any], entries: Sequence[BookedEntry]) -> Row:
-    """A row that undoes what another one booked: its attributes, and the entries given."""
-    contracted = _decimal(sum(entry.contracted_cost for entry in entries))
+def taken_back(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
+    """A row that undoes what another one booked: its attributes, the entries given, and where they are billed."""
     variance = row["cost_variance"]
-    return {
-        **row,
+    changed = {
         "was_unrated": row["outcome"] == "UNRATED",
         "outcome": "CHARGED",
         "reason": None,
-        "entries": [_entry(entry, row) for entry in entries],
+        "cost_variance": None if variance is None else variance.copy_negate(),
+    }
+    return _with_entries({**row, **changed}, entries, period)
+
+
+def rebilled(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
+    """The row of an event with other entries, where it is billed; one without a price keeps that it has none."""
+    if row["outcome"] == "UNRATED":
+        return {**row, **_billing_period(period)}
+    return _with_entries(row, entries, period)
+
+
+def closing(row: Mapping[str, Any], period: Span) -> Row:
+    """The row of a control record that closes a period and books nothing."""
+    return _with_entries({**row, "outcome": "CHARGED", "reason": None, "match_kind": "NONE"}, (), period)
+
+
+def _with_entries(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
+    contracted = _decimal(sum(entry.contracted_cost for entry in entries))
+    is_correction = bool(entries) and all(entry.charge_class == CORRECTION for entry in entries)
+    billed = {**row, **_billing_period(period)}
+    return {
+        **billed,
+        "charge_class": CORRECTION if is_correction else None,
+        "entries": [_entry(entry, billed) for entry in entries],
         "list_cost": _decimal(sum(entry.list_cost for entry in entries)),
         "contracted_cost": contracted,
         "effective_cost": contracted,
         "billed_cost": contracted,
-        "cost_variance": None if variance is None else variance.copy_negate(),
     }
+
+
+def _billing_period(period: Span) -> Row:
+    return {"billing_period_start": _moment(period[0]), "billing_period_end": _moment(period[1])}
 
 
 def unrated(row: Mapping[str, Any], reason: str) -> Row:
@@ -57,7 +82,7 @@ def unrated(row: Mapping[str, Any], reason: str) -> Row:
 def _entry(entry: BookedEntry, row: Mapping[str, Any]) -> Row:
     """As the schema has it; what is the same as in the row is left null, as in rows made in columns."""
     converted = entry.fx_rate is not None
-    period = (_moment(entry.usage_period[0]), _moment(entry.usage_period[1]))
+    period = (_moment(entry.billing_period[0]), _moment(entry.billing_period[1]))
     is_whole = period == (row["billing_period_start"], row["billing_period_end"])
     start = _moment(entry.charge_time)
     return {
@@ -194,7 +219,9 @@ def signs_of(rows: Sequence[Row]) -> list[int]:
     """By row, 1: a new event; -1: one is taken back; 0: neither."""
     signs = []
     for row, is_last in zip(rows, are_last(rows), strict=True):
-        if row["event_kind"] == "CANCEL":
+        if row["event_kind"] == "PERIOD_CLOSE":
+            signs.append(0)
+        elif row["event_kind"] == "CANCEL":
             signs.append(-1 if row["outcome"] == "CHARGED" else 0)
         else:
             signs.append(1 if is_last else -1)
@@ -210,6 +237,8 @@ def panes_of(rows: Sequence[Row], signs: Sequence[int], names: Mapping[str, Any]
     """
     found: dict[tuple[Any, ...], Row] = {}
     for row, sign in zip(rows, signs, strict=True):
+        if row["event_kind"] == "PERIOD_CLOSE" and not row["entries"]:
+            continue
         keys = [(entry["sku_id"], entry) for entry in row["entries"]] or [(None, None)]
         for number, (sku_id, entry) in enumerate(keys):
             pane = found.setdefault(_pane_key(row, sku_id), _empty_pane(row, sku_id, names, window_us, len(found)))
@@ -304,10 +333,12 @@ def _optional(steps: int | None, places: int = 12) -> Decimal | None:
 
 __all__ = [
     "are_last",
+    "closing",
     "encoded",
     "joined",
     "numbered",
     "panes_of",
+    "rebilled",
     "rows_of",
     "signs_of",
     "taken_back",
