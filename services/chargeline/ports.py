@@ -369,11 +369,15 @@ class Warehouse(Protocol):
 class ChargeArchive(Protocol):
     """Booked rows of long ago, complete and as plain values (`wire.left_out`); both calls raise TransientError."""
 
-    def find(self, partition: int, identity: tuple[str, str, str], before: int) -> list[dict[str, Any]]:
+    def find(self, partition: int, identity: tuple[str, str, str], before: int, held: int) -> list[dict[str, Any]]:
         """All rows with a source offset below `before` that are of an (account, source, event_id) or name it, in order.
 
+        Args:
+            held: the rows below this source offset must be there before an answer counts: at most the end of the last
+                unit that booked any, since an archive of rows never hears of a unit without them.
+
         Raises:
-            TransientError: it does not hold everything below `before` yet, too.
+            TransientError: they are not all there yet, too.
         """
 
     def rows(self, partition: int, offset: int) -> list[dict[str, Any]]:

@@ -282,6 +282,15 @@ class TakesBackTheSameTwice(Pricer):
         super()._apply(header, computed, charges_next_offset)
 
 
+class WaitsForUnitsWithoutRows(Pricer):
+    """The archive of rows has to hold charges up to the newest unit, whether that booked any or not."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        originals: Any = self._originals
+        originals.booked_end = lambda partition, _: self.states[partition].next_offset
+
+
 REFUSED_BECOME_KNOWN = "an identity made known by a refused event"
 BUGS = (
     Bug("state applied before the commit", 30, {"make": AppliesBeforeTheCommit}),
@@ -294,6 +303,7 @@ BUGS = (
     Bug("closed periods not stored", 60, {"store": StoresNoCloses()}),
     Bug("what waits is not named in charges", 60, {"producer": NamesNothingThatWaits}),
     Bug("an event taken back twice", 30, {"make": TakesBackTheSameTwice}),
+    Bug("an archive that must hold units without rows", 30, {"make": WaitsForUnitsWithoutRows}),
     Bug("a unit booked behind an aborted one", 30, {"make": BooksAfterAnAbort}),
     Bug("charges read uncommitted at recovery", 30, {"charges_reader": ReadsAbortedCharges}),
     Bug("no seek after an abort", 30, {"make": DoesNotSeekAfterAnAbort}),

@@ -232,6 +232,22 @@ class Simulation:
             self.clock.now += self.chance.randrange(20_000, 3_600_000)
         else:
             self.a_week_passes()
+            if self.chance.random() < 0.5:
+                self.only_refused_for_weeks()
+
+    def only_refused_for_weeks(self) -> None:
+        """The newest units book no row and every identity expires; then a correction of long ago comes."""
+        for _ in range(2):
+            for process in [*self.sinks, *self.pricers]:
+                process.step()
+            self.a_week_passes()
+            for partition in range(PARTITIONS):
+                self.log.append("usage-events", partition, None, b"none of ours")
+            for process in self.pricers:
+                process.step()
+        for partition, events in enumerate(self.events):
+            if events.corrections:
+                self.log.append("usage-events", partition, None, events.correction())
 
     def a_week_passes(self) -> None:
         """Tokens and identities expire. Not while a stored block waits for its acknowledgement: docs/correctness.md."""

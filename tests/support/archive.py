@@ -7,29 +7,29 @@ from chargeline.wire.units import UnitHeader
 
 
 class LogArchive:
-    """`ports.ChargeArchive`."""
+    """`ports.ChargeArchive`. As a table of rows, it knows only of units that booked some."""
 
     def __init__(self, reader):
         self._reader = reader
 
-    def find(self, partition, identity, before):
+    def find(self, partition, identity, before, held):
         """All rows below an offset that are of an event or name it."""
-        return [
-            row for row in self._all(partition, before) if row["source_offset"] < before and is_about(row, identity)
-        ]
+        return [row for row in self._all(partition, held) if row["source_offset"] < before and is_about(row, identity)]
 
     def rows(self, partition, offset):
         """The rows of one record."""
         return [row for row in self._all(partition, offset + 1) if row["source_offset"] == offset]
 
-    def _all(self, partition, before):
+    def _all(self, partition, held):
         low, end = self._reader.bounds("charges", partition)
-        held, rows = 0, []
+        stored, rows = 0, []
         for record in self._reader.read("charges", partition, low, end):
-            held = UnitHeader.decode(record.headers).end
-            rows += rows_of(decode(record.value or b""))
-        if held < before:
-            raise TransientError(f"charges of partition {partition} can be read up to {held}; {before} is needed")
+            table = decode(record.value or b"")
+            if table.num_rows:
+                stored = UnitHeader.decode(record.headers).end
+                rows += rows_of(table)
+        if stored < held:
+            raise TransientError(f"charges of partition {partition} can be read up to {stored}; {held} is needed")
         return rows
 
 

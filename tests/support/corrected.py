@@ -54,7 +54,8 @@ class Running:
         )  # fmt: skip
         prepared = prepare(batch, self.facts.table, RULES, schema_of)
         if needs_care(prepared, self.corrections):
-            known = Known(self.identities, self.scopes, self.corrections, start, lambda o: self.rows.get(o, []))
+            known = Known(self.identities, self.scopes, self.corrections, start, lambda: max(self.rows, default=-1) + 1,
+                          lambda o: self.rows.get(o, []))  # fmt: skip
             known = replace(known, archive=self.archive)
             booked = Correcting(batch, prepared, known, self.facts, RULES, schema_of).run(None)
         else:

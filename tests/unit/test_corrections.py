@@ -2,6 +2,7 @@
 
 import random
 
+import pyarrow as pa
 import pytest
 
 from chargeline.adapters.memory import FakeClock, MemoryLog, MemoryLogReader
@@ -36,7 +37,8 @@ class Rows:
     def __init__(self, running):
         self.running, self.asked = running, []
 
-    def find(self, partition, identity, before):
+    def find(self, partition, identity, before, held):
+        assert held <= before
         self.asked.append(before)
         rows = [row for rows in self.running.rows.values() for row in rows]
         return [row for row in rows if row["source_offset"] < before and is_about(row, identity)]
@@ -69,6 +71,48 @@ def test_the_rows_of_a_record_are_found_wherever_messages_end(monkeypatch, seed,
     for offset in range(len(lines)):
         found = [(row["source_index"], row["event_id"]) for row in originals.rows(0, offset, places, end)]
         assert found == [(row["source_index"], row["event_id"]) for row in running.rows.get(offset, [])]
+
+
+class Trimmed(MemoryLogReader):
+    """Retention has deleted what lies below `low`; `looked_at`: the messages that were read."""
+
+    low, looked_at = 0, 0
+
+    def bounds(self, topic, partition):
+        return self.low, super().bounds(topic, partition)[1]
+
+    def read(self, topic, partition, start, end):
+        for record in super().read(topic, partition, start, end):
+            self.looked_at += 1
+            yield record
+
+
+def test_the_archive_has_to_hold_the_last_unit_that_booked_rows():
+    """Units of 3 source offsets; what was looked at once is not read again."""
+    log = MemoryLog(FakeClock(0), {"charges": 1})
+    reader = Trimmed(log)
+    rows = pa.table({"source_offset": pa.array([0], pa.int64())})
+    originals, units = Originals(reader, None, FakeClock(0)), 0
+
+    def booked_end(booked=False, count=1):
+        nonlocal units
+        for _ in range(count):
+            header = UnitHeader(0, 3 * units, 3 * units + 3, 0, 1, {}, None, 0, 0)
+            log.append("charges", 0, None, encode(rows if booked else rows.slice(1))[0], header.encode())
+            units += 1
+        reader.looked_at = 0
+        return originals.booked_end(0, units)
+
+    assert booked_end(count=0) == 0
+    assert booked_end(count=5) == 0
+    assert booked_end(booked=True) == 18
+    assert (booked_end(count=500), reader.looked_at) == (18, 500)
+    assert (booked_end(count=2), reader.looked_at) == (18, 2)
+    assert (booked_end(count=0), reader.looked_at) == (18, 0)
+    assert booked_end(booked=True) == 3 * units
+    reader.low = units
+    assert Originals(reader, None, FakeClock(0)).booked_end(0, units) == 0
+    assert booked_end(count=3) == 3 * (units - 3)
 
 
 def test_a_commit_that_is_not_to_be_seen_yet_is_waited_for():

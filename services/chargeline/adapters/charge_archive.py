@@ -27,8 +27,8 @@ class ClickHouseArchive:
         self._warehouse = warehouse
         self._held: dict[int, int] = {}
 
-    def find(self, partition: int, identity: tuple[str, str, str], before: int) -> list[Row]:
-        self._wait_for(partition, before)
+    def find(self, partition: int, identity: tuple[str, str, str], before: int, held: int) -> list[Row]:
+        self._wait_for(partition, held)
         names = dict(zip(("account", "source", "event"), identity, strict=True))
         return rows_of(self._warehouse.query(_FIND, {"p": partition, "o": before, **names}))
 
@@ -36,13 +36,13 @@ class ClickHouseArchive:
         self._wait_for(partition, offset + 1)
         return rows_of(self._warehouse.query(_ROWS, {"p": partition, "o": offset}))
 
-    def _wait_for(self, partition: int, before: int) -> None:
+    def _wait_for(self, partition: int, held: int) -> None:
         """An answer counts only if the sink has stored everything that it is about."""
-        if self._held.get(partition, 0) >= before:
+        if self._held.get(partition, 0) >= held:
             return
         end = int(self._warehouse.query(_HELD, {"p": partition}).to_pylist()[0]["end"] or 0)
-        if end < before:
-            raise TransientError(f"ClickHouse holds charges of partition {partition} up to {end}; {before} is needed")
+        if end < held:
+            raise TransientError(f"ClickHouse holds charges of partition {partition} up to {end}; {held} is needed")
         self._held[partition] = end
 
 

@@ -22,12 +22,17 @@ _HASH, _KEY = 12, 24
 
 @dataclass(frozen=True)
 class Known:
-    """What a partition knew before the unit, and where its booked rows are found."""
+    """What a partition knew before the unit, and where its booked rows are found.
+
+    Attributes:
+        booked_end: where the last unit before this one that booked rows ends; 0: none that the log still has did.
+    """
 
     identities: Identities
     scopes: ScopeStates
     corrections: CorrectionFields
     next_offset: int
+    booked_end: Callable[[], int]
     rows: FindRows
     archive: ChargeArchive | None = None
 
@@ -106,7 +111,9 @@ class KnownEvents:
         before = self._known.next_offset if oldest is None else oldest
         if self._known.archive is None or not before:
             return []
-        rows = self._known.archive.find(self._partition, identity, before)
+        # What is remembered has a row, so the archive will hold that. Of units without rows it never hears.
+        held = self._known.booked_end() if oldest is None else oldest
+        rows = self._known.archive.find(self._partition, identity, before, held)
         for row in rows:
             is_about = row["amends_event_id"] == identity[2]
             if is_about and row["event_kind"] in ("CANCEL", "AMEND") and row["outcome"] == "CHARGED":

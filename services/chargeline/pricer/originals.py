@@ -20,6 +20,7 @@ _KEPT = 16  # messages: originals of one unit's corrections often lie near each 
 _WAIT_S = 0.1
 _MARKERS_MS = 10_000
 _PLACES = 4096
+_BACK, _BACK_MAX = 64, 1024  # messages of `charges` that one look back reads: without rows they are small
 
 
 class UnitPlaces:
@@ -56,6 +57,7 @@ class Originals:
     def __init__(self, reader: LogReader, archive: ChargeArchive | None, clock: Clock) -> None:
         self._reader, self.archive, self._clock = reader, archive, clock
         self._messages: OrderedDict[tuple[int, int], tuple[Record, pa.Table]] = OrderedDict()
+        self._booked: dict[int, tuple[int, int]] = {}  # up to where `charges` was looked at, and what `booked_end` was
 
     def rows(self, partition: int, offset: int, places: UnitPlaces, charges_next_offset: int) -> list[Row]:
         """The rows of a committed record in their order, complete; none if it booked none.
@@ -75,6 +77,31 @@ class Originals:
             if at.any():
                 rows += rows_of(table.filter(pa.array(at)))
         return rows
+
+    def booked_end(self, partition: int, charges_next_offset: int) -> int:
+        """Where the last committed unit that booked rows ends; 0: none that `charges` still has did.
+
+        So far the archive must hold charges: no row tells it of the units behind.
+
+        Raises:
+            TransientError: Kafka is away.
+        """
+        low, _ = self._bounds(partition, charges_next_offset)
+        seen, found = self._booked.get(partition, (0, 0))
+        stop, width, first = charges_next_offset, _BACK, max(low, seen)
+        while stop > first:
+            start = max(first, stop - width)
+            ends = [
+                UnitHeader.decode(record.headers).end
+                for record in self._reader.read(CHARGES, partition, start, stop)
+                if decode(record.value or b"").num_rows
+            ]
+            if ends:
+                found = ends[-1]
+                break
+            stop, width = start, min(2 * width, _BACK_MAX)
+        self._booked[partition] = (max(seen, charges_next_offset), found)
+        return found
 
     def _bounds(self, partition: int, charges_next_offset: int) -> tuple[int, int]:
         """Of `charges`, once it shows the last committed unit: its markers may take a moment."""

@@ -194,6 +194,7 @@ class Pricer:
         if is_careful:
             known = Known(
                 state.identities, state.scopes, state.corrections, state.next_offset,
+                partial(self._originals.booked_end, state.partition, state.charges_next_offset),
                 partial(self._booked_rows, state), self.archive,
             )  # fmt: skip
             correcting = Correcting(batch, part.prepared, known, part.facts, self.rules, self.schema_of)
