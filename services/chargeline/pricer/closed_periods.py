@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chargeline.domain.booked_entries import CORRECTION, BilledIn, Span
-from chargeline.domain.usage import UsageColumns
+from chargeline.domain.usage import Text, UsageColumns
 
+Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+BilledBy = Callable[[str, int], BilledIn]  # (account, append time in milliseconds)
 
 
 def billed_in(closed: Collection[Span], period_of: Callable[[int], Span], time: int) -> BilledIn:
@@ -54,3 +56,25 @@ def in_closed(usage: UsageColumns, ends: Mapping[str, int], closed: Callable[[st
         for low, high in closed(names[code]):
             flags[mine] |= (start[mine] < high) & (last[mine] >= low)
     return flags
+
+
+def late_periods(
+    account: Text, start: Int64Array, end: Int64Array, append_times: Int64Array, billed_by: BilledBy
+) -> tuple[Int64Array, Int64Array, BoolArray]:
+    """Where n point events are billed: (start and end of the period, whether that is a correction).
+
+    Args:
+        account: of each; start, end: the period that it lies in, microseconds.
+        append_times: milliseconds. Where an account's first and last one of a period agree, all between them do.
+    """
+    starts, ends, is_correction = start.copy(), end.copy(), np.zeros(len(start), bool)
+    groups, place = np.unique(np.stack([account.codes, start, end], axis=1), axis=0, return_inverse=True)
+    for number, (code, low, high) in enumerate(groups.tolist()):
+        name, mine = str(account.values[code].as_py()), np.flatnonzero(place.ravel() == number)
+        times = append_times[mine]
+        first, last = (billed_by(name, int(time))((low, high)) for time in (times.min(), times.max()))
+        found = {} if first == last else {int(t): billed_by(name, int(t))((low, high)) for t in np.unique(times)}
+        for time, (period, charge_class) in (found or {-1: first}).items():
+            at = mine if not found else mine[times == time]
+            starts[at], ends[at], is_correction[at] = *period, charge_class is not None
+    return starts, ends, is_correction

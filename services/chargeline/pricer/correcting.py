@@ -11,19 +11,21 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from chargeline.domain.closing.booking import is_settled
 from chargeline.domain.identities import Keys
 from chargeline.domain.scope_states import KEY_BYTES, ScopeStates
 from chargeline.domain.usage import CODES, GOOD, no_usage
 from chargeline.ports import LogBatch
 from chargeline.pricer.aggregate import charges_alone
-from chargeline.pricer.closed_periods import in_closed
+from chargeline.pricer.closed_periods import in_closed, late_periods
 from chargeline.pricer.compute import Booked, Corrected, Prepared, Rules, book
 from chargeline.pricer.correction_state import CorrectionFields
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.judging import Judging, Refused, SchemaOf, original_of
 from chargeline.pricer.known_events import Known, names_of, stored_key
-from chargeline.wire.correction_rows import Row
+from chargeline.wire.correction_rows import Row, billed_elsewhere
 from chargeline.wire.usage_decoder import identity_hashes
 
 Int64Array = npt.NDArray[np.int64]
@@ -46,6 +48,7 @@ class Correcting:
         self._batch, self._prepared = batch, prepared
         self._known, self._facts, self._rules = known, facts, rules
         self._judging = Judging(batch, known, facts, rules, schema_of)
+        self._late = np.zeros(prepared.usage.length, bool)
         self._runs: list[Booked] = []
         self._outcomes: Counter[str] = Counter()
         self._codes = prepared.refusals.codes.copy()
@@ -63,7 +66,8 @@ class Correcting:
         wanted = set(about.values())
         apart = self._known.corrections.may_await(self._prepared.keys)
         apart[alone] = True
-        apart |= self._late()
+        self._late = self._in_closed()
+        apart |= self._late & self._is_by_itself()
         if wanted:
             apart |= np.array([name in wanted for name in self._names], bool)
         accounts = usage.texts["billing_account_id"]
@@ -80,7 +84,14 @@ class Correcting:
             left = {name: rows for name, rows in left.items() if rows}
         return self._booked(watermark)
 
-    def _late(self) -> BoolArray:
+    def _is_by_itself(self) -> BoolArray:
+        """Late usage that a run does not take: intervals of several periods, and where a volume rate may be paid."""
+        ends = self._prepared.usage.nullable.get("charge_period_end")
+        if any(is_settled(sku) for each in self._facts.cards for sku in each.card.skus):
+            return np.ones(self._prepared.usage.length, bool)
+        return np.zeros(self._prepared.usage.length, bool) if ends is None else ends[1]
+
+    def _in_closed(self) -> BoolArray:
         """Usage of periods that are closed, or that a record of this unit before it closes."""
         usage, fields = self._prepared.usage, self._known.corrections
         late = in_closed(usage, fields.closed_ends, fields.closed)
@@ -169,9 +180,21 @@ class Correcting:
         )
         self._conflicts += booked.conflicts.tolist()
         self._runs.append(booked)
-        self._judging.events.tables.append(charges_alone(booked, self._facts.sequence, self._rules))
+        self._judging.events.tables.append(self._charges(booked))
         if keep:
             self._judging.events.know(booked.keys)
+
+    def _charges(self, booked: Booked) -> pa.Table:
+        """The charges of a run; late usage costs what it costs, and is billed where a correction is."""
+        table = charges_alone(booked, self._facts.sequence, self._rules)
+        places = booked.prepared.rows[booked.accepted]
+        late = np.flatnonzero(self._late[np.searchsorted(self._prepared.rows, places)])
+        if not len(late):
+            return table
+        account = booked.prepared.usage.texts["billing_account_id"].take(booked.accepted[late])
+        start, end = booked.priced.period_start[late], booked.priced.period_end[late]
+        times = self._batch.append_times[places[late]]
+        return billed_elsewhere(table, late, *late_periods(account, start, end, times, self._judging.billed_in))
 
     # One record
 

@@ -21,8 +21,8 @@ from chargeline.domain.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
 from chargeline.domain.usage import CODES, UsageColumns
 from chargeline.ports import LogBatch
+from chargeline.pricer import closed_periods
 from chargeline.pricer.aggregate import charges_alone
-from chargeline.pricer.closed_periods import billed_in
 from chargeline.pricer.compute import Prepared, Rules, book, prepare
 from chargeline.pricer.correction_state import CorrectionState, WaitingRecord
 from chargeline.pricer.facts import Facts
@@ -199,16 +199,16 @@ class Judging:
         """The row of an event in the period that is billed for it; `scopes`: before it."""
         if not self.state.closed(row["billing_account_id"]):
             return row
-        where, event = self._billed_in(row["billing_account_id"], append_time), event_row(row)
+        where, event = self.billed_in(row["billing_account_id"], append_time), event_row(row)
         entries = [rebilled(entry, where) for entry in event.entries]
         states = scopes.states(scope_keys_of(entries))
         entries = late_settlement(entries, states, self._facts.function, where)
         return correction_rows.rebilled(row, entries, where(event.period)[0])
 
-    def _billed_in(self, account: str, append_time: int) -> BilledIn:
+    def billed_in(self, account: str, append_time: int) -> BilledIn:
         """Where usage of an account is billed by a record appended at that time, milliseconds."""
         period_of = partial(self._facts.period, account)
-        return billed_in(self.state.closed(account), period_of, append_time * 1000)
+        return closed_periods.billed_in(self.state.closed(account), period_of, append_time * 1000)
 
     def _take_back(self, record: Record, event: Event, offset: int) -> Verdict:
         """CANCEL, or AMEND as a whole: one that cannot be rated leaves the original as it is."""
@@ -338,13 +338,13 @@ class Judging:
         """What takes an event back by a record appended at that time, milliseconds."""
         if not event.is_rated:
             return TakenBack((), {})
-        entries, where = event.booked.entries, self._billed_in(event.row["billing_account_id"], append_time)
+        entries, where = event.booked.entries, self.billed_in(event.row["billing_account_id"], append_time)
         return take_back(event.booked.offset, entries, self._states(entries), self._facts.function, where)
 
     def _taken_back(self, event: Event, taken: TakenBack, append_time: int) -> Row:
         account = event.row["billing_account_id"]
         period = self._facts.period(account, event.booked.event_time)
-        return taken_back(event.row, taken.entries, self._billed_in(account, append_time)(period)[0])
+        return taken_back(event.row, taken.entries, self.billed_in(account, append_time)(period)[0])
 
     def _after(self, taken: TakenBack) -> ScopeStates:
         if not taken.scopes:

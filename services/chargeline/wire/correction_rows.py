@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from chargeline.domain.booked_entries import CORRECTION, BookedEntry, Span
@@ -141,6 +142,39 @@ def whole(table: pa.Table) -> pa.Table:
         else:
             columns.append(_default(LEFT_OUT["Charge"][field.name], field.type, table.num_rows, table.column))
     return pa.table(columns, schema=schema)
+
+
+def billed_elsewhere(
+    charges: pa.Table,
+    at: npt.NDArray[np.int64],
+    start: npt.NDArray[np.int64],
+    end: npt.NDArray[np.int64],
+    is_correction: npt.NDArray[np.bool_],
+) -> pa.Table:
+    """The charges of point events; those at `at` are billed in another period (microseconds), or as corrections."""
+    table = whole(charges)
+    entries = table.column("entries").combine_chunks()
+    lengths = entries.value_lengths().to_numpy(zero_copy_only=False)
+    chosen = np.zeros(table.num_rows, bool)
+    chosen[at] = is_correction & (lengths[at] > 0)
+    for name, values in (("billing_period_start", start), ("billing_period_end", end)):
+        column = table.column(name).cast(pa.int64()).to_numpy().copy()
+        column[at] = values
+        table = _set(table, name, pa.array(column).cast(pa.timestamp("us", "UTC")))
+    table = _set(table, "charge_class", _corrections(chosen))
+    flat, kind = entries.flatten(), entries.type.value_type
+    columns = [flat.field(field.name) for field in kind]
+    columns[kind.get_field_index("charge_class")] = _corrections(np.repeat(chosen, lengths))
+    rows = pa.StructArray.from_arrays(columns, fields=list(kind))
+    return _set(table, "entries", pa.ListArray.from_arrays(entries.offsets, rows).cast(entries.type))
+
+
+def _set(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), table.schema.field(name), values)
+
+
+def _corrections(chosen: npt.NDArray[np.bool_]) -> pa.StringArray:
+    return pa.array([CORRECTION]).take(pa.array(np.zeros(len(chosen), np.int64), mask=~chosen))
 
 
 def _whole_entries(column: pa.ChunkedArray, kind: pa.ListType) -> pa.Array:
@@ -333,6 +367,7 @@ def _optional(steps: int | None, places: int = 12) -> Decimal | None:
 
 __all__ = [
     "are_last",
+    "billed_elsewhere",
     "closing",
     "encoded",
     "joined",
