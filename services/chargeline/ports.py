@@ -367,7 +367,7 @@ class Warehouse(Protocol):
 
 
 class ChargeArchive(Protocol):
-    """Booked rows of long ago, complete and as plain values (`wire.left_out`); both calls raise TransientError."""
+    """Booked rows of long ago, complete and as plain values (`wire.left_out`); all calls raise TransientError."""
 
     def find(self, partition: int, identity: tuple[str, str, str], before: int, held: int) -> list[dict[str, Any]]:
         """All rows with a source offset below `before` that are of an (account, source, event_id) or name it, in order.
@@ -382,6 +382,11 @@ class ChargeArchive(Protocol):
 
     def rows(self, partition: int, offset: int) -> list[dict[str, Any]]:
         """The rows of one record in their order."""
+
+    def of_account(
+        self, partition: int, billing_account_id: str, sku_ids: Sequence[str], before: int, held: int
+    ) -> list[dict[str, Any]]:
+        """The account's rows below `before` with an entry of one of the SKUs, and its closes, in order; see `find`."""
 
 
 class LogWriter(Protocol):

@@ -1,6 +1,7 @@
 """An archive of charges: the log itself, as far as a reader of committed records sees it."""
 
 from chargeline.domain.errors import TransientError
+from chargeline.pricer.known_events import is_settled_by
 from chargeline.wire.arrow_messages import decode
 from chargeline.wire.correction_rows import rows_of
 from chargeline.wire.units import UnitHeader
@@ -19,6 +20,14 @@ class LogArchive:
     def rows(self, partition, offset):
         """The rows of one record."""
         return [row for row in self._all(partition, offset + 1) if row["source_offset"] == offset]
+
+    def of_account(self, partition, account, sku_ids, before, held):
+        """The account's rows with an entry of the SKUs, and its closes."""
+        return [
+            row
+            for row in self._all(partition, held)
+            if row["source_offset"] < before and row["billing_account_id"] == account and is_settled_by(row, sku_ids)
+        ]
 
     def _all(self, partition, held):
         low, end = self._reader.bounds("charges", partition)

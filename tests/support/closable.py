@@ -20,11 +20,17 @@ def closable_case(case: RandomRating) -> tuple[list[Document], list[Any]]:
     return cards, [each for each in events if not _is_left_out(each)]
 
 
-def only_closing_case(case: RandomRating) -> tuple[list[Document], Document | None, list[Any]]:
-    """(cards, accounts, events of every kind) of a case in which a close books nothing: see docs/rating.md (Closes)."""
+def only_closing_case(
+    case: RandomRating, *, settles: bool = False
+) -> tuple[list[Document], Document | None, list[Any]]:
+    """(cards, accounts, events of every kind) of a case whose closes the running pricer takes: docs/rating.md (Closes).
+
+    `settles`: they book settlements of volume rates and minimums of rates; else nothing.
+    """
     cards, events = publishable_case(case)
     cards = [
-        each | {"skus": [_unsettled(sku) for sku in each["skus"] if sku["charge_model"] != "flat"]} for each in cards
+        each | {"skus": [_unsettled(sku, settles=settles) for sku in each["skus"] if sku["charge_model"] != "flat"]}
+        for each in cards
     ]
     nothing: Document = {"subscriptions": [], "commitments": [], "credits": []}
     accounts = case.accounts
@@ -37,9 +43,13 @@ def only_closing_case(case: RandomRating) -> tuple[list[Document], Document | No
     )
 
 
-def _unsettled(sku: Document) -> Document:
-    found = {name: value for name, value in sku.items() if name != "minimum"}
-    if found["charge_model"] == "volume":
+def _unsettled(sku: Document, *, settles: bool) -> Document:
+    found = _sku(sku)
+    if not settles or found.get("window") == "event":
+        found = {name: value for name, value in found.items() if name != "minimum"}
+    if settles and (found["charge_model"] == "volume" or found.get("minimum")):
+        found["status_policy"] = dict.fromkeys(("ERROR", "CANCELLED", "PARTIAL"), "bill_full")
+    if found["charge_model"] == "volume" and not settles:
         found["charge_model"] = "graduated"
     if "tiers" in found:
         found["tiers"] = [found["tiers"][0] | {"flat_fee": "0"}, *found["tiers"][1:]]

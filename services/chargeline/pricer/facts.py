@@ -1,5 +1,6 @@
 """What corrections see of the governance facts, beside the prices of usage."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,7 +11,7 @@ from chargeline.domain.governance import GovernanceChain
 from chargeline.domain.period_function import RateFunction
 from chargeline.domain.periods import billing_period
 from chargeline.domain.price_points import units_of
-from chargeline.domain.rate_book import PublishedCard, RateBook
+from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
 from chargeline.domain.rate_card import Sku
 from chargeline.domain.rate_functions import function_of
 from chargeline.domain.rate_table import RateTable
@@ -52,6 +53,12 @@ class Facts:
     def period(self, billing_account_id: str, time: int) -> Span:
         """The billing period of an instant, microseconds."""
         return billing_period(time, self.accounts.at(billing_account_id, time).billing_cycle_day)
+
+    def all_rates(self) -> Iterator[Rate]:
+        """Every rate of the cards, those for re-rating alone included."""
+        for each in self.cards:
+            for sku in each.card.skus:
+                yield Rate(sku, each.card, each.card.effective_from, each.card.effective_to)
 
     @cached_property
     def _skus(self) -> dict[_RateKey, Sku]:

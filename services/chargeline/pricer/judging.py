@@ -5,7 +5,7 @@ by nobody else before the commit: the state is read, not changed.
 Source: spec/rating.md, sections 1 (outcomes), 7.6 and 12.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from chargeline.domain.booked_entries import BilledIn, BookedEntry, rebilled, scope_keys_of
-from chargeline.domain.closing.booking import may_book
+from chargeline.domain.closing.booking import is_settled, may_book
 from chargeline.domain.corrections import TakenBack, late_settlement, take_back
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.pricing import REASONS
@@ -28,6 +28,7 @@ from chargeline.pricer.correction_state import CorrectionState, WaitingRecord
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.known_events import Event, Known, KnownEvents, names_of
 from chargeline.pricer.log_records import is_beyond_reach, is_equal, text_at
+from chargeline.pricer.settling import settled_rows
 from chargeline.wire import correction_rows
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.correction_rows import Row, closing, rows_of, taken_back, unrated
@@ -128,8 +129,11 @@ class Judging:
         if may_book(account, self._facts.accounts, [each.card for each in self._facts.cards]):
             raise Refused("UNSUPPORTED")
         row = closing(self._blank(record), period)
+        skus = sorted({each.sku.sku_id for each in self._facts.all_rates() if is_settled(each.sku)})
+        booked = self.events.of_account(account, skus) if skus else []
+        settled = settled_rows(row, period, booked, self._facts, self.state.closed(account), self._states_of)
         self.state.close(account, period)
-        return Verdict("CONTROL", (row,))
+        return Verdict("CONTROL", (*settled, row))
 
     def _accept(self, record: Record) -> Verdict:
         if record.kind == "USAGE":
@@ -352,7 +356,10 @@ class Judging:
         return self.scopes.merge(ScopeStates.of(b"".join(taken.scopes), ScopeColumns.of(list(taken.scopes.values()))))
 
     def _states(self, entries: Sequence[BookedEntry]) -> dict[bytes, ScopeState]:
-        keys = scope_keys_of(entries)
+        return self._states_of(scope_keys_of(entries))
+
+    def _states_of(self, scope_keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
+        keys = list(scope_keys)
         self.load(b"".join(keys))
         return self.scopes.states(keys)
 

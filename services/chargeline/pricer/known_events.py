@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from chargeline.domain.errors import Fault
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.scope_states import ScopeStates
 from chargeline.ports import ChargeArchive
@@ -105,6 +107,28 @@ class KnownEvents:
         newest = _newest(rows, identity)
         return None if newest is None else Event(newest, event_row(newest, self._period_of))
 
+    def of_account(self, billing_account_id: str, sku_ids: Sequence[str]) -> list[Row]:
+        """Everything booked of an account so far with an entry of one of the SKUs, and its closes, in log order.
+
+        Raises:
+            Fault: there is no archive.
+            TransientError: it does not hold all of it yet.
+        """
+        rows: list[Row] = []
+        if self._known.next_offset:
+            if self._known.archive is None:
+                raise Fault("a period is to be closed and no archive is set: set the address of ClickHouse")
+            rows += self._known.archive.of_account(
+                self._partition, billing_account_id, sku_ids, self._first, self._known.booked_end()
+            )
+        for table in self.tables:
+            mine = pc.equal(table.column("billing_account_id").cast(pa.string()), billing_account_id)
+            rows += rows_of(table.filter(mine))
+        here = [row for each in self.singles.values() for row in each]
+        rows += [row for row in here if row["billing_account_id"] == billing_account_id]
+        wanted = [row for row in rows if is_settled_by(row, sku_ids)]
+        return sorted(wanted, key=lambda row: (row["source_offset"], row["source_index"]))
+
     def _archived(self, identity: Identity, name: bytes) -> list[Row]:
         """What was booked of an event before the horizon of the identities."""
         oldest = self._known.identities.first_offset
@@ -133,6 +157,11 @@ class KnownEvents:
             if place < len(offsets) and offsets[place] == offset:
                 return rows_of(table.slice(place, 1))
         return []
+
+
+def is_settled_by(row: Row, sku_ids: Sequence[str]) -> bool:
+    """Whether a close that settles the SKUs has to know a row."""
+    return row["event_kind"] == "PERIOD_CLOSE" or any(entry["sku_id"] in sku_ids for entry in row["entries"])
 
 
 def _newest(rows: Sequence[Row], identity: Identity) -> Row | None:

@@ -472,6 +472,8 @@ class LogPricer:
 
     def all_rates(self) -> Iterable[Rate]:
         """Every rate of the cards, those for re-rating alone included."""
-        for each in self.cards:
-            for sku in each.card.skus:
-                yield Rate(sku, each.card, each.card.effective_from, each.card.effective_to)
+        return self._facts.all_rates()
+
+    def row(self, offset: int) -> EventRow | None:
+        """What a record has booked."""
+        return self.store.row(offset)

@@ -56,6 +56,11 @@ def closing(row: Mapping[str, Any], period: Span) -> Row:
     return _with_entries({**row, "outcome": "CHARGED", "reason": None, "match_kind": "NONE"}, (), period)
 
 
+def settled(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
+    """A row of a control record that closes a period, about one of its scopes."""
+    return _with_entries(row, entries, period)
+
+
 def _with_entries(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
     contracted = _decimal(sum(entry.contracted_cost for entry in entries))
     is_correction = bool(entries) and all(entry.charge_class == CORRECTION for entry in entries)
@@ -375,6 +380,7 @@ __all__ = [
     "panes_of",
     "rebilled",
     "rows_of",
+    "settled",
     "signs_of",
     "taken_back",
     "unrated",

@@ -245,8 +245,11 @@ class Judge:
             return Judgement("CONTROL")
         if self._only_closes and may_book(account, view):
             raise Dead("UNSUPPORTED")
+        before = len(self.state.closings)
         self.close(account, period, view)
-        return Judgement("CONTROL", parts=(Part(event, event, Row(account, period, None), 0),))
+        rows = self.state.closings[before:]
+        scopes = [Part(event | (row.scope or {}).get("by", {}), event, row, 0) for row in rows]
+        return Judgement("CONTROL", parts=(*scopes, Part(event, event, Row(account, period, None), 0)))
 
     def close(self, account: str, period: Period, view: View) -> None:
         """Closes a period for ever; a second close changes nothing."""

@@ -1,4 +1,4 @@
-"""Which closes a running system takes: those of accounts for which a close has nothing to book.
+"""Which closes a running system takes: those that book settlements and minimums of rates at the most.
 
 Source: docs/rating.md (Closes).
 """
@@ -7,6 +7,8 @@ from typing import Any
 
 from chargeline.verify.rating.charges import View
 from chargeline.verify.rating.numbers import number
+
+_FAILED = ("ERROR", "CANCELLED", "PARTIAL")
 
 
 def may_book(account: str, view: View) -> bool:
@@ -20,11 +22,14 @@ def _may_book(card: dict[str, Any], account: str) -> bool:
     if named.get("account", account) != account:
         return False
     is_explicit = "account" in named or "contract" in named
-    return any(_is_settled(sku) or (is_explicit and _is_due_unused(sku)) for sku in card["skus"])
+    return any(_is_not_settled(card, sku) or (is_explicit and _is_due_unused(sku)) for sku in card["skus"])
 
 
-def _is_settled(sku: dict[str, Any]) -> bool:
-    return sku["charge_model"] == "volume" or number(sku.get("minimum"), 0) != 0
+def _is_not_settled(card: dict[str, Any], sku: dict[str, Any]) -> bool:
+    own, whole = sku.get("status_policy") or {}, card.get("status_policy") or {}
+    is_waived = any((own.get(status) or whole.get(status)) == "bill_zero" for status in _FAILED)
+    is_settled = sku["charge_model"] == "volume" or number(sku.get("minimum"), 0) != 0
+    return is_settled and (sku.get("window") == "event" or is_waived)
 
 
 def _is_due_unused(sku: dict[str, Any]) -> bool:
