@@ -19,7 +19,7 @@ from chargeline.domain.scope_states import ScopeStates
 from chargeline.domain.scope_step import ScopeState
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_scopes import FoundScope, LogScopes
-from chargeline.wire.correction_rows import Row, settled, unrated
+from chargeline.wire.correction_rows import Row, unrated, with_entries
 from chargeline.wire.event_rows import EventRow, event_row
 
 _CLOSE = "PERIOD_CLOSE"
@@ -103,7 +103,7 @@ def _rows(close: Row, period: Span, found: FoundScope) -> list[Row]:
         if not found.has_fx:
             rows.append(unrated(row, "NO_FX_RATE"))
         else:
-            rows.append(settled(row, [_entry(entry, found, row, period) for entry in entries], period))
+            rows.append(with_entries(row, [_entry(entry, found, row, period) for entry in entries], period))
     return rows
 
 

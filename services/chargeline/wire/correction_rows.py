@@ -41,27 +41,23 @@ def taken_back(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: S
         "reason": None,
         "cost_variance": None if variance is None else variance.copy_negate(),
     }
-    return _with_entries({**row, **changed}, entries, period)
+    return with_entries({**row, **changed}, entries, period)
 
 
 def rebilled(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
     """The row of an event with other entries, where it is billed; one without a price keeps that it has none."""
     if row["outcome"] == "UNRATED":
         return {**row, **_billing_period(period)}
-    return _with_entries(row, entries, period)
+    return with_entries(row, entries, period)
 
 
 def closing(row: Mapping[str, Any], period: Span) -> Row:
     """The row of a control record that closes a period and books nothing."""
-    return _with_entries({**row, "outcome": "CHARGED", "reason": None, "match_kind": "NONE"}, (), period)
+    return with_entries({**row, "outcome": "CHARGED", "reason": None, "match_kind": "NONE"}, (), period)
 
 
-def settled(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
-    """A row of a control record that closes a period, about one of its scopes."""
-    return _with_entries(row, entries, period)
-
-
-def _with_entries(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
+def with_entries(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
+    """The row with these entries and their sums, billed in a period."""
     contracted = _decimal(sum(entry.contracted_cost for entry in entries))
     is_correction = bool(entries) and all(entry.charge_class == CORRECTION for entry in entries)
     billed = {**row, **_billing_period(period)}
@@ -380,9 +376,9 @@ __all__ = [
     "panes_of",
     "rebilled",
     "rows_of",
-    "settled",
     "signs_of",
     "taken_back",
     "unrated",
     "whole",
+    "with_entries",
 ]
