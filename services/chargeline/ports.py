@@ -390,6 +390,11 @@ class ChargeArchive(Protocol):
         Asked for what the log of charges has no more: whoever stores rows refuses to go on where it missed some.
         """
 
+    def of_account(
+        self, partition: int, billing_account_id: str, sku_ids: Sequence[str], before: int, held: int
+    ) -> list[dict[str, Any]]:
+        """The account's rows below `before` with an entry of one of the SKUs, and its closes, in order; see `find`."""
+
 
 class LogWriter(Protocol):
     """Appends single records outside any transaction."""

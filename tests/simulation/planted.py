@@ -245,6 +245,24 @@ class StoresNoCorrections(MemoryStateStore):
         super().replace(partition, head, segments, live, scopes)
 
 
+class ClosesBeforeTheCommit(Pricer):
+    """A period is closed when its record is judged; a unit that is aborted is read again, and the close is a second one."""
+
+    def _judge(self, part, is_careful):
+        booked = super()._judge(part, is_careful)
+        if booked.corrected is not None:
+            closed = {name: value for name, value in booked.corrected.changes.items() if name[:1] == b"k"}
+            self.states[part.batch.partition].corrections.apply(closed)
+        return booked
+
+
+class StoresNoCloses(MemoryStateStore):
+    """Which periods are closed is kept in memory only."""
+
+    def corrections(self, partition):
+        return {name: value for name, value in super().corrections(partition).items() if name[:1] != b"k"}
+
+
 class NamesNothingThatWaits(MemoryTransactionalProducer):
     """`charges` does not tell which records wait for their original."""
 
@@ -281,6 +299,8 @@ BUGS = (
     Bug("the scopes in flight forgotten", 60, {"make": ForgetsTheScopesInFlight}),
     Bug("scopes not stored", 30, {"store": StoresNoScopes()}),
     Bug("corrections not stored", 60, {"store": StoresNoCorrections()}),
+    Bug("a period closed before the commit", 60, {"make": ClosesBeforeTheCommit}),
+    Bug("closed periods not stored", 60, {"store": StoresNoCloses()}),
     Bug("what waits is not named in charges", 60, {"producer": NamesNothingThatWaits}),
     Bug("an event taken back twice", 30, {"make": TakesBackTheSameTwice}),
     Bug("an archive that must hold units without rows", 30, {"make": WaitsForUnitsWithoutRows}),

@@ -14,6 +14,7 @@ from tests.support.events import schema_of
 
 PARTITIONS = 2
 MARGIN, BOUND, SKEW = 2000, 300_000, 2000
+CONTROL = frozenset({"chargeline"})
 STORED = {"charges": "charges", "cost-rollups": "cost_rollups", "usage-events-dlq": "dead_letters"}
 PRICER_POINTS = ("poll", "begin", "produce", "send_offsets", "commit.before", "commit.after", "apply.before",
                  "apply.after", "replace")  # fmt: skip
@@ -93,7 +94,7 @@ class PricerProcess(Process):
             governance=world.governance(reader, self.clock, max_clock_skew_ms=SKEW),
             clock=self.clock,
             schema_of=schema_of,
-            rules=Rules(PARTITIONS, 60_000_000, 60_000_000, BOUND, control_sources=frozenset()),
+            rules=Rules(PARTITIONS, 60_000_000, 60_000_000, BOUND, control_sources=CONTROL),
             limits=limits,
             archive=LogArchive(reader),
             run_commit=beside,

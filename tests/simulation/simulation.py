@@ -25,6 +25,7 @@ from chargeline.verify.compare import Verification
 from chargeline.verify.events import Rules as OracleRules
 from tests.simulation.processes import (
     BOUND,
+    CONTROL,
     MARGIN,
     PARTITIONS,
     SKEW,
@@ -42,6 +43,10 @@ from tests.support.cards import ACCOUNT_CARD, CARD
 from tests.support.events import START, RandomEvents, schema_of
 
 TOPICS = dict.fromkeys(("usage-events", "charges", "cost-rollups", "performance-rollups", "usage-events-dlq"), PARTITIONS) | {"governance-log": 1}  # fmt: skip
+SETTLED = """  - {sku_id: odd, match: {provider_name: openai, models: [gpt-4o, gpt-4o-mini]}, quantity: odd, minimum: 1,
+     charge_model: volume, tiers: [{up_to: "0.00001", unit_price: "5"}, {up_to: null, unit_price: "3"}],
+     pricing_unit: Odds}
+"""  # a close settles it
 CARDS = (CARD, ACCOUNT_CARD, CARD.replace("id: test-list", "id: other").replace("gpt-4o-mini", "nobody"))
 EIGHT_DAYS_MS = 8 * 86_400_000
 
@@ -67,8 +72,9 @@ class Simulation:
         self.facts = 0
         self.last_hash = "0" * 64
         self.snapshot: Any = None
-        self.cards = list(CARDS)
-        self.events = [RandomEvents(seed * 10 + p, p, PARTITIONS, corrections=seed % 2 == 0) for p in range(PARTITIONS)]
+        self.cards = [CARDS[0] + SETTLED * (seed % 10 in (0, 7)), *CARDS[1:]]
+        kinds = {"corrections": seed % 2 == 0, "closes": seed % 5 in (0, 2)}
+        self.events = [RandomEvents(seed * 10 + p, p, PARTITIONS, **kinds) for p in range(PARTITIONS)]
 
     def told(self, text: str) -> None:
         if self.verbose:
@@ -305,7 +311,7 @@ class Simulation:
     def wrong(self) -> str | None:
         if self.behind():
             return f"{self.behind()} events were never consumed"
-        rules = OracleRules(PARTITIONS, MARGIN, BOUND, 60_000_000)
+        rules = OracleRules(PARTITIONS, MARGIN, BOUND, 60_000_000, control_sources=CONTROL)
         report = Verification(MemoryLogReader(self.log), None, schema_of, rules).run()
         if report.difference is not None:
             return report.difference

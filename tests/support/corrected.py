@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from chargeline.pricer.compute import Rules, book, prepare
 from chargeline.pricer.correcting import Correcting, needs_care
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
 from chargeline.pricer.facts import Facts
-from chargeline.pricer.known_events import Known
+from chargeline.pricer.known_events import Known, is_settled_by
 from chargeline.pricer.recovery import keys_of
 from chargeline.sdk.jsonlines import BadLine, read_line
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
@@ -27,7 +28,21 @@ from chargeline.wire.correction_rows import rows_of
 from chargeline.wire.event_rows import event_row
 from tests.support.pricing import documents_of
 
-RULES = Rules(1, 60_000_000, 60_000_000, 10**13, control_sources=frozenset())
+RULES = Rules(1, 60_000_000, 60_000_000, 10**13, control_sources=frozenset({"chargeline"}))
+
+
+class OwnRows:
+    """An archive that holds what the run has booked of an account, and nothing of before its identities."""
+
+    def __init__(self, rows):
+        self._rows = rows
+
+    def find(self, partition, identity, before, held):
+        return []
+
+    def of_account(self, partition, account, sku_ids, before, held):
+        rows = [row for rows in self._rows.values() for row in rows]
+        return [row for row in rows if row["billing_account_id"] == account and is_settled_by(row, sku_ids)]
 
 
 class Running:
@@ -56,7 +71,8 @@ class Running:
         if needs_care(prepared, self.corrections):
             known = Known(self.identities, self.scopes, self.corrections, start, lambda: max(self.rows, default=-1) + 1,
                           lambda o: self.rows.get(o, []))  # fmt: skip
-            known = replace(known, archive=self.archive)
+            archive: Any = self.archive or OwnRows(self.rows)
+            known = replace(known, archive=archive)
             booked = Correcting(batch, prepared, known, self.facts, RULES, schema_of).run(None)
         else:
             booked = book(batch, prepared, known=self.identities, scopes=self.scopes, watermark=None, rules=RULES)
@@ -93,14 +109,21 @@ class Running:
         """What one record booked, as one object."""
         rows = self.rows.get(offset)
         name = None
-        if rows is None or outcome == "UNRATED":
-            return without_charge(name, outcome, reason if rows is None else rows[0]["reason"])
+        is_close = rows is not None and rows[-1]["event_kind"] == "PERIOD_CLOSE"
+        if rows is None or is_close or outcome == "UNRATED":
+            return without_charge(name, outcome, reason if rows is None or is_close else rows[0]["reason"])
         found = [event_row(row) for row in rows]
         rated = [each for each, row in zip(found, rows, strict=True) if row["outcome"] == "CHARGED"]
         entries = tuple(entry for each in rated for entry in each.entries)
         currency = [each.currency for each in rated if each.currency is not None][-1:]
         whole = replace(rated[-1], entries=entries, currency=currency[0] if currency else None)
         return row_object(name, outcome, whole)
+
+    def settled(self):
+        """The rows of closes that are about scopes, in order."""
+        rows = [row for _, each in sorted(self.rows.items()) for row in each]
+        is_scope = [row["entries"] or row["reason"] == "NO_FX_RATE" for row in rows]
+        return [row for row, kept in zip(rows, is_scope, strict=True) if kept and row["event_kind"] == "PERIOD_CLOSE"]
 
 
 def used(scopes):

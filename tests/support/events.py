@@ -15,6 +15,7 @@ from chargeline.wire.avro_schema import USAGE_EVENT
 SCHEMA_ID = 1
 START = 1_700_000_000_000_000  # 2023-11-14T22:13:20Z, microseconds
 APPEND = START // 1000 + 3_600_000
+A_MONTH = 20 * 86_400_000_000  # back in the month before START
 
 
 def schema_of(number):
@@ -65,6 +66,7 @@ class RandomEvents:
     """A stream of records of one partition: mostly good, some of every kind of bad.
 
     `corrections`: amends, cancels and re-ratings too, of what was sent and of what is still to come.
+    `closes`: of this month and the one before, in which some of the usage lies then.
     """
 
     def __init__(
@@ -75,8 +77,9 @@ class RandomEvents:
         models=("gpt-4o", "gpt-4o-mini", "long-x", "nobody", "gpu"),
         *,
         corrections=False,
+        closes=False,
     ):
-        self.corrections = corrections
+        self.corrections, self.closes = corrections, closes
         self.named, self.later, self.repeatable = [], [], []
         self.chance = random.Random(seed)
         self.partition, self.partitions = partition, partitions
@@ -90,6 +93,8 @@ class RandomEvents:
 
     def value(self):
         c = self.chance
+        if self.closes and c.random() < 0.07:
+            return self.close()
         if self.corrections and c.random() < 0.2:
             return self.correction()
         if self.later and c.random() < 0.15:
@@ -113,6 +118,21 @@ class RandomEvents:
         self.named.append(fields)
         return value
 
+    def close(self):
+        """A control record; some are from a source that may write none."""
+        c = self.chance
+        fields = event(
+            event_id=f"close-{self.number}",
+            source=c.choice(["chargeline"] * 9 + ["gw"]),
+            event_kind="PERIOD_CLOSE",
+            event_time=START - c.choice([0, A_MONTH]),
+            billing_account_id=self.account(),
+            requests=0,
+        )
+        self.number += 1
+        self.sent.append(encoded(fields))
+        return self.sent[-1]
+
     def correction(self):
         """A cancel, amend or re-rating of an event, of another correction, or of an event that is still to come."""
         c = self.chance
@@ -131,14 +151,22 @@ class RandomEvents:
         self.repeatable.append(encoded(fields))
         return self.repeatable[-1]
 
+    def account(self):
+        """Of periods that are closed some account must have more than one event."""
+        if self.closes and self.chance.random() < 0.8:
+            return account_on(self.partition, self.partitions, random.Random(self.partition))
+        return account_on(self.partition, self.partitions, self.chance)
+
     def fields(self):
         c = self.chance
         fields = event(
             event_id=f"e{self.number}",
-            billing_account_id=account_on(self.partition, self.partitions, c),
+            billing_account_id=self.account(),
             event_time=START + c.randrange(-90, 90) * 60_000_000 + c.randrange(10**6),
             request_model=c.choice(self.models),
         )
+        if self.closes and c.random() < 0.5:
+            fields["event_time"] -= A_MONTH
         self.number += 1
         for name in ("team", "project", "region", "service_tier", "response_model", "customer_id"):
             if c.random() < 0.3:

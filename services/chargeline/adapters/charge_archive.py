@@ -1,5 +1,6 @@
 """`ports.ChargeArchive` on ClickHouse: booked rows of long ago, as the log had them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +31,10 @@ _SCOPES = ("SELECT assumeNotNull(`entries.scope_key`) AS scope_key, "
            "`entries.scope_count` "
            "WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} AND isNotNull(`entries.scope_key`) "
            "GROUP BY scope_key")  # fmt: skip
+_OF_ACCOUNT = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} "
+               "AND billing_account_id = {account:String} AND (event_kind = 'PERIOD_CLOSE' "
+               "OR arrayExists(sku -> has({skus:Array(String)}, sku), `entries.sku_id`)) "
+               "ORDER BY source_offset, source_index")  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -51,6 +56,13 @@ class ClickHouseArchive:
 
     def scopes(self, partition: int, before: int) -> ScopeStates:
         return summed_scopes(self._warehouse.query(_SCOPES, {"p": partition, "o": before}))
+
+    def of_account(
+        self, partition: int, billing_account_id: str, sku_ids: Sequence[str], before: int, held: int
+    ) -> list[Row]:
+        self._wait_for(partition, held)
+        given = {"p": partition, "o": before, "account": billing_account_id, "skus": list(sku_ids)}
+        return rows_of(self._warehouse.query(_OF_ACCOUNT, given))
 
     def _wait_for(self, partition: int, held: int) -> None:
         """An answer counts only if the sink has stored everything that it is about."""

@@ -79,7 +79,7 @@ class Pipeline:
         """What ClickHouse holds, by outcome or dead letter code, with its share of all."""
         rows = self._warehouse.query(
             "SELECT outcome AS what, ifNull(reason, '') AS reason, count() AS events FROM charges "
-            "WHERE source_index = 0 AND event_kind != 'RERATE' GROUP BY ALL "
+            "WHERE source_index = 0 AND event_kind NOT IN ('RERATE', 'PERIOD_CLOSE') GROUP BY ALL "
             "UNION ALL "
             "SELECT 'DEAD_LETTER' AS what, code AS reason, count() AS events FROM dead_letters FINAL GROUP BY ALL"
         ).to_pylist()

@@ -1,4 +1,4 @@
-"""`chargeline accounts …`: groups, accounts, contracts, subscriptions, commitments and credits."""
+"""`chargeline accounts …`: groups, accounts, contracts, subscriptions, commitments and credits; closing a period."""
 
 import hashlib
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from chargeline.adapters.clock import SystemClock
+from chargeline.cli.closing import close_period
 from chargeline.cli.common import AsJson, DataDir
 from chargeline.cli.publishing import (
     FACT_BYTES_MAX,
@@ -31,9 +32,10 @@ from chargeline.runtime.stack import load_stack
 
 
 def register(app: typer.Typer) -> None:
-    accounts = typer.Typer(help="Accounts: validate, publish.", no_args_is_help=True)
+    accounts = typer.Typer(help="Accounts: validate, publish, close a period.", no_args_is_help=True)
     accounts.command()(validate)
     accounts.command()(publish)
+    accounts.command()(close_period)
     app.add_typer(accounts, name="accounts")
 
 

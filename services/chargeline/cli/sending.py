@@ -27,7 +27,7 @@ _PACE_S = 0.02  # at a given rate: as many as are due, so often
 
 
 # One row a record that was charged or kept unrated: corrections book several, control records are none of these.
-_STORED = ("SELECT countIf(source_index = 0 AND event_kind != 'RERATE') AS n FROM charges "
+_STORED = ("SELECT countIf(source_index = 0 AND event_kind NOT IN ('RERATE', 'PERIOD_CLOSE')) AS n FROM charges "
            "WHERE source_partition = {p:Int32} AND source_offset < {e:Int64}")  # fmt: skip
 T = TypeVar("T")
 
@@ -68,6 +68,11 @@ class Sender:
     def close(self) -> None:
         """Leave the broker; nothing may be on its way any more."""
         self._producer.close()
+
+    def starts_at(self, account: str) -> tuple[int, int]:
+        """(partition of an account, the first offset there that a value of this process can have)."""
+        _, (place,) = placed(pa.array([account]).dictionary_encode(), self.partitions)
+        return place, self._starts[place]
 
     def send(self, account: str, value: bytes) -> None:
         """Put one value on its account's partition."""

@@ -45,7 +45,8 @@ def verify(
     governance = GovernanceReader(reader, SystemClock(), max_clock_skew_ms=0)
     governance.refresh()
     partitions, required = governance.chain.input_topic().partitions, stack.accounts_required
-    rules = Rules(partitions, stack.governance_margin_ms, 300_000, 60_000_000, accounts_required=required)
+    rules = Rules(partitions, stack.governance_margin_ms, 300_000, 60_000_000, accounts_required=required,
+                  control_sources=frozenset(stack.control_sources.split(",")))  # fmt: skip
     total = sum(reader.bounds("usage-events", partition)[1] for partition in range(rules.partitions))
     reader.close()
     report = Report()

@@ -78,7 +78,7 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
             settings.watermark_bound_s * 1_000_000,
             settings.future_bound_ms,
             accounts_required=settings.accounts_required,
-            control_sources=frozenset(),  # corrections and re-ratings are taken; periods are not closed here yet
+            control_sources=frozenset(settings.control_sources.split(",")),
         ),
         limits=Limits(
             unit_records=settings.pricer_unit_records,

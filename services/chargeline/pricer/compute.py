@@ -34,8 +34,7 @@ class Rules:
 
     Attributes:
         accounts_required: an event of an account without facts is UNRATED.
-        control_sources: who may write PERIOD_CLOSE (nobody, while the running pricer closes no period); None:
-            corrections and control records are refused.
+        control_sources: who may write PERIOD_CLOSE; None: corrections and control records are refused.
     """
 
     partitions: int

@@ -7,7 +7,11 @@ Fields, each named by a letter and the 12 bytes of an identity's hash (docs/stat
     r event      -> offset of the RERATE record that holds its newest price
     w original   -> a cancel or amend that came before it: offset, append time and value of that record
 
-Source: spec/rating.md, sections 7.6 and 12.
+And, named by the account itself:
+
+    k account    -> start and end of each of its closed billing periods
+
+Source: spec/rating.md, sections 1 (period state), 7.6 and 12.
 """
 
 import struct
@@ -20,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chargeline.domain.booked_entries import Span
 from chargeline.domain.identities import Keys
 from chargeline.wire._generated import LEFT_OUT
 from chargeline.wire.correction_rows import are_last
@@ -27,17 +32,23 @@ from chargeline.wire.usage_decoder import identity_hashes
 
 _PLACE = struct.Struct(">qq")
 _OFFSET = struct.Struct(">q")
+_PERIOD = struct.Struct(">qq")
 _NAMES = ("source_offset", "source_index", "event_kind", "billing_account_id", "source", "amends_event_id", "outcome",
-          "reason")  # fmt: skip
-_PLAIN = {"source_offset": pa.int64(), "source_index": pa.int32()}
+          "reason", "billing_period_start", "billing_period_end")  # fmt: skip
+_PLAIN = {"source_offset": pa.int64(), "source_index": pa.int32(), "billing_period_start": pa.int64(),
+          "billing_period_end": pa.int64()}  # fmt: skip
 
 
 class CorrectionFields(dict[bytes, bytes]):
-    """The fields of a partition after its last committed unit."""
+    """The fields of a partition after its last committed unit.
+
+    What is derived of them is kept until they change: every unit asks for it.
+    """
 
     def __init__(self, fields: Mapping[bytes, bytes] | None = None) -> None:
         super().__init__(fields or {})
         self._heads: npt.NDArray[np.uint64] | None = None
+        self._ends: dict[str, int] | None = None
 
     def apply(self, changes: Mapping[bytes, bytes]) -> None:
         """Take over what a unit changed; an empty value removes a field."""
@@ -48,6 +59,8 @@ class CorrectionFields(dict[bytes, bytes]):
                 self.pop(name, None)
             if name[:1] == b"w":
                 self._heads = None
+            elif name[:1] == b"k":
+                self._ends = None
 
     def may_await(self, keys: Keys) -> npt.NDArray[np.bool_]:
         """Whether something may wait for each event; the first 8 bytes of its hash are looked at."""
@@ -57,6 +70,22 @@ class CorrectionFields(dict[bytes, bytes]):
     def awaited(self) -> list[bytes]:
         """The events that something waits for."""
         return [name[1:] for name in self if name[:1] == b"w"]
+
+    @property
+    def closed_ends(self) -> Mapping[str, int]:
+        """By account with a closed period, the end of the last one, microseconds."""
+        if self._ends is None:
+            self._ends = {
+                name[1:].decode(): max(end for _, end in _PERIOD.iter_unpack(value))
+                for name, value in self.items()
+                if name[:1] == b"k"
+            }
+        return self._ends
+
+    def closed(self, billing_account_id: str) -> frozenset[Span]:
+        """The account's closed billing periods."""
+        stored = self.get(b"k" + billing_account_id.encode(), b"")
+        return frozenset((start, end) for start, end in _PERIOD.iter_unpack(stored))
 
     @property
     def is_awaiting(self) -> bool:
@@ -112,6 +141,15 @@ class CorrectionState:
         by = self.get(b"c" + event)
         return by is not None and self.get(b"p" + by) is None
 
+    def closed(self, billing_account_id: str) -> frozenset[Span]:
+        """The account's closed billing periods."""
+        stored = self.get(b"k" + billing_account_id.encode()) or b""
+        return frozenset((start, end) for start, end in _PERIOD.iter_unpack(stored))
+
+    def close(self, billing_account_id: str, period: Span) -> None:
+        name = b"k" + billing_account_id.encode()
+        self.changes[name] = (self.get(name) or b"") + _PERIOD.pack(*period)
+
     def rerated_at(self, event: bytes) -> int | None:
         """Where the newest price of an event lies, if not in the row of its own record."""
         stored = self.get(b"r" + event)
@@ -165,7 +203,9 @@ class CorrectionState:
 
     def _corrections(self, charges: pa.Table) -> None:
         names = [name for name in (*_NAMES, "identity_hash") if name in charges.column_names]
-        rows = charges.select(names).to_pylist()
+        columns = {name: charges.column(name) for name in names}
+        columns |= {name: columns[name].cast(kind) for name, kind in _PLAIN.items() if name in columns}
+        rows = pa.table(columns).to_pylist()
         originals = identity_hashes(
             [(row["billing_account_id"], row["source"], row["amends_event_id"]) for row in rows]
         )
@@ -177,6 +217,9 @@ class CorrectionState:
         kind, is_rated = row["event_kind"], row.get("outcome", "CHARGED") == "CHARGED"
         if kind == "RERATE":
             self.rerate(original, row["source_offset"])
+            return
+        if kind == "PERIOD_CLOSE":
+            self.close(row["billing_account_id"], (row["billing_period_start"], row["billing_period_end"]))
             return
         # An amend that waited and could not be rated in its original's row leaves what waits for itself waiting.
         if kind == "AMEND" and (is_rated or not row.get("source_index", 0)):

@@ -1,15 +1,17 @@
 """What corrections see of the governance facts, beside the prices of usage."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from chargeline.domain.accounts import Accounts
-from chargeline.domain.booked_entries import BookedEntry
+from chargeline.domain.booked_entries import BookedEntry, Span
 from chargeline.domain.fx import FxTable
 from chargeline.domain.governance import GovernanceChain
 from chargeline.domain.period_function import RateFunction
+from chargeline.domain.periods import billing_period
 from chargeline.domain.price_points import units_of
-from chargeline.domain.rate_book import PublishedCard, RateBook
+from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
 from chargeline.domain.rate_card import Sku
 from chargeline.domain.rate_functions import function_of
 from chargeline.domain.rate_table import RateTable
@@ -47,6 +49,16 @@ class Facts:
         """The prices that a RERATE sees: those of correction versions too."""
         book = RateBook(self.cards, margin_ms=self.margin_ms, future_bound_ms=self.future_bound_ms, rerating=True)
         return RateTable(book, self.accounts, self.fx)
+
+    def period(self, billing_account_id: str, time: int) -> Span:
+        """The billing period of an instant, microseconds."""
+        return billing_period(time, self.accounts.at(billing_account_id, time).billing_cycle_day)
+
+    def all_rates(self) -> Iterator[Rate]:
+        """Every rate of the cards, those for re-rating alone included."""
+        for each in self.cards:
+            for sku in each.card.skus:
+                yield Rate(sku, each.card, each.card.effective_from, each.card.effective_to)
 
     @cached_property
     def _skus(self) -> dict[_RateKey, Sku]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from chargeline.domain.errors import Fault
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.scope_states import ScopeStates
 from chargeline.ports import ChargeArchive
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
 from chargeline.wire.correction_rows import Row, are_last, rows_of
-from chargeline.wire.event_rows import EventRow, Identity, event_row
+from chargeline.wire.event_rows import EventRow, Identity, PeriodOf, event_row
 
 FindRows = Callable[[int], list[Row]]  # of a committed record of this partition, by its offset
 _HASH, _KEY = 12, 24
@@ -67,8 +69,10 @@ class KnownEvents:
         claimed_before: events that were cancelled or amended so long ago that the archive alone knows.
     """
 
-    def __init__(self, known: Known, state: CorrectionState, partition: int, first_offset: int) -> None:
-        self._known, self._state = known, state
+    def __init__(
+        self, known: Known, state: CorrectionState, partition: int, first_offset: int, period_of: PeriodOf
+    ) -> None:
+        self._known, self._state, self._period_of = known, state, period_of
         self._partition, self._first = partition, first_offset
         self.keys: list[Keys] = []
         self.singles: dict[int, list[Row]] = {}
@@ -100,7 +104,30 @@ class KnownEvents:
             _, found = self.coordinate(name)
             offset = found if found >= 0 else None
         rows = self._archived(identity, name) if offset is None else self._rows(offset)
-        return _newest(rows, identity)
+        newest = _newest(rows, identity)
+        return None if newest is None else Event(newest, event_row(newest, self._period_of))
+
+    def of_account(self, billing_account_id: str, sku_ids: Sequence[str]) -> list[Row]:
+        """Everything booked of an account so far with an entry of one of the SKUs, and its closes, in log order.
+
+        Raises:
+            Fault: there is no archive.
+            TransientError: it does not hold all of it yet.
+        """
+        rows: list[Row] = []
+        if self._known.next_offset:
+            if self._known.archive is None:
+                raise Fault("a period is to be closed and no archive is set: set the address of ClickHouse")
+            rows += self._known.archive.of_account(
+                self._partition, billing_account_id, sku_ids, self._first, self._known.booked_end()
+            )
+        for table in self.tables:
+            mine = pc.equal(table.column("billing_account_id").cast(pa.string()), billing_account_id)
+            rows += rows_of(table.filter(mine))
+        here = [row for each in self.singles.values() for row in each]
+        rows += [row for row in here if row["billing_account_id"] == billing_account_id]
+        wanted = [row for row in rows if is_settled_by(row, sku_ids)]
+        return sorted(wanted, key=lambda row: (row["source_offset"], row["source_index"]))
 
     def _archived(self, identity: Identity, name: bytes) -> list[Row]:
         """What was booked of an event before the horizon of the identities."""
@@ -132,7 +159,12 @@ class KnownEvents:
         return []
 
 
-def _newest(rows: Sequence[Row], identity: Identity) -> Event | None:
+def is_settled_by(row: Row, sku_ids: Sequence[str]) -> bool:
+    """Whether a close that settles the SKUs has to know a row."""
+    return row["event_kind"] == "PERIOD_CLOSE" or any(entry["sku_id"] in sku_ids for entry in row["entries"])
+
+
+def _newest(rows: Sequence[Row], identity: Identity) -> Row | None:
     """The last row that tells of an event itself."""
     found = None
     for row, is_last in zip(rows, are_last(rows), strict=True):
@@ -142,7 +174,7 @@ def _newest(rows: Sequence[Row], identity: Identity) -> Event | None:
         is_own = kind in ("USAGE", "AMEND") and row["event_id"] == identity[2]
         if is_own or (kind == "RERATE" and row["amends_event_id"] == identity[2]):
             found = row
-    return None if found is None else Event(found, event_row(found))
+    return found
 
 
 def names_of(keys: Keys) -> list[bytes]:

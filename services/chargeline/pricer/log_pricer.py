@@ -8,6 +8,7 @@ Source: spec/rating.md, sections 1 (outcomes), 7.6 and 12; spec/formats.md, sect
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from chargeline.domain.booked_entries import BilledIn, BookedEntry, Span, rebill
 from chargeline.domain.corrections import late_settlement, own_entries, take_back
 from chargeline.domain.fx import FxTable
 from chargeline.domain.identities import Identities, Keys
-from chargeline.domain.periods import billing_period
 from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
 from chargeline.domain.rate_table import RateTable
 from chargeline.domain.scope_states import ScopeColumns, ScopeStates
@@ -27,6 +27,7 @@ from chargeline.domain.scope_step import ScopeState
 from chargeline.domain.usage import CODES, GOOD
 from chargeline.pricer.aggregate import charges_alone
 from chargeline.pricer.charge_store import ChargeStore
+from chargeline.pricer.closed_periods import billed_in, in_closed
 from chargeline.pricer.compute import Prepared, book, prepare
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_records import (
@@ -162,15 +163,10 @@ class LogPricer:
         """Events that a correction waits for, or that lie (in part) in a closed period."""
         usage = prepared.usage
         account = usage.texts["billing_account_id"]
-        flags = np.zeros(usage.length, bool)
+        ends = {name: max(end for _, end in spans) for name, spans in self.closed.items()}
+        flags = in_closed(usage, ends, self.closed.__getitem__)
         for code, name in enumerate(account.values.to_pylist()):
             mine = account.codes == code
-            if name in self.closed and mine.any():
-                start = usage.long("event_time")
-                end = usage.nullable.get("charge_period_end")
-                last = start if end is None else np.where(end[1], end[0] - 1, start)
-                for low, high in self.closed[name]:
-                    flags |= mine & (start < high) & (last >= low)
             if name in self._waiting_accounts and mine.any():
                 wanted = {each[2] for each in self._waiting if each[0] == name}
                 for row in np.flatnonzero(mine).tolist():
@@ -329,11 +325,11 @@ class LogPricer:
         booked = book(batch_of(offset, value, time), prepared, known=Identities(), scopes=scopes,
                       watermark=None, rules=self._rules)  # fmt: skip
         (row,) = event_rows(charges_alone(booked, 0, self._rules))
-        billed_in = self._billed_in(row.identity[0], time)
-        entries = [rebilled(entry, billed_in) for entry in row.entries]
+        where = self._billed_in(row.identity[0], time)
+        entries = [rebilled(entry, where) for entry in row.entries]
         states = scopes.states(scope_keys_of(entries))
-        entries = late_settlement(entries, states, self._facts.function, billed_in, self.held)
-        period, _ = billed_in(row.period)
+        entries = late_settlement(entries, states, self._facts.function, where, self.held)
+        period, _ = where(row.period)
         return replace(row, entries=tuple(entries), period=period), scopes.apply(booked.scopes)
 
     def _take_back(self, record: Record, time: int, offset: int) -> Answer:
@@ -341,7 +337,7 @@ class LogPricer:
         charge = self._charge_of(record.original, record.original_keys)
         assert charge is not None
         account = record.original[0]
-        billed_in = self._billed_in(account, time)
+        where = self._billed_in(account, time)
         empty = EventRow(
             offset,
             record.identity,
@@ -349,7 +345,7 @@ class LogPricer:
             charge.row.usage,
             None,
             self.accounts.at(account, charge.row.event_time).billing_currency,
-            billed_in(self.period(account, charge.row.event_time))[0],
+            where(self.period(account, charge.row.event_time))[0],
             (),
         )
         is_amend = record.kind == "AMEND"
@@ -359,7 +355,7 @@ class LogPricer:
             else:
                 self._no_events.add(record.identity)
             return Answer("UNRATED", "TOO_LATE", replace(empty, reason="TOO_LATE"))
-        taken, scopes = self._undone(charge, billed_in)
+        taken, scopes = self._undone(charge, where)
         row = replace(empty, entries=taken, currency=charge.row.currency if charge.is_rated else empty.currency)
         if is_amend:
             fresh, scopes = self._priced(record.value, offset, time, scopes, self._table)
@@ -384,7 +380,7 @@ class LogPricer:
         if not charge.is_rated and charge.row.event_kind == "AMEND":
             self._claims.discard((identity[0], identity[1], charge.row.usage["amends_event_id"]))
 
-    def _undone(self, charge: Charge, billed_in: BilledIn) -> tuple[tuple[BookedEntry, ...], ScopeStates]:
+    def _undone(self, charge: Charge, where: BilledIn) -> tuple[tuple[BookedEntry, ...], ScopeStates]:
         if not charge.is_rated:
             return (), self.scopes
         taken = take_back(
@@ -392,7 +388,7 @@ class LogPricer:
             charge.row.entries,
             self.scopes.states(scope_keys_of(charge.row.entries)),
             self._facts.function,
-            billed_in,
+            where,
             frozenset(self.held),
         )
         if not taken.scopes:
@@ -446,7 +442,7 @@ class LogPricer:
 
     def period(self, account: str, time: int) -> Span:
         """The billing period of an instant."""
-        return billing_period(time, self.accounts.at(account, time).billing_cycle_day)
+        return self._facts.period(account, time)
 
     def close(self, account: str, period: Span) -> None:
         """Close a period for ever; a second close changes nothing."""
@@ -457,16 +453,8 @@ class LogPricer:
             self.closer.close(account, period)
 
     def _billed_in(self, account: str, time: int) -> BilledIn:
-        """Where usage is billed: a closed period's in that of the append time, or the next one that is open."""
-        closed = self.closed.get(account, set())
-        open_period = self.period(account, time)
-        while open_period in closed:
-            open_period = self.period(account, open_period[1])
-
-        def billed_in(period: Span) -> tuple[Span, str | None]:
-            return (open_period, "CORRECTION") if period in closed else (period, None)
-
-        return billed_in
+        """Where usage of an account is billed by a record of that time."""
+        return billed_in(self.closed.get(account, set()), partial(self.period, account), time)
 
     def _billed(self, row: EventRow) -> None:
         self.touched |= {(row.identity[0], entry.billing_period) for entry in row.entries}
@@ -484,6 +472,8 @@ class LogPricer:
 
     def all_rates(self) -> Iterable[Rate]:
         """Every rate of the cards, those for re-rating alone included."""
-        for each in self.cards:
-            for sku in each.card.skus:
-                yield Rate(sku, each.card, each.card.effective_from, each.card.effective_to)
+        return self._facts.all_rates()
+
+    def row(self, offset: int) -> EventRow | None:
+        """What a record has booked."""
+        return self.store.row(offset)

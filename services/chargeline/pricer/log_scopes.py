@@ -3,29 +3,31 @@
 Source: spec/rating.md, sections 3 (Opening), 4 ("Minimum and maximum of a rate"), 4.5 and 12.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BookedEntry, Span
 from chargeline.domain.closing.entries import Period, Scope, q12
 from chargeline.domain.closing.entries import Span as Used
 from chargeline.domain.closing.facts import RECURRING, fx_of, rate_of
 from chargeline.domain.closing.fee_facts import owner_spans
 from chargeline.domain.closing.settlement import ProjectUsage, ScopeTotal, scope_entries, true_up_entry
+from chargeline.domain.fx import FxTable
 from chargeline.domain.period_function import RateFunction
 from chargeline.domain.price_points import units_of
-from chargeline.domain.rate_book import Rate
+from chargeline.domain.rate_book import Rate, RateBook
 from chargeline.domain.rate_card import Scope as Owner
 from chargeline.domain.rate_functions import function_of
 from chargeline.domain.scope_keys import rate_name, scope_keys
 from chargeline.domain.scope_states import ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
 from chargeline.domain.usage import COUNTED, LEAVES, Text
-from chargeline.pricer.log_pricer import LogPricer
 from chargeline.wire.event_rows import EventRow, Identity
 
 _DAY = 86_400_000_000
@@ -76,12 +78,38 @@ class _Seen:
     charged: int = 0
 
 
-class LogScopes:
-    """Finds the scopes of a close, and remembers what it booked for them."""
+class Books(Protocol):
+    """What a close sees of a log that is priced.
 
-    def __init__(self, pricer: LogPricer) -> None:
+    Attributes:
+        book: the rates that count.
+        closed: by account, the billing periods that are closed.
+        held: scopes that owe T(0) without an event, because the account has their rate by name and they are closed.
+    """
+
+    accounts: Accounts
+    fx: FxTable
+    book: RateBook
+    closed: dict[str, set[Span]]
+    held: set[bytes]
+    scopes: ScopeStates
+
+    def states(self, keys: Iterable[bytes]) -> dict[bytes, ScopeState]: ...
+
+    def all_rates(self) -> Iterable[Rate]: ...
+
+    def row(self, offset: int) -> EventRow | None: ...
+
+
+class LogScopes:
+    """Finds the scopes of a close, and remembers what it booked for them.
+
+    `trued_up`: by scope, what closes before it booked for its minimum, picounits of the pricing currency.
+    """
+
+    def __init__(self, pricer: Books, trued_up: Mapping[bytes, int] | None = None) -> None:
         self._pricer = pricer
-        self._trued_up: dict[bytes, int] = {}
+        self._trued_up: dict[bytes, int] = dict(trued_up or {})
         self._rates = {
             (rate.card.rate_card_id, rate.card.version, rate.sku.sku_id, rate.sku.variant): rate
             for rate in pricer.all_rates()
@@ -196,7 +224,7 @@ class LogScopes:
 
     def _identity(self, row: EventRow, entry: BookedEntry) -> Identity:
         """The event that an entry is about; that of a re-rating is the event rated anew."""
-        of = None if entry.corrects is None else self._pricer.store.row(entry.corrects)
+        of = None if entry.corrects is None else self._pricer.row(entry.corrects)
         return (of or row).identity
 
     def _scope(self, rate: Rate, row: EventRow, entry: BookedEntry, identity: Identity) -> Scope:

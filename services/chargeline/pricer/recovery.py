@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from chargeline.domain.errors import Fault, OutcomePending, StateIncomplete
 from chargeline.domain.identities import Identities, Keys
@@ -306,7 +307,10 @@ def _folded(value: bytes, *, is_awaiting: bool) -> tuple[pa.Table, bool]:
 
 
 def keys_of(charges: pa.Table) -> Keys:
-    """The identities that the rows of a `charges` message make known; each record's own once."""
+    """The identities that the rows of a `charges` message make known; each record's own once. A close makes none."""
+    if "event_kind" in charges.column_names:
+        kinds = charges.column("event_kind").cast(pa.string())
+        charges = charges.filter(pc.not_equal(kinds, "PERIOD_CLOSE"))
     keys = _keys_of(charges)
     return once(keys) if "source_index" in charges.column_names else keys
 

@@ -60,6 +60,8 @@ def newest(rows: Sequence[Row]) -> list[Row]:
         if row["event_kind"] == "RERATE":
             if is_last:
                 events[about] = row
+        elif row["event_kind"] == "PERIOD_CLOSE":
+            continue
         elif row["event_kind"] == "CANCEL" or not is_last:
             events.pop(about, None)
         else:

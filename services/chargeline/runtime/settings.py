@@ -25,6 +25,9 @@ class ServiceSettings(BaseSettings):
     accounts_required: bool = Field(
         False, description="An event of an account without facts is UNRATED, UNKNOWN_ACCOUNT; the same everywhere."
     )
+    control_sources: str = Field(
+        "chargeline", description="Sources that may close billing periods, by commas; the same everywhere."
+    )
     window_s: PositiveInt = Field(60, description="Length of a tumbling window, in seconds.")
     watermark_bound_s: PositiveInt = Field(60, description="The watermark trails the newest event_time by so much.")
     metrics_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen; 0.0.0.0: all.")

@@ -42,6 +42,7 @@ class Stack:
     clickhouse_bi_password: str
     governance_margin_ms: int
     accounts_required: bool = False
+    control_sources: str = "chargeline"
     partitions: int = 0
     data_dir: str = ""
     processes: list[Process] = field(default_factory=list)
@@ -64,6 +65,7 @@ class Stack:
             "CLICKHOUSE_PASSWORD": self.clickhouse_password,
             "GOVERNANCE_MARGIN_MS": str(self.governance_margin_ms),
             "ACCOUNTS_REQUIRED": "true" if self.accounts_required else "false",
+            "CONTROL_SOURCES": self.control_sources,
         }
         return {f"CHARGELINE_{name}": value for name, value in values.items() if value is not None}
 
@@ -125,6 +127,7 @@ def _from_environment() -> Stack:
         clickhouse_bi_user=read("CLICKHOUSE_BI_USER", "default") or "",
         clickhouse_bi_password=read("CLICKHOUSE_BI_PASSWORD", "") or "",
         governance_margin_ms=int(read("GOVERNANCE_MARGIN_MS", "10000") or 10_000),
+        control_sources=read("CONTROL_SOURCES", "chargeline") or "",
         accounts_required=_is_true("ACCOUNTS_REQUIRED", read("ACCOUNTS_REQUIRED", "false") or "false"),
     )
 

@@ -229,7 +229,11 @@ class Verification:
         variance = _variance(where, wanted, row)
         if row["event_time"] != event["event_time"] or row["window_start"] != wanted.window_start:
             raise Difference(f"{where}: event_time or window differ")
-        entries = [tuple(each[name] for name in _ENTRY) for each in row["entries"]]
+        entries = [
+            (*(each[name] for name in _ENTRY), each["charge_class"] or row["charge_class"],
+             each["billing_period_start"] or row["billing_period_start"])
+            for each in row["entries"]
+        ]  # fmt: skip
         wanted_entries = [_entry(each) for each in wanted.entries]
         if entries != wanted_entries:
             raise Difference(f"{where}: entries are {entries}, expected {wanted_entries}")
@@ -382,10 +386,11 @@ def _variance(where: str, wanted: BookedRow, row: dict[str, Any]) -> int:
 
 
 def _entry(entry: Entry) -> tuple[Any, ...]:
-    """As `_ENTRY` names the fields of a charge."""
+    """As `_ENTRY` names the fields of a charge; then its class and the start of the period that it is billed in."""
     quantity = None if entry.pricing_quantity is None else Decimal(plain_quantity(entry.pricing_quantity))
     return (entry.kind, entry.leaf, entry.sku_id, entry.sku_price_id, entry.rate_card_id, entry.rate_card_version,
-            quantity, money(entry.contracted), money(entry.listed))  # fmt: skip
+            quantity, money(entry.contracted), money(entry.listed), entry.charge_class,
+            entry.period.start)  # fmt: skip
 
 
 _STORED = {

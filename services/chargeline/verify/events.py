@@ -36,13 +36,17 @@ class Dead(Exception):
 
 @dataclass(frozen=True)
 class Rules:
-    """What an installation fixes for ever. Times in milliseconds or microseconds as named."""
+    """What an installation fixes for ever. Times in milliseconds or microseconds as named.
+
+    `control_sources` may write PERIOD_CLOSE.
+    """
 
     partitions: int
     margin_ms: int
     future_bound_ms: int
     window_us: int
     accounts_required: bool = False
+    control_sources: frozenset[str] = frozenset()
 
 
 _WRITERS: dict[str, Any] = {}
@@ -106,7 +110,8 @@ def _check(event: dict[str, Any], partition: int, append_time: int, rules: Rules
     if murmur2(event["billing_account_id"].encode()) % rules.partitions != partition:
         raise Dead("MISPLACED")
     enums = (event["token_convention"], event["quantity_source"], event["status"])
-    if event["event_kind"] in ("UNKNOWN", "PERIOD_CLOSE") or "UNKNOWN" in enums:
+    is_foreign = event["event_kind"] == "PERIOD_CLOSE" and event["source"] not in rules.control_sources
+    if is_foreign or event["event_kind"] == "UNKNOWN" or "UNKNOWN" in enums:
         raise Dead("UNSUPPORTED")
     event["leaves"] = leaves_of(event)
     quantities = [event[f"{leaf}_tokens"] for leaf in LEAVES] + [event[name] for name in COUNTED]

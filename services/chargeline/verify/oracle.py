@@ -127,7 +127,7 @@ class Oracle:
         self._rules = rules
         self._governance = governance
         self._schema_of = schema_of
-        self._judge = Judge(accounts_required=rules.accounts_required)
+        self._judge = Judge(accounts_required=rules.accounts_required, only_closes=True)
         self._accepted: dict[tuple[str, str, str], int] = {}  # append time by identity
 
     def judge(self, value: bytes | None, append_time: int, *, charged: bool = False) -> Judgement:
@@ -147,8 +147,9 @@ class Oracle:
             judged = self._judge.judge(event, append_time * 1000, view, content)
         except Dead as dead:
             return Judgement("DEAD_LETTER", dead.code)
-        if judged.row is None:
-            return Judgement(judged.outcome, judged.reason, event)
+        if judged.row is None:  # a close stands in a row, but makes no identity known
+            rows = tuple(self._row(part) for part in judged.parts)
+            return Judgement(judged.outcome, judged.reason, event, rows=rows)
         for part in judged.parts:
             self._accepted[identity_of(part.by)] = append_time
         rated = judged.outcome == "CHARGED"

@@ -11,9 +11,10 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.booked_entries import BookedEntry
+from chargeline.domain.booked_entries import CORRECTION, BookedEntry, Span
 from chargeline.wire._arrow import CHARGE, COST_ROLLUP
 from chargeline.wire._generated import LEFT_OUT
 from chargeline.wire.event_rows import steps
@@ -23,7 +24,7 @@ Row = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_ENTRIES: Row = {"entries": [], "outcome": "UNRATED", "match_kind": "NONE", "billing_currency": None,
                "list_cost": None, "contracted_cost": None, "effective_cost": None, "billed_cost": None,
-               "cost_variance": None}  # fmt: skip
+               "cost_variance": None, "charge_class": None}  # fmt: skip
 
 
 def rows_of(table: pa.Table) -> list[Row]:
@@ -31,22 +32,48 @@ def rows_of(table: pa.Table) -> list[Row]:
     return list(completed(table.to_pylist(maps_as_pydicts="strict"), "Charge"))
 
 
-def taken_back(row: Mapping[str, Any], entries: Sequence[BookedEntry]) -> Row:
-    """A row that undoes what another one booked: its attributes, and the entries given."""
-    contracted = _decimal(sum(entry.contracted_cost for entry in entries))
+def taken_back(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
+    """A row that undoes what another one booked: its attributes, the entries given, and where they are billed."""
     variance = row["cost_variance"]
-    return {
-        **row,
+    changed = {
         "was_unrated": row["outcome"] == "UNRATED",
         "outcome": "CHARGED",
         "reason": None,
-        "entries": [_entry(entry, row) for entry in entries],
+        "cost_variance": None if variance is None else variance.copy_negate(),
+    }
+    return with_entries({**row, **changed}, entries, period)
+
+
+def rebilled(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
+    """The row of an event with other entries, where it is billed; one without a price keeps that it has none."""
+    if row["outcome"] == "UNRATED":
+        return {**row, **_billing_period(period)}
+    return with_entries(row, entries, period)
+
+
+def closing(row: Mapping[str, Any], period: Span) -> Row:
+    """The row of a control record that closes a period and books nothing."""
+    return with_entries({**row, "outcome": "CHARGED", "reason": None, "match_kind": "NONE"}, (), period)
+
+
+def with_entries(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
+    """The row with these entries and their sums, billed in a period."""
+    contracted = _decimal(sum(entry.contracted_cost for entry in entries))
+    is_correction = bool(entries) and all(entry.charge_class == CORRECTION for entry in entries)
+    billed = {**row, **_billing_period(period)}
+    return {
+        **billed,
+        "charge_class": CORRECTION if is_correction else None,
+        "entries": [_entry(entry, billed) for entry in entries],
         "list_cost": _decimal(sum(entry.list_cost for entry in entries)),
         "contracted_cost": contracted,
         "effective_cost": contracted,
         "billed_cost": contracted,
-        "cost_variance": None if variance is None else variance.copy_negate(),
     }
+
+
+def _billing_period(period: Span) -> Row:
+    return {"billing_period_start": _moment(period[0]), "billing_period_end": _moment(period[1])}
 
 
 def unrated(row: Mapping[str, Any], reason: str) -> Row:
@@ -57,7 +84,7 @@ def unrated(row: Mapping[str, Any], reason: str) -> Row:
 def _entry(entry: BookedEntry, row: Mapping[str, Any]) -> Row:
     """As the schema has it; what is the same as in the row is left null, as in rows made in columns."""
     converted = entry.fx_rate is not None
-    period = (_moment(entry.usage_period[0]), _moment(entry.usage_period[1]))
+    period = (_moment(entry.billing_period[0]), _moment(entry.billing_period[1]))
     is_whole = period == (row["billing_period_start"], row["billing_period_end"])
     start = _moment(entry.charge_time)
     return {
@@ -116,6 +143,39 @@ def whole(table: pa.Table) -> pa.Table:
         else:
             columns.append(_default(LEFT_OUT["Charge"][field.name], field.type, table.num_rows, table.column))
     return pa.table(columns, schema=schema)
+
+
+def billed_elsewhere(
+    charges: pa.Table,
+    at: npt.NDArray[np.int64],
+    start: npt.NDArray[np.int64],
+    end: npt.NDArray[np.int64],
+    is_correction: npt.NDArray[np.bool_],
+) -> pa.Table:
+    """The charges of point events; those at `at` are billed in another period (microseconds), or as corrections."""
+    table = whole(charges)
+    entries = table.column("entries").combine_chunks()
+    lengths = entries.value_lengths().to_numpy(zero_copy_only=False)
+    chosen = np.zeros(table.num_rows, bool)
+    chosen[at] = is_correction & (lengths[at] > 0)
+    for name, values in (("billing_period_start", start), ("billing_period_end", end)):
+        column = table.column(name).cast(pa.int64()).to_numpy().copy()
+        column[at] = values
+        table = _set(table, name, pa.array(column).cast(pa.timestamp("us", "UTC")))
+    table = _set(table, "charge_class", _corrections(chosen))
+    flat, kind = entries.flatten(), entries.type.value_type
+    columns = [flat.field(field.name) for field in kind]
+    columns[kind.get_field_index("charge_class")] = _corrections(np.repeat(chosen, lengths))
+    rows = pa.StructArray.from_arrays(columns, fields=list(kind))
+    return _set(table, "entries", pa.ListArray.from_arrays(entries.offsets, rows).cast(entries.type))
+
+
+def _set(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), table.schema.field(name), values)
+
+
+def _corrections(chosen: npt.NDArray[np.bool_]) -> pa.StringArray:
+    return pa.array([CORRECTION]).take(pa.array(np.zeros(len(chosen), np.int64), mask=~chosen))
 
 
 def _whole_entries(column: pa.ChunkedArray, kind: pa.ListType) -> pa.Array:
@@ -194,7 +254,9 @@ def signs_of(rows: Sequence[Row]) -> list[int]:
     """By row, 1: a new event; -1: one is taken back; 0: neither."""
     signs = []
     for row, is_last in zip(rows, are_last(rows), strict=True):
-        if row["event_kind"] == "CANCEL":
+        if row["event_kind"] == "PERIOD_CLOSE":
+            signs.append(0)
+        elif row["event_kind"] == "CANCEL":
             signs.append(-1 if row["outcome"] == "CHARGED" else 0)
         else:
             signs.append(1 if is_last else -1)
@@ -210,6 +272,8 @@ def panes_of(rows: Sequence[Row], signs: Sequence[int], names: Mapping[str, Any]
     """
     found: dict[tuple[Any, ...], Row] = {}
     for row, sign in zip(rows, signs, strict=True):
+        if row["event_kind"] == "PERIOD_CLOSE" and not row["entries"]:
+            continue
         keys = [(entry["sku_id"], entry) for entry in row["entries"]] or [(None, None)]
         for number, (sku_id, entry) in enumerate(keys):
             pane = found.setdefault(_pane_key(row, sku_id), _empty_pane(row, sku_id, names, window_us, len(found)))
@@ -304,13 +368,17 @@ def _optional(steps: int | None, places: int = 12) -> Decimal | None:
 
 __all__ = [
     "are_last",
+    "billed_elsewhere",
+    "closing",
     "encoded",
     "joined",
     "numbered",
     "panes_of",
+    "rebilled",
     "rows_of",
     "signs_of",
     "taken_back",
     "unrated",
     "whole",
+    "with_entries",
 ]

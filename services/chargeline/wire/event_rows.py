@@ -1,6 +1,6 @@
 """Rows of `charges`, one event at a time: what corrections read of the booked, and how they price an event anew."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -8,11 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from chargeline.domain.booked_entries import BookedEntry, Span
+from chargeline.domain.booked_entries import CORRECTION, BookedEntry, Span
 from chargeline.wire.left_out import completed
 from chargeline.wire.usage_encoder import FIELDS, TIMES, encode
 
 Identity = tuple[str, str, str]  # account, source, event_id
+PeriodOf = Callable[[str, int], Span]  # (account, instant) -> its billing period
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIT_DECIMALS = 18
 
@@ -72,11 +73,15 @@ def _key_bytes(item: tuple[str, Any]) -> bytes:
     return item[0].encode()
 
 
-def event_row(row: Mapping[str, Any]) -> EventRow:
-    """A complete row of a message as plain values."""
+def event_row(row: Mapping[str, Any], period_of: PeriodOf | None = None) -> EventRow:
+    """A complete row of a message as plain values.
+
+    Args:
+        period_of: by which an entry of class CORRECTION finds the period of its usage; the row says where it is billed.
+    """
     period = _micros(row["billing_period_start"]), _micros(row["billing_period_end"])
     time = _micros(row["event_time"])
-    entries = [_entry(entry, row, time, period) for entry in row["entries"]]
+    entries = [_entry(entry, row, time, period, period_of) for entry in row["entries"]]
     return EventRow(
         row["source_offset"],
         (row["billing_account_id"], row["source"], row["event_id"]),
@@ -90,11 +95,15 @@ def event_row(row: Mapping[str, Any]) -> EventRow:
     )
 
 
-def _entry(entry: dict[str, Any], row: Mapping[str, Any], time: int, period: Span) -> BookedEntry:
+def _entry(
+    entry: dict[str, Any], row: Mapping[str, Any], time: int, period: Span, period_of: PeriodOf | None
+) -> BookedEntry:
     cost = steps(entry["contracted_cost"])
     start, end = entry["billing_period_start"], entry["billing_period_end"]
-    usage_period = period if start is None else (_micros(start), _micros(end))
-    charge_time = entry["charge_period_start"]
+    billed = usage = period if start is None else (_micros(start), _micros(end))
+    charge_time = time if entry["charge_period_start"] is None else _micros(entry["charge_period_start"])
+    if entry["charge_class"] == CORRECTION and period_of is not None:
+        usage = period_of(row["billing_account_id"], charge_time)
     return BookedEntry(
         entry["entry_kind"],
         entry["sku_id"],
@@ -110,9 +119,9 @@ def _entry(entry: dict[str, Any], row: Mapping[str, Any], time: int, period: Spa
         steps(entry["list_cost"]),
         entry["pricing_currency"] or row["billing_currency"],
         cost if entry["pricing_cost"] is None else steps(entry["pricing_cost"]),
-        time if charge_time is None else _micros(charge_time),
-        usage_period,
-        usage_period,
+        charge_time,
+        usage,
+        billed,
         _optional(entry["fx_rate"], _UNIT_DECIMALS),
         entry["charge_class"],
         _optional(entry["waived_cost"]),

@@ -117,6 +117,7 @@ class Cards:
     def __init__(self, margin_ms: int = 0, future_bound_ms: int = 0) -> None:
         self._wait_us = (margin_ms + future_bound_ms) * 1000
         self._versions: set[tuple[str, str]] = set()
+        self.seen: list[Card] = []  # also those that do not count
         self.rates: list[Rate] = []
         self.corrections: list[Rate] = []
         self.aliases: list[Alias] = []
@@ -127,6 +128,7 @@ class Cards:
         Args:
             recorded_time: the append time of its fact, milliseconds.
         """
+        self.seen.append(card)
         version = (card["id"], str(card["version"]))
         if version in self._versions:
             return

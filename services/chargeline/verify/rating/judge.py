@@ -13,6 +13,7 @@ from chargeline.verify.rating.closing import close
 from chargeline.verify.rating.corrections import undo
 from chargeline.verify.rating.entries import Entry, Identity, Row
 from chargeline.verify.rating.ledger import Ledger
+from chargeline.verify.rating.taken import may_book
 from chargeline.verify.rating.times import Period, months_before
 
 
@@ -79,8 +80,12 @@ class State:
 class Judge:
     """One record at a time; the state changes only where a record is accepted."""
 
-    def __init__(self, *, accounts_required: bool = False, platform_account: str = "platform") -> None:
+    def __init__(
+        self, *, accounts_required: bool = False, platform_account: str = "platform", only_closes: bool = False
+    ) -> None:
+        """`only_closes`: a close that may book something is refused."""
         self.state = State()
+        self._only_closes = only_closes
         self._accounts_required = accounts_required
         self._platform = platform_account
 
@@ -92,12 +97,11 @@ class Judge:
             content: whatever tells a repeat from a conflict.
 
         Raises:
-            Dead: PRICE_NOT_ALLOWED or AMOUNT_OVERFLOW; nothing has changed.
+            Dead: PRICE_NOT_ALLOWED, AMOUNT_OVERFLOW, or UNSUPPORTED; nothing has changed.
         """
         identity = identity_of(event)
         if event["event_kind"] == "PERIOD_CLOSE":
-            self.close(event["billing_account_id"], view.accounts.period(identity[0], event["event_time"]), view)
-            return Judgement("CONTROL")
+            return self._closed(event, view)
         if identity in self.state.known:
             return Judgement("DUPLICATE" if self.state.known[identity] == content else "CONFLICT")
         if event["event_kind"] == "RERATE":
@@ -233,6 +237,19 @@ class Judge:
         void = () if first is charge else (Part(charge.event, event, empty, -1),)
         parts = (Part(first.event, event, undone, -1), *void, Part(charge.event, event, priced.row, 1))
         return Judgement("CONTROL", None, row, parts)
+
+    def _closed(self, event: Event, view: View) -> Judgement:
+        account = event["billing_account_id"]
+        period = view.accounts.period(account, event["event_time"])
+        if (account, period) in self.state.closed:
+            return Judgement("CONTROL")
+        if self._only_closes and may_book(account, view):
+            raise Dead("UNSUPPORTED")
+        before = len(self.state.closings)
+        self.close(account, period, view)
+        rows = self.state.closings[before:]
+        scopes = [Part(event | (row.scope or {}).get("by", {}), event, row, 0) for row in rows]
+        return Judgement("CONTROL", parts=(*scopes, Part(event, event, Row(account, period, None), 0)))
 
     def close(self, account: str, period: Period, view: View) -> None:
         """Closes a period for ever; a second close changes nothing."""

@@ -1,0 +1,106 @@
+"""The running pricer and the slow reference agree on what closes do to what comes after them, however it is cut."""
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from chargeline.verify.rating.price import picos, price_document
+from chargeline.verify.rating.times import micros
+from chargeline.wire.event_rows import event_row
+from tests.support.closable import only_closing_case
+from tests.support.corrected import Running, read_lines, used
+from tests.support.random_rating import RandomRating
+from tests.support.same_entries import assert_same, entries
+
+
+def case_of(seed, count=80, *, settles=False):
+    case = RandomRating(seed, count, closes=True)
+    cards, accounts, events = only_closing_case(case, settles=settles)
+    lines = [(each, line) for each in events if each is not None for line in read_lines([each])]
+    return (cards, accounts, case.fx), [each for each, _ in lines], [line for _, line in lines]
+
+
+def reference(documents, events):
+    cards, accounts, fx = documents
+    return price_document(cards, accounts, fx, events, False)
+
+
+def run(documents, lines, cuts):
+    running = Running(*documents)
+    for start, stop in zip([0, *cuts], [*cuts, len(lines)], strict=True):
+        if start < stop:
+            running.unit(lines[start:stop])
+    return running
+
+
+@pytest.mark.parametrize("settles", [False, True])
+@pytest.mark.parametrize("seed", range(12))
+def test_every_record_books_what_the_reference_says_wherever_a_unit_ends(seed, settles):
+    documents, events, lines = case_of(seed, settles=settles)
+    wanted = reference(documents, events)
+    closings = [each for each in wanted[len(events) : -1] if each["scope"]["billing_account_id"] != "platform"]
+    assert settles or not closings
+    chance = random.Random(seed)
+    cuts = sorted(chance.sample(range(1, len(lines)), chance.choice([0, 3, 12])))
+    running = run(documents, lines, cuts)
+    outcomes: Counter[str] = Counter()
+    for unit in running.computed:
+        outcomes.update(unit.booked.outcomes)
+    assert +outcomes == Counter(each["outcome"] for each in wanted[: len(events)])
+    for offset, other in enumerate(wanted[: len(events)]):
+        one = running.object(offset, other["outcome"], other["reason"])
+        different = {"entries": None, "event_id": None, "billing_period": None, "cost_variance": None}
+        if not one["entries"]:
+            different["billing_currency"] = None
+        assert {**one, **different} == {**other, **different}, offset
+        assert_same(entries(one), entries(other))
+    assert [settlement(row) for row in running.settled()] == [of_reference(each) for each in closings]
+
+
+def settlement(row):
+    booked = event_row(row)
+    amounts = [(each.entry_kind, each.sku_id, each.leaf, each.rate_card_version, each.contracted_cost, each.charge_class)
+               for each in booked.entries]  # fmt: skip
+    return row["billing_account_id"], row["reason"], booked.period[0], amounts and booked.currency, amounts
+
+
+def of_reference(found):
+    amounts = [(each["entry_kind"], each["sku_id"], each["leaf"], each["rate_card_version"],
+                picos(each["contracted_cost"]), each.get("charge_class")) for each in found["entries"]]  # fmt: skip
+    scope, currency = found["scope"], found["billing_currency"]
+    return scope["billing_account_id"], found["reason"], micros(found["billing_period"]), amounts and currency, amounts
+
+
+def test_the_cases_reach_corrections_of_closed_periods():
+    kinds: Counter[str] = Counter()
+    for seed in range(24):
+        documents, events, _ = case_of(seed)
+        for each in reference(documents, events)[: len(events)]:
+            kinds.update(entry["entry_kind"] for entry in each["entries"] if entry.get("charge_class") == "CORRECTION")
+    assert min(kinds[name] for name in ("UNIT", "REVERSAL", "TIER_FLAT", "CAP", "DISCOUNT")) >= 5, kinds
+    assert kinds["TIER_SHIFT"]
+
+
+def test_the_cases_reach_settlements_and_minimums_that_change():
+    kinds: Counter[Any] = Counter()
+    for seed in range(12):
+        documents, events, _ = case_of(seed, settles=True)
+        for each in reference(documents, events)[len(events) : -1]:
+            if each["scope"]["billing_account_id"] != "platform":
+                kinds.update((entry["entry_kind"], entry.get("charge_class")) for entry in each["entries"])
+    wanted = [("TIER_SETTLEMENT", None), ("TRUE_UP", None), ("TRUE_UP", "CORRECTION")]
+    assert min(kinds[each] for each in wanted) >= 2, kinds
+
+
+@pytest.mark.parametrize("seed", range(100, 104))
+def test_units_of_one_record_each_give_the_same_rows_as_one_unit(seed):
+    documents, _, lines = case_of(seed, 70, settles=seed % 2 == 0)
+    one = run(documents, lines, [])
+    other = run(documents, lines, list(range(1, len(lines))))
+    assert one.rows.keys() == other.rows.keys()
+    for offset, rows in one.rows.items():
+        for row, wanted in zip(rows, other.rows[offset], strict=True):
+            assert {name: value for name, value in row.items() if value != wanted[name]} == {}, offset
+    assert (used(one.scopes), one.corrections) == (used(other.scopes), other.corrections)
