@@ -10,8 +10,10 @@ import pytest
 
 from chargeline.adapters.anomaly_parameters import shipped_parameters
 from chargeline.domain.anomaly.rules import Rules
+from chargeline.domain.anomaly.state import packed, unpacked
 from chargeline.domain.anomaly.watch import Watch
 from chargeline.domain.anomaly.watch_state import core_bytes, restored
+from chargeline.domain.errors import StateIncomplete
 from chargeline.wire.rollup_columns import joined
 from tests.support.panes import MINUTE, PICO, START, history, unit
 
@@ -170,6 +172,40 @@ def test_dead_letters_are_counted_once():
     subject.dead_letters(np.array([3, 5]))
     subject.dead_letters(np.array([3, 5, 9]))
     assert subject.dead == 3
+
+
+def older(core, change):
+    """The core as another version wrote it."""
+    document, columns = unpacked(core)
+    change(document)
+    return packed(document, columns)
+
+
+def test_a_state_from_before_what_came_beside_dead_letters_was_stored_goes_on():
+    subject = learned()
+    subject.dead_letters(np.arange(0, 400))
+
+    def change(document):
+        del document["values"]["arrived"], document["values"]["arrived_before"]
+
+    again = restored(older(core_bytes(subject), change), lambda key: None, 0, RULES, PARAMETERS)
+    assert again.counted == subject.counted
+    assert run(again, after(usual, 3)) == []
+    assert len(run(again, history(3, lambda n: usual(n, y=8), HOUR, first=LEARNED + 3))) > 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document["values"].pop("counted"),
+        lambda document: document.pop("windows"),
+        lambda document: document["counts"].update(unheard_of=1),
+        lambda document: document["series"].pop("names"),
+    ],
+)
+def test_a_state_of_another_version_is_refused_with_what_follows(change):
+    with pytest.raises(StateIncomplete, match=r"another version .* has to be learned again"):
+        restored(older(core_bytes(learned()), change), lambda key: None, 0, RULES, PARAMETERS)
 
 
 def test_units_that_come_again_change_nothing():

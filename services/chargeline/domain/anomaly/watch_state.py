@@ -106,12 +106,24 @@ def restored(
         StateIncomplete: damaged, of another layout, or of other windows or sets of dimensions.
     """
     document, columns = unpacked(core)
-    watch = Watch(partition, rules, parameters)
+    try:
+        return _restored(document, columns, base, Watch(partition, rules, parameters))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise StateIncomplete(
+            f"state of the anomaly detection: of another version ({type(error).__name__}: {error}); "
+            "what is usual has to be learned again"
+        ) from error
+
+
+def _restored(
+    document: dict[str, Any], columns: Columns, base: Callable[[BaseKey], bytes | None], watch: Watch
+) -> Watch:
+    rules = watch.rules
     sets = [tuple(each) for each in document["series"]["sets"]]
     if document["window_us"] != rules.window_us or sets != list(watch.table.sets):
         raise StateIncomplete("state of the anomaly detection: of other windows or other sets of dimensions")
-    for name in _VALUES:
-        setattr(watch, name, document["values"][name])
+    for name, value in _values(document["values"]).items():
+        setattr(watch, name, value)
     watch.counts = Counts(**document["counts"])
     groups = watch.groups
     groups.size = columns["groups/codes"].shape[1]
@@ -129,6 +141,14 @@ def restored(
     watch.incidents = [_incident(each) for each in document["incidents"]]
     _restore_full(watch, columns, base)
     return watch
+
+
+def _values(found: dict[str, Any]) -> dict[str, Any]:
+    """The values of `_VALUES`, of this layout or of an older one."""
+    if "arrived" not in found:
+        # Before it was stored what came beside the dead letters: without it their share is not known.
+        found = {**found, "arrived": 0, "arrived_before": 0, "dead": 0}
+    return {name: found[name] for name in _VALUES}
 
 
 _SERIES = ("activity", "seen", "parent", "place", "of_group")
