@@ -115,6 +115,18 @@ def test_spend_that_runs_away_is_told_before_its_window_is_complete():
     assert subject.complete == start
 
 
+def test_spend_that_runs_away_is_told_in_whichever_window_is_open():
+    """Where the watermark trails by hours, what comes now belongs to the third open window."""
+    subject = learned(bound_us=3 * HOUR)
+    watermark = START + LEARNED * HOUR
+    told = []
+    for number in range(LEARNED, LEARNED + 3):
+        rows = [{"window": START + number * HOUR} | row for row in usual(number, y=20 if number == LEARNED + 2 else 1)]
+        told += subject.take(unit(number, rows, watermark))
+    assert subject.windows.starts() == [watermark, watermark + HOUR, watermark + 2 * HOUR]
+    assert [(each.kind, each.window_start) for each in told] == [("RUNAWAY", watermark + 2 * HOUR)]
+
+
 def test_what_is_below_the_minimum_impact_is_not_told():
     assert run(learned(minimum_impact=Decimal(1000)), after(lambda n: usual(n, y=8))) == []
 

@@ -1,6 +1,6 @@
 """Judging one window of a source partition: from cells to alerts, from alerts to incidents.
 
-`judge` and `look_early` change the watch that they are given; nothing else does, but the watch itself.
+`judge` and `early.look_early` change the watch that they are given; nothing else does, but the watch itself.
 """
 
 from dataclasses import dataclass
@@ -108,44 +108,10 @@ def judge(watch: "Watch", window: Window) -> int:
     # Where nothing is known, not the largest spend so far is expected, but the mean of before the incident.
     expected = np.full(len(spend), np.nan)
     expected[judged.series[judged.is_known]] = judged.expected[judged.is_known]
-    candidates = _sorted_out(watch, window, alerts)
+    candidates = sorted_out(watch, window, alerts)
     for candidate in candidates:
         if candidate.incident is not None and candidate.incident.kind != DEAD_LETTERS:
             _go_on(watch, window, candidate, expected)
-    return len(alerts)
-
-
-def look_early(watch: "Watch", window: Window, newest: int) -> int:
-    """Look at a window that is still open; the number of series that run away.
-
-    Args:
-        newest: event time up to which the window's events have come, about; microseconds.
-    """
-    table, cells = watch.table, window.cells
-    series = table.live()
-    if not len(series) or not len(cells):
-        return 0
-    elapsed = min(1.0, max(0.0, (newest - window.start) / (window.end - window.start)))
-    spend = table.totals(cells.group, cells.spend())[series]
-    expected, deviation, known = watch.scorer.usual(series, window.start / 1e6)
-    # From the beginning a whole usual window is allowed: some series spend all at once.
-    allowed = (expected + 3 * deviation) * max(1.0, watch.rules.runaway_factor * elapsed)
-    beyond = spend - expected * elapsed
-    found = np.flatnonzero(known & (spend > allowed) & (beyond >= _minimum(watch, series, beyond)))
-    if not len(found):
-        return 0
-    reason = f"{100 * elapsed:.0f}% of the window is over"
-    alerts = [
-        Alert(int(series[at]), RUNAWAY, float(spend[at]), float(expected[at] * elapsed), float(beyond[at]), 0.0, reason)
-        for at in found.tolist()
-    ]
-    for candidate in _sorted_out(watch, window, alerts):
-        if candidate.incident is not None and not candidate.incident.windows and candidate.alerts:
-            incident, first = candidate.incident, candidate.alerts[0]
-            if not incident.sequence:
-                incident.begin_early(
-                    cells.take(table.cells_of(candidate.scope, cells.group)), first.expected, watch.groups
-                )
     return len(alerts)
 
 
@@ -153,7 +119,7 @@ def _spend_alerts(watch: "Watch", judged: Judged, spend: Doubles) -> list[Alert]
     values = spend[judged.series]
     impact = np.where(judged.is_low, judged.expected - values, values - judged.expected)
     enough = judged.is_alert & (impact > 0)
-    enough &= impact >= _minimum(watch, judged.series, impact)
+    enough &= impact >= minimum_of(watch, judged.series, impact)
     alerts = []
     for at in np.flatnonzero(enough).tolist():
         kind = DROP if judged.is_low[at] else SPEND if judged.is_known[at] else FIRST_SPEND
@@ -195,7 +161,7 @@ def _ratio_impact(kind: str, change: float, spend: float, denominator: float, me
     return change * spend
 
 
-def _sorted_out(watch: "Watch", window: Window, alerts: list[Alert]) -> list[Candidate]:
+def sorted_out(watch: "Watch", window: Window, alerts: list[Alert]) -> list[Candidate]:
     """The alerts by incident; new incidents are made and kept."""
     open_ones = [
         (each, number)
@@ -293,7 +259,7 @@ _WEIGHTS = {DROP: "less", "UNRATED": "unrated", "ERROR_COST": "errors", "RETRY_S
             "CACHE_COLLAPSE": "uncached"}  # fmt: skip
 
 
-def _minimum(watch: "Watch", series: Ints, impact: Doubles) -> Doubles:
+def minimum_of(watch: "Watch", series: Ints, impact: Doubles) -> Doubles:
     """Least impact of each series; asked only where the least of all is reached."""
     rules = watch.rules
     if not rules.minimum_impact_by_team:

@@ -66,6 +66,7 @@ def core_bytes(watch: Watch) -> bytes:
     document: dict[str, Any] = {"large": {}, "windows": watch.windows.starts()}
     for start in document["windows"]:
         _put(f"window/{start}", watch.windows.of(start), columns, document)
+        columns[f"window/{start}/early"] = watch.early.sums[start]
     _put("reference/full", watch.reference.full, columns, document)
     _put("reference/part", watch.reference.part, columns, document)
     document |= {
@@ -134,7 +135,10 @@ def _restored(
     watch.table.restore(document["series"], {name: columns[f"series/{name}"] for name in _SERIES})
     watch.scorer.restore(columns, document["scored"])
     for start in document["windows"]:
-        watch.windows.add(start, _cells(f"window/{start}", columns, document))
+        cells = _cells(f"window/{start}", columns, document)
+        watch.windows.add(start, cells)
+        early = columns.get(f"window/{start}/early")  # states of before it was stored have none
+        watch.early.sums[start] = watch.table.totals(cells.group, cells.spend()) if early is None else early
     reference = watch.reference
     reference.full, reference.part = (_cells(f"reference/{part}", columns, document) for part in ("full", "part"))
     reference.full_windows, reference.part_windows = document["reference"]
