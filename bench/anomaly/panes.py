@@ -20,6 +20,7 @@ from chargeline.adapters.anomaly_parameters import shipped_parameters
 from chargeline.anomaly.processor import COST, PERFORMANCE, Partition
 from chargeline.domain.anomaly import stored
 from chargeline.domain.anomaly.detector import Detector
+from chargeline.domain.anomaly.parameters import Parameters
 from chargeline.domain.anomaly.rules import Rules
 from chargeline.domain.anomaly.watch import Watch
 from chargeline.domain.anomaly.watch_state import core_bytes, due_bases
@@ -102,12 +103,20 @@ def _learn(watch: Watch, random: np.random.Generator) -> None:
             column[:] = start / 1e6 - 28 * DAY_S
         elif column.dtype == np.float32:
             column[:] = random.uniform(0.8, 1.2, column.shape)
-    detector = Detector(watch.parameters)
-    for row in range(watch.parameters.history_rows + 100):
-        detector.step(start / 1e6 - 60 * (watch.parameters.history_rows + 100 - row), float(random.gamma(20, 5)))
-    state = stored.to_bytes(detector)
-    for full in watch.scorer.full.values():
-        full.detector = stored.from_bytes(state, watch.parameters)
+    states: dict[tuple[str, ...], bytes] = {}  # series of one set of dimensions spend about the same
+    for number, full in watch.scorer.full.items():
+        names = tuple(name for name, _ in table.name(number).dimensions)
+        if names not in states:
+            states[names] = _full(watch.parameters, start / 1e6, usual[number], random)
+        full.detector = stored.from_bytes(states[names], watch.parameters)
+
+
+def _full(parameters: Parameters, end_s: float, usual: float, random: np.random.Generator) -> bytes:
+    detector = Detector(parameters)
+    rows = parameters.history_rows + 100
+    for row in range(rows):
+        detector.step(end_s - 60 * (rows - row), usual * float(random.gamma(10, 0.1)))
+    return stored.to_bytes(detector)
 
 
 def _names(groups: int) -> dict:

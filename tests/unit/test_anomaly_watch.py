@@ -206,6 +206,20 @@ def test_a_state_from_before_what_came_beside_dead_letters_was_stored_goes_on():
     assert len(run(again, history(3, lambda n: usual(n, y=8), HOUR, first=LEARNED + 3))) > 0
 
 
+def test_a_state_from_before_the_last_rows_were_kept_goes_on():
+    subject = learned()
+    document, columns = unpacked(core_bytes(subject))
+    del document["times"]
+    for name in list(columns):
+        if name.startswith(("light/late/", "light/kept/", "light/since")) or name.endswith("/early"):
+            del columns[name]
+        elif name in ("light/rows", "light/active", "light/quiet", "light/hot"):
+            columns[name] = columns[name].astype(np.int64)
+    again = restored(packed(document, columns), lambda key: None, 0, RULES, PARAMETERS)
+    spike = lambda n: usual(n, y=8) if n < LEARNED + 4 else usual(n)  # noqa: E731
+    assert run(again, after(spike)) == run(learned(), after(spike))
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -141,7 +141,7 @@ def _ratio_alerts(watch: "Watch", series: Ints, spend: Doubles, measures: Double
     ):
         number, kind = int(series[row]), RATIOS[ratio].kind
         impact = _ratio_impact(kind, value - usual, float(spend[number]), denominators[ratio, row], measures[:, number])
-        if impact < _least(watch, number):
+        if impact < least_of(watch, number):
             continue
         reason = f"{kind.lower().replace('_', ' ')}: {value:.4g} instead of {usual:.4g}"
         alerts.append(Alert(number, kind, value, usual, impact, apart, reason))
@@ -267,11 +267,11 @@ def minimum_of(watch: "Watch", series: Ints, impact: Doubles) -> Doubles:
     least = min(float(rules.minimum_impact), *map(float, rules.minimum_impact_by_team.values()))
     found = np.full(len(series), least)
     for at in np.flatnonzero(impact >= least).tolist():
-        found[at] = _least(watch, int(series[at]))
+        found[at] = least_of(watch, int(series[at]))
     return found
 
 
-def _least(watch: "Watch", series: int) -> float:
+def least_of(watch: "Watch", series: int) -> float:
     return float(watch.rules.minimum(watch.table.name(series)))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chargeline.domain.anomaly import late_rows
 from chargeline.domain.errors import StateIncomplete
 
 Floats = npt.NDArray[np.float32]
@@ -51,7 +52,7 @@ DEVIATION_WEIGHT, DEVIATION_ALL_WEIGHT = 0.02, 0.002  # of one row, by hour and 
 FIRST_QUANTILE, FIRST_EXCESS = 1.5, 0.5  # of noise in units of its deviation
 WORSE = 3.0  # times the surprise of the last alert: worth another one inside the cool-down
 SPARSE_SHARE = 0.9  # of rows with spend: from here sizes are not judged apart
-_MAGIC = b"CLAL0001"  # the last four digits: version of the layout
+_MAGIC = b"CLAL0002"  # the last four digits: version of the layout
 SIGNALS = ("last 3 windows", "last 12 windows", "last day", "last 12 windows, for being low", "last 3 sizes")
 
 
@@ -64,6 +65,16 @@ class Columns:
     surprise: Floats
     expected: Floats
     signal: Ints  # place in SIGNALS of the largest surprise
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Series whose rows were put right: whether there is an alert now that was not there, its surprise, is it low."""
+
+    series: Ints
+    is_alert: Bools
+    surprise: Floats
+    is_low: Bools
 
 
 class LightDetector:
@@ -119,6 +130,45 @@ class LightDetector:
             at += read.nbytes
         self.size = size
 
+    def replace(self, series: Ints, back: Ints, values: Doubles, times_s: Doubles) -> "Replaced":
+        """Put other values in the place of some already learned: late panes corrected their windows.
+
+        Afterwards the state is, to the bit, as if the right values had come first. What cannot be put right (too old,
+        or from before the series' `since`) stays as it is.
+
+        Args:
+            series: numbers of m series, each once.
+            back: rows before the last one of each, 0: the last row; less than `late_rows.LATE`.
+            values: the right ones.
+            times_s: starts of the last rows' windows, the same for all these series, the last row's last.
+        """
+        taken = late_rows.can_take_back(self.state, series, back)
+        series, back, values = series[taken], back[taken], values[taken]
+        rows = self.state["rows"][0, series].copy()
+        late_rows.take_back(self.state, series, back)
+        right = np.clip(values, -1e30, 1e30).astype(np.float32)
+        self.state["late/value"][(rows - 1 - back) % late_rows.KEPT, series] = right
+        told, surprise, low = (
+            np.zeros(len(series), bool),
+            np.zeros(len(series), np.float32),
+            np.zeros(len(series), bool),
+        )
+        for _ in range(late_rows.KEPT):
+            row = self.state["rows"][0, series]
+            left = np.flatnonzero(row < rows)
+            some, row = series[left], row[left]
+            if not len(some):
+                break
+            place = row % late_rows.KEPT
+            before = self.state["late/alert"][place, some]
+            ages = rows[left] - row
+            verdict = self._step(some, times_s[len(times_s) - ages], self.state["late/value"][place, some])
+            fresh = verdict.is_alert & ~before & ~told[left]
+            told[left] |= fresh
+            surprise[left] = np.where(fresh, verdict.surprise, surprise[left])
+            low[left] = np.where(fresh, verdict.signal == LOW, low[left])
+        return Replaced(series, told, surprise, low)
+
     def step(self, series: Ints, time_s: Doubles, values: Doubles) -> Columns:
         """Judge and learn one row of each of m series.
 
@@ -136,6 +186,7 @@ class LightDetector:
         return verdicts
 
     def _step(self, series: Ints, time_s: Doubles, values: Floats) -> Columns:
+        late_rows.note(self.state, series, _hours(time_s)[1], values)
         expected, unit = self._usual(series, time_s, values)
         normal = np.clip((values - expected) / unit, -1e4, 1e4).astype(np.float32)
         signals = np.concatenate([self._sums(series, normal), self._sizes(series, values)])
@@ -158,6 +209,7 @@ class LightDetector:
         is_alert = learned & ~quiet & (ratio >= 1)
         state["alerted"][0, series] = np.where(is_alert, surprise, state["alerted"][0, series])
         state["quiet"][0, series] = np.where(is_alert, rows + self.cool_down_rows, state["quiet"][0, series])
+        state["late/alert"][(rows - 1) % late_rows.KEPT, series] = is_alert
         score = np.where(learned, np.where(quiet, score / 2, score), 0).astype(np.float32)
         return Columns(score, is_alert, surprise, expected, signal)
 
@@ -283,14 +335,15 @@ class LightDetector:
 
 
 _STATE: dict[str, tuple[int, type[np.generic]]] = {
-    "rows": (1, np.int64), "active": (1, np.int64), "quiet": (1, np.int64), "begun": (1, np.float64),
-    "hot": (1, np.int64), "alerted": (1, np.float32), "largest": (1, np.float32), "run": (1, np.float32),
+    "rows": (1, np.int32), "active": (1, np.int32), "quiet": (1, np.int32), "begun": (1, np.float64),
+    "hot": (1, np.int16), "alerted": (1, np.float32), "largest": (1, np.float32), "run": (1, np.float32),
     "ring": (LONG, np.float32), "day": (HOURS, np.float32), "day_rows": (HOURS, np.uint8),
     "deviation": (HOURS, np.float32), "deviation_all": (1, np.float32),
     "week": (WEEK_HOURS, np.float32), "week_rows": (WEEK_HOURS, np.uint8),
     "size": (1, np.float32), "size_deviation": (1, np.float32), "size_ring": (SHORT, np.float32),
     "quantile": (len(SIGNALS), np.float32), "excess": (len(SIGNALS), np.float32),
 }  # fmt: skip
+_STATE |= late_rows.columns_of(_STATE)
 
 
 def _hours(time_s: Doubles) -> tuple[Ints, Ints]:

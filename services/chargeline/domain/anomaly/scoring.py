@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chargeline.domain.anomaly import light, stored
+from chargeline.domain.anomaly import late_rows, light, stored
 from chargeline.domain.anomaly.detector import Detector
 from chargeline.domain.anomaly.parameters import LEGS, Parameters
 from chargeline.domain.anomaly.ratios import RatioDetector
@@ -72,6 +72,16 @@ class Full:
     version: int = 0
 
 
+@dataclass(frozen=True)
+class Late:
+    """A series for which a window is an alert only since late panes put it right; `value`, `expected`: its spend."""
+
+    series: int
+    value: float
+    expected: float
+    surprise: float
+
+
 class Scorer:
     """The detectors of all series of one source partition."""
 
@@ -88,6 +98,7 @@ class Scorer:
         self.seeded = np.zeros(0, bool)  # what is known is the account's
         self.share = np.zeros((2, 0))  # spend of a young series and of its account meanwhile
         self.windows = 0
+        self.times: list[float] = []  # starts of the last windows, seconds, the newest last
 
     def make_room(self, count: int) -> None:
         """Know at least so many series."""
@@ -148,23 +159,61 @@ class Scorer:
         self.peak[series] = np.maximum(values, self.peak[series] * _PEAK_FADES)
         self._seed(table, series, spend)
         self.windows += 1
+        self.times = [*self.times[1 - late_rows.KEPT :], window_s]
         if self.windows % _RANK_EVERY == 0 or not self.full:
             self._rank(table)
         return Judged(series, expected, deviation, is_known, is_alert | young, is_low & ~young, surprise, reason)
 
-    def correct(self, series: int, back: int, change: float) -> None:
-        """A late pane changed the window `back` before the last one by so much; what is too old stays as it is."""
-        full = self.full.get(series)
-        if full is None or not 0 <= back < len(full.detector.journal):
-            return
-        row = full.detector.journal[len(full.detector.journal) - 1 - back]
-        full.detector.replace(back, row.value + change)
+    def correct(self, table: SeriesTable, series: Ints, window_s: float, change: Doubles) -> list[Late]:
+        """Late panes changed a window that was judged; what is too old stays as it is.
+
+        Args:
+            series: numbers of the series, each once.
+            window_s: start of the window, seconds since 1970 UTC.
+            change: of the spend of each.
+
+        Returns:
+            Those for which the window, or one after it, is an alert only now.
+        """
+        if window_s not in self.times:
+            return []  # a gap, or before the first window
+        back = len(self.times) - 1 - self.times.index(window_s)
+        kept = late_rows.can_take_back(self.light.state, series, np.full(len(series), back))
+        series, change = series[kept], change[kept]
+        rows = self.light.state["rows"][0, series]
+        before = self.light.state["late/value"][(rows - 1 - back) % late_rows.KEPT, series].astype(np.float64)
+        right = before + change
+        replaced = self.light.replace(series, np.full(len(series), back), right, np.array(self.times))
+        expected, _, is_known = self.usual(series, window_s)
+        self.peak[series] = np.maximum(self.peak[series], right * _PEAK_FADES**back)
+        table.note_change(series, back, before, right)
+        is_alert, surprise = replaced.is_alert & ~replaced.is_low, replaced.surprise.astype(np.float64)
+        is_alert &= surprise >= float(self.light.threshold) * np.where(self.seeded[series], _STRICTER, 1.0)
+        for place, number in enumerate(series.tolist()):
+            if number in self.full:
+                is_alert[place], surprise[place] = self._correct_full(number, back, float(change[place]))
+        return [
+            Late(int(series[at]), float(right[at]), float(expected[at]), float(surprise[at]))
+            for at in np.flatnonzero(is_alert & is_known).tolist()
+        ]
+
+    def _correct_full(self, series: int, back: int, change: float) -> tuple[bool, float]:
+        """Whether a row is an alert only now, and how surprising."""
+        full = self.full[series]
+        detector = full.detector
+        if not 0 <= back < len(detector.journal):
+            return False, 0.0
+        row = detector.journal[len(detector.journal) - 1 - back]
         if back < len(full.rows):
             # What replays the rows has to see the corrected one.
             at = len(full.rows) - 1 - back
             full.rows[at] = (full.rows[at][0], row.value + change)
         else:
             full.is_stale = True
+        quiet = detector.quiet_until
+        verdicts = detector.replace(back, row.value + change)
+        found = [each for each in verdicts if each.is_alert and each.signal != light.LOW]
+        return bool(found) and detector.quiet_until > quiet, max((max(e.surprise, e.spend) for e in found), default=0.0)
 
     def _known(self, series: Ints) -> Bools:
         state = self.light.state
@@ -215,6 +264,7 @@ class Scorer:
                 state[name][:, child] = state[name][:, of]
             # Of a part that is smaller the noise is relatively larger: at least as its root.
             state["deviation_all"][:, child] = state["deviation_all"][:, child] / np.sqrt(np.maximum(ratio, 1e-6))
+            state["since"][0, child] = state["rows"][0, child]  # what they learned before is not theirs any more
             self.seeded[child] = True
         grown = series[self.seeded[series] & (state["rows"][0, series] > self.parameters.learning_rows)]
         self.seeded[grown] = False
@@ -241,16 +291,21 @@ class Scorer:
         found |= {f"ratio/{name}": column for name, column in self.ratios.state.items()}
         return found | {"peak": self.peak, "seeded": self.seeded, "share": self.share}
 
-    def restore(self, columns: Mapping[str, npt.NDArray[Any]], windows: int) -> None:
+    def restore(self, columns: Mapping[str, npt.NDArray[Any]], windows: int, times: list[float]) -> None:
         """Continue from `columns`; full detectors are put into `full` by the caller."""
-        for name in self.light.state:
-            self.light.state[name] = columns[f"light/{name}"].copy()
+        self.make_room(len(columns["peak"]))
+        for name, column in self.light.state.items():
+            found = columns.get(f"light/{name}")
+            if found is not None:
+                self.light.state[name] = found.astype(column.dtype)
+            elif name == "since":
+                # A state of before the last rows were kept: those that come from now on can be put right.
+                self.light.state[name] = columns["light/rows"].astype(column.dtype)
         for name in self.ratios.state:
             self.ratios.state[name] = columns[f"ratio/{name}"].copy()
         self.peak, self.seeded = columns["peak"].copy(), columns["seeded"].copy()
         self.share = columns["share"].copy()
-        self.light.size = len(self.peak)
-        self.windows = windows
+        self.windows, self.times = windows, list(times)
 
 
 def full_from(state: bytes, rows: list[tuple[float, float]], parameters: Parameters) -> Full:

@@ -19,6 +19,7 @@ from chargeline.domain.anomaly.early import OpenSpend, look_early
 from chargeline.domain.anomaly.groups import Groups
 from chargeline.domain.anomaly.incidents import Incident
 from chargeline.domain.anomaly.judging import Reference, Window, judge, look_at_dead_letters
+from chargeline.domain.anomaly.late import correct
 from chargeline.domain.anomaly.panes import Panes, Unit
 from chargeline.domain.anomaly.parameters import Parameters
 from chargeline.domain.anomaly.rules import Rules
@@ -151,16 +152,7 @@ class Watch:
             self.counts.dropped_panes += panes
             return
         self.counts.late_panes += panes
-        change = self.table.totals(cells.group, cells.spend())
-        for changed in np.flatnonzero(change).tolist():
-            self.scorer.correct(changed, int(back), float(change[changed]))
-        for incident in self.incidents:
-            series = self.table.number_of(incident.scope)
-            if series is not None and incident.window_start <= start < incident.window_end:
-                inside = cells.take(self.table.cells_of(series, cells.group))
-                if len(inside):
-                    incident.add(inside, self.groups)
-                    incident.is_changed = True
+        self.counts.alerts += correct(self, start, cells)
 
     def _complete(self) -> list[Update]:
         before = self.counts.windows

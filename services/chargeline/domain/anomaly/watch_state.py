@@ -74,6 +74,7 @@ def core_bytes(watch: Watch) -> bytes:
         "texts": {name: texts.values for name, texts in watch.groups.texts.items()},
         "series": watch.table.stored(),
         "scored": watch.scorer.windows,
+        "times": watch.scorer.times,
         "window_us": watch.rules.window_us,
         "incidents": [asdict(each) for each in watch.incidents],
         "counts": asdict(watch.counts),
@@ -133,7 +134,7 @@ def _restored(
     groups.texts = {name: Texts(values) for name, values in document["texts"].items()}
     groups.index()
     watch.table.restore(document["series"], {name: columns[f"series/{name}"] for name in _SERIES})
-    watch.scorer.restore(columns, document["scored"])
+    watch.scorer.restore(columns, document["scored"], document.get("times", []))
     for start in document["windows"]:
         cells = _cells(f"window/{start}", columns, document)
         watch.windows.add(start, cells)
