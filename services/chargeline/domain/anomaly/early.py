@@ -70,11 +70,10 @@ def look_early(watch: "Watch", start: int, series: Ints, newest: int) -> int:
     width, rules = watch.rules.window_us, watch.rules
     elapsed = min(1.0, max(0.0, (newest - start) / width))
     spend = watch.early.sums[start][series]
-    expected, deviation, known = watch.scorer.usual(series, start / 1e6)
-    # From the beginning a whole usual window is allowed: some series spend all at once.
-    allowed = (expected + 3 * deviation) * max(1.0, rules.runaway_factor * elapsed)
+    is_odd, expected = watch.scorer.runs_away(series, start / 1e6, spend)
     beyond = spend - expected * elapsed
-    found = np.flatnonzero(known & (spend > allowed) & (beyond >= minimum_of(watch, series, beyond)))
+    is_odd &= spend > rules.runaway_factor * expected * elapsed
+    found = np.flatnonzero(is_odd & (beyond >= minimum_of(watch, series, beyond)))
     if not len(found):
         return 0
     reason = f"{100 * elapsed:.0f}% of the window is over"

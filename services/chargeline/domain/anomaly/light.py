@@ -40,6 +40,7 @@ _LN10 = log(10.0)
 EXCESS_LEAST = 0.3  # deviations: bounded signals (nothing is less than no spend) have no tail
 _FLOOR_SHARE = 1e-4  # of the largest value so far: what varies less is constant
 LOW, SIZE = 3, 4
+_HIGH = (0, 1, SIZE)  # signals of a single row: too much at once
 HOT_ROWS = 288  # rows that an incident may last before it is the new usual
 SURPRISED = 3.0  # from here a row is part of an incident
 HOT_WEIGHT = 0.1  # of what is learned of it
@@ -169,6 +170,36 @@ class LightDetector:
             low[left] = np.where(fresh, verdict.signal == LOW, low[left])
         return Replaced(series, told, surprise, low)
 
+    def would_alert(self, series: Ints, time_s: Doubles, values: Doubles) -> Bools:
+        """Whether these rows would be alerts for being high if they came now; nothing is learned.
+
+        Args:
+            series, time_s, values: as of `step`; no value is NaN.
+        """
+        state = self.state
+        row = np.clip(values, -1e30, 1e30).astype(np.float32)
+        largest = np.maximum(state["largest"][0, series], np.abs(row))
+        expected, unit = self._expected(series, time_s, row, state["begun"][0, series], largest)
+        normal = np.clip((row - expected) / unit, -1e4, 1e4).astype(np.float32)
+        rows, active = state["rows"][0, series], state["active"][0, series]
+        ring = state["ring"][:, series]
+        at = np.arange(len(series))
+        ring[rows % LONG, at] = normal
+        short = normal + ring[(rows - 1) % LONG, at] + ring[(rows - 2) % LONG, at]
+        sizes = state["size_ring"][:, series]
+        floor = np.maximum(largest * np.float32(_FLOOR_SHARE), _LEAST_UNIT)
+        of_size = np.maximum(state["size_deviation"][0, series], floor)
+        sizes[active % SHORT, at] = np.clip((row - state["size"][0, series]) / of_size, -1e4, 1e4)
+        is_sparse = (active >= LONG) & (active < np.float32(SPARSE_SHARE) * rows)
+        signals = np.stack([short / SHORT**0.5, ring.sum(axis=0) / LONG**0.5, sizes.sum(axis=0) / SHORT**0.5])
+        signals[2] = np.where(is_sparse, signals[2], NOT_JUDGED)
+        quantile, excess = (state[name][list(_HIGH)][:, series] for name in ("quantile", "excess"))
+        tail = (signals - quantile) / np.maximum(excess, np.float32(EXCESS_LEAST))
+        surprise = (AT_QUANTILE + tail / _LN10).max(axis=0)
+        learned = (rows >= self.learning_rows) & (active >= ACTIVE_LEAST)
+        is_quiet = (rows < state["quiet"][0, series]) & (surprise < WORSE * state["alerted"][0, series])
+        return np.asarray(learned & ~is_quiet & (surprise >= self.threshold))
+
     def step(self, series: Ints, time_s: Doubles, values: Doubles) -> Columns:
         """Judge and learn one row of each of m series.
 
@@ -220,6 +251,12 @@ class LightDetector:
         state["begun"][0, series] = begun
         largest = np.maximum(state["largest"][0, series], np.abs(values))
         state["largest"][0, series] = largest
+        return self._expected(series, time_s, values, begun, largest)
+
+    def _expected(
+        self, series: Ints, time_s: Doubles, values: Floats, begun: Doubles, largest: Floats
+    ) -> tuple[Floats, Floats]:
+        state = self.state
         hour, week_hour = _hours(time_s)
         weekly = (time_s - begun >= WEEKLY_FROM_S) & (state["week_rows"][week_hour, series] >= WEEKLY_ROWS)
         expected = np.where(weekly, state["week"][week_hour, series], state["day"][hour, series])

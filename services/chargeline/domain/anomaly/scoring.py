@@ -1,8 +1,8 @@
 """One complete window of all series: which of them spent more, or less, than is usual, and which ratios are odd.
 
 Every series has the light detector; the largest ones have the full detector too, whose word counts once it has
-learned. A series that has not learned is judged by what its account usually does, in its own proportion, with a
-stricter threshold; before that, by whether it spends many times what it ever did.
+learned. A series that has not learned is judged by whether it spends many times what it ever did, and, once it has its
+account's profile in its own proportion, many times what that says.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,6 @@ _YOUNG_ROWS = 5  # windows before a series without anything learned can be odd
 _PEAK_FADES = 0.98  # of the largest spend so far, a window
 _HOUR_ROWS = 6  # windows of an hour of the day before what is usual in it is known
 _SEED_ROWS = 12  # own windows from which a series' proportion to its account is known
-_STRICTER = 1.5  # times the threshold while what was learned is the account's
 _LARGER = 2.0  # times the activity of the least of the full ones: worth a detector of its own
 _RANK_EVERY = 12  # windows
 
@@ -130,6 +129,15 @@ class Scorer:
         deviation = (state["deviation"][hour, series] + state["deviation_all"][0, series]).astype(np.float64) / 2
         return expected, deviation, known
 
+    def runs_away(self, series: Ints, window_s: float, spend: Doubles) -> tuple[Bools, Doubles]:
+        """Whether the spend so far of an open window would be an alert were it all of it, and the usual spend.
+
+        So what is told early is what would be told when the window is complete.
+        """
+        expected, _, is_known = self.usual(series, window_s)
+        young = self._young(series, spend, expected, is_known) & is_known
+        return self.light.would_alert(series, np.full(len(series), window_s), spend) & is_known | young, expected
+
     def step(self, table: SeriesTable, window_s: float, spend: Doubles) -> Judged:
         """Judge and learn a window of every live series.
 
@@ -142,15 +150,12 @@ class Scorer:
         values = spend[series]
         times = np.full(len(series), window_s)
         expected, deviation, is_known = self.usual(series, window_s)
-        rows = self.light.state["rows"][0, series].copy()
+        young = self._young(series, values, expected, is_known)
         verdict = self.light.step(series, times, values)
         surprise = verdict.surprise.astype(np.float64)
-        threshold = float(self.light.threshold) * np.where(self.seeded[series], _STRICTER, 1.0)
-        is_alert = verdict.is_alert & (surprise >= threshold)
+        is_alert = verdict.is_alert.copy()
         is_low = verdict.signal == light.LOW
         reason = {int(row): light.SIGNALS[int(verdict.signal[row])] for row in np.flatnonzero(is_alert)}
-        # An hour that was never seen looks like a jump to the detectors: there, what was ever spent decides.
-        young = self._young(series, values, rows) & ~is_known
         surprise = np.where(young, light.SURPRISED, surprise)
         reason |= {int(row): "many times what was ever spent" for row in np.flatnonzero(young)}
         expected = np.where(is_known, expected, self.peak[series])
@@ -188,7 +193,6 @@ class Scorer:
         self.peak[series] = np.maximum(self.peak[series], right * _PEAK_FADES**back)
         table.note_change(series, back, before, right)
         is_alert, surprise = replaced.is_alert & ~replaced.is_low, replaced.surprise.astype(np.float64)
-        is_alert &= surprise >= float(self.light.threshold) * np.where(self.seeded[series], _STRICTER, 1.0)
         for place, number in enumerate(series.tolist()):
             if number in self.full:
                 is_alert[place], surprise[place] = self._correct_full(number, back, float(change[place]))
@@ -220,9 +224,15 @@ class Scorer:
         learned = state["rows"][0, series] >= self.parameters.learning_rows
         return (learned & (state["active"][0, series] >= light.ACTIVE_LEAST)) | self.seeded[series]
 
-    def _young(self, series: Ints, values: Doubles, rows: Ints) -> Bools:
+    def _young(self, series: Ints, values: Doubles, expected: Doubles, is_known: Bools) -> Bools:
+        """Many times what was ever spent, and what the account's profile says; of series that have not learned.
+
+        An hour that was never seen looks like a jump to the detectors: there, too, what was ever spent decides.
+        """
         peak = self.peak[series]
-        return (rows >= _YOUNG_ROWS) & (peak > 0) & (values >= self.young_factor * peak)
+        most = np.where(is_known, np.maximum(peak, expected), peak)
+        is_young = (self.light.state["rows"][0, series] >= _YOUNG_ROWS) & (peak > 0) & (~is_known | self.seeded[series])
+        return is_young & (values >= self.young_factor * most)
 
     def _step_full(
         self, series: Ints, window_s: float, values: Doubles, verdicts: tuple[Bools, Bools, Doubles, dict[int, str]]
