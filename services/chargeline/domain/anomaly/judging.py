@@ -24,6 +24,8 @@ from chargeline.domain.anomaly.cells import (
 from chargeline.domain.anomaly.contribution import by_cause
 from chargeline.domain.anomaly.grouping import Candidate, grouped
 from chargeline.domain.anomaly.incidents import CALM_WINDOWS, HOLDS, Alert, Incident
+from chargeline.domain.anomaly.leaks import DAY_S, Leaks
+from chargeline.domain.anomaly.light import SURPRISED
 from chargeline.domain.anomaly.ratios import RATIOS, fractions
 from chargeline.domain.anomaly.scoring import DROP, FIRST_SPEND, SPEND, Judged
 from chargeline.domain.anomaly.series import SeriesName
@@ -104,10 +106,11 @@ def judge(watch: "Watch", window: Window) -> int:
     judged = watch.scorer.step(table, window.start / 1e6, spend)
     table.note(window.start, spend, measures[EVENTS])
     alerts = _spend_alerts(watch, judged, spend)
-    alerts += _ratio_alerts(watch, judged.series, spend, measures)
+    alerts += _ratio_alerts(watch, judged.series, spend, measures) + _leak_alerts(watch, judged.leaks)
     # Where nothing is known, not the largest spend so far is expected, but the mean of before the incident.
     expected = np.full(len(spend), np.nan)
     expected[judged.series[judged.is_known]] = judged.expected[judged.is_known]
+    expected[judged.leaks.series] = judged.leaks.usual
     candidates = sorted_out(watch, window, alerts)
     for candidate in candidates:
         if candidate.incident is not None and candidate.incident.kind != DEAD_LETTERS:
@@ -129,6 +132,17 @@ def _spend_alerts(watch: "Watch", judged: Judged, spend: Doubles) -> list[Alert]
                 float(judged.surprise[at]), judged.reason.get(at, ""),
             )
         )  # fmt: skip
+    return alerts
+
+
+def _leak_alerts(watch: "Watch", leaks: Leaks) -> list[Alert]:
+    """Of a day: what it brought beyond the same days of the weeks before."""
+    alerts = []
+    for series, value, usual in zip(leaks.series.tolist(), leaks.value.tolist(), leaks.usual.tolist(), strict=True):
+        impact = (value - usual) * DAY_S * 1e6 / watch.rules.window_us
+        if impact >= least_of(watch, series):
+            reason = f"rises for days: {value / usual:.2f} times the same days of the weeks before"
+            alerts.append(Alert(series, SPEND, value, usual, impact, SURPRISED, reason))
     return alerts
 
 

@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 LATE = 12  # rows that can be put right: the last one and those before it
 KEPT = 2 * LATE  # rows kept: those, and the ones from the place before the oldest of them
 _HOURS = 24
-# The profile, of which a row changes one cell each; "hour": of the week, from which the hour of the day follows.
+# The profile, of which a row changes one cell each.
 _CELLS: dict[str, type[np.generic]] = {
     "day": np.float32,
     "week": np.float32,
@@ -27,7 +27,7 @@ _CELLS: dict[str, type[np.generic]] = {
     "day_rows": np.uint8,
     "week_rows": np.uint8,
 }
-_ROW: dict[str, type[np.generic]] = {"value": np.float32, "hour": np.uint8, "alert": np.bool_}
+_ROW: dict[str, type[np.generic]] = {"value": np.float32}
 _NOT_COPIED = ("rows", "begun", *_CELLS)
 
 
@@ -45,7 +45,6 @@ def note(state: Columns, series: Ints, week_hour: Ints, values: npt.NDArray[np.f
     for name in _CELLS:
         state[f"late/{name}"][place, series] = state[name][_at(name, week_hour), series]
     state["late/value"][place, series] = values
-    state["late/hour"][place, series] = week_hour
     copied = rows % LATE == 0
     if copied.any():
         of, second = series[copied], (rows[copied] // LATE % 2).astype(bool)
@@ -62,15 +61,19 @@ def can_take_back(state: Columns, series: Ints, back: Ints) -> npt.NDArray[np.bo
     return (back >= 0) & (back < LATE) & (row >= 0) & (row // LATE * LATE >= state["since"][0, series])
 
 
-def take_back(state: Columns, series: Ints, back: Ints) -> None:
-    """The state of these series as it was at the place before the row, which `can_take_back` has allowed."""
+def take_back(state: Columns, series: Ints, back: Ints, week_hours: Ints) -> None:
+    """The state of these series as it was at the place before the row, which `can_take_back` has allowed.
+
+    Args:
+        week_hours: of the last rows, the same for all series, the last row's last.
+    """
     rows = state["rows"][0, series]
     start = (rows - 1 - back) // LATE * LATE
     for age in range(int((rows - start).max(initial=0))):
         row = rows - 1 - age
         chosen = row >= start
         of, place = series[chosen], row[chosen] % KEPT
-        hour = state["late/hour"][place, of].astype(np.int64)
+        hour = np.full(len(of), week_hours[-1 - age]) if len(of) else week_hours[:0]
         for name in _CELLS:
             state[name][_at(name, hour), of] = state[f"late/{name}"][place, of]
     second = start // LATE % 2 == 1

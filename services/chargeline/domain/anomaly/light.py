@@ -146,14 +146,13 @@ class LightDetector:
         taken = late_rows.can_take_back(self.state, series, back)
         series, back, values = series[taken], back[taken], values[taken]
         rows = self.state["rows"][0, series].copy()
-        late_rows.take_back(self.state, series, back)
+        # Where that row or one after it was an alert, it is told already.
+        told = self.state["quiet"][0, series] - self.cool_down_rows > rows - 1 - back
+        late_rows.take_back(self.state, series, back, _hours(times_s)[1])
         right = np.clip(values, -1e30, 1e30).astype(np.float32)
         self.state["late/value"][(rows - 1 - back) % late_rows.KEPT, series] = right
-        told, surprise, low = (
-            np.zeros(len(series), bool),
-            np.zeros(len(series), np.float32),
-            np.zeros(len(series), bool),
-        )
+        is_alert, low = np.zeros(len(series), bool), np.zeros(len(series), bool)
+        surprise = np.zeros(len(series), np.float32)
         for _ in range(late_rows.KEPT):
             row = self.state["rows"][0, series]
             left = np.flatnonzero(row < rows)
@@ -161,14 +160,13 @@ class LightDetector:
             if not len(some):
                 break
             place = row % late_rows.KEPT
-            before = self.state["late/alert"][place, some]
             ages = rows[left] - row
             verdict = self._step(some, times_s[len(times_s) - ages], self.state["late/value"][place, some])
-            fresh = verdict.is_alert & ~before & ~told[left]
-            told[left] |= fresh
+            fresh = verdict.is_alert & ~told[left] & ~is_alert[left]
+            is_alert[left] |= fresh
             surprise[left] = np.where(fresh, verdict.surprise, surprise[left])
             low[left] = np.where(fresh, verdict.signal == LOW, low[left])
-        return Replaced(series, told, surprise, low)
+        return Replaced(series, is_alert, surprise, low)
 
     def would_alert(self, series: Ints, time_s: Doubles, values: Doubles) -> Bools:
         """Whether these rows would be alerts for being high if they came now; nothing is learned.
@@ -240,7 +238,6 @@ class LightDetector:
         is_alert = learned & ~quiet & (ratio >= 1)
         state["alerted"][0, series] = np.where(is_alert, surprise, state["alerted"][0, series])
         state["quiet"][0, series] = np.where(is_alert, rows + self.cool_down_rows, state["quiet"][0, series])
-        state["late/alert"][(rows - 1) % late_rows.KEPT, series] = is_alert
         score = np.where(learned, np.where(quiet, score / 2, score), 0).astype(np.float32)
         return Columns(score, is_alert, surprise, expected, signal)
 

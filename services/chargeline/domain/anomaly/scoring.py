@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from chargeline.domain.anomaly import late_rows, light, stored
 from chargeline.domain.anomaly.detector import Detector
+from chargeline.domain.anomaly.leaks import LeakDetector, Leaks
 from chargeline.domain.anomaly.parameters import LEGS, Parameters
 from chargeline.domain.anomaly.ratios import RatioDetector
 from chargeline.domain.anomaly.series import SeriesTable
@@ -26,6 +27,7 @@ SPEND, DROP, FIRST_SPEND = "SPEND", "SPEND_DROP", "NEW_SPEND"
 _YOUNG_ROWS = 5  # windows before a series without anything learned can be odd
 _PEAK_FADES = 0.98  # of the largest spend so far, a window
 _HOUR_ROWS = 6  # windows of an hour of the day before what is usual in it is known
+_SIZES_FROM = 100  # windows with spend before a usual size is known
 _SEED_ROWS = 12  # own windows from which a series' proportion to its account is known
 _LARGER = 2.0  # times the activity of the least of the full ones: worth a detector of its own
 _RANK_EVERY = 12  # windows
@@ -43,6 +45,7 @@ class Judged:
         is_low: the alert is a fall.
         surprise: -log10 of a probability.
         reason: by place: what the detector saw, of those with an alert.
+        leaks: series whose spend rises slowly, by number.
     """
 
     series: Ints
@@ -53,6 +56,7 @@ class Judged:
     is_low: Bools
     surprise: Doubles
     reason: Mapping[int, str]
+    leaks: Leaks
 
 
 @dataclass
@@ -91,6 +95,7 @@ class Scorer:
         self.light = light.LightDetector(
             parameters.spend_threshold, parameters.cool_down_rows, parameters.learning_rows
         )
+        self.leaks = LeakDetector()
         self.ratios = RatioDetector(min(parameters.learning_rows, 96))
         self.full: dict[int, Full] = {}
         self.peak = np.zeros(0)  # largest spend of a window, fading
@@ -105,6 +110,7 @@ class Scorer:
         if more > 0:
             self.light.add_series(more)
             self.ratios.add_series(more)
+            self.leaks.add_series(more)
             self.peak = np.concatenate([self.peak, np.zeros(more)])
             self.seeded = np.concatenate([self.seeded, np.zeros(more, bool)])
             self.share = np.concatenate([self.share, np.zeros((2, more))], axis=1)
@@ -114,6 +120,7 @@ class Scorer:
         for name, column in self.light.state.items():
             column[:, series] = {"quantile": light.FIRST_QUANTILE, "excess": light.FIRST_EXCESS}.get(name, 0)
         self.ratios.reset(series)
+        self.leaks.reset(series)
         self.peak[series], self.seeded[series], self.share[:, series] = 0.0, False, 0.0
         for number in series.tolist():
             self.full.pop(number, None)
@@ -167,7 +174,22 @@ class Scorer:
         self.times = [*self.times[1 - late_rows.KEPT :], window_s]
         if self.windows % _RANK_EVERY == 0 or not self.full:
             self._rank(table)
-        return Judged(series, expected, deviation, is_known, is_alert | young, is_low & ~young, surprise, reason)
+        leaks = self.leaking(series, window_s, values)
+        return Judged(series, expected, deviation, is_known, is_alert | young, is_low & ~young, surprise, reason, leaks)
+
+    def leaking(self, series: Ints, window_s: float, values: Doubles) -> Leaks:
+        """Learn a window, after `light` has; the series that leak, if it is the first one of a day.
+
+        What was told lately is no news: a shift of level that was an alert also looks like a rise for two weeks.
+        """
+        state = self.light.state
+        rows, quiet = state["rows"][0], state["quiet"][0]
+        largest = state["size"][0, series] + light.CLIP * state["size_deviation"][0, series]
+        largest = np.where(state["active"][0, series] >= _SIZES_FROM, largest, 0.0).astype(np.float64)
+        found = self.leaks.step(series, window_s, values, largest)
+        told = quiet[found.series] - self.light.cool_down_rows
+        fresh = (quiet[found.series] == 0) | (rows[found.series] - told > self.parameters.learning_rows)
+        return Leaks(found.series[fresh], found.value[fresh], found.usual[fresh])
 
     def correct(self, table: SeriesTable, series: Ints, window_s: float, change: Doubles) -> list[Late]:
         """Late panes changed a window that was judged; what is too old stays as it is.
@@ -299,7 +321,7 @@ class Scorer:
         """The state of all but the full detectors."""
         found = {f"light/{name}": column for name, column in self.light.state.items()}
         found |= {f"ratio/{name}": column for name, column in self.ratios.state.items()}
-        return found | {"peak": self.peak, "seeded": self.seeded, "share": self.share}
+        return found | self.leaks.columns() | {"peak": self.peak, "seeded": self.seeded, "share": self.share}
 
     def restore(self, columns: Mapping[str, npt.NDArray[Any]], windows: int, times: list[float]) -> None:
         """Continue from `columns`; full detectors are put into `full` by the caller."""
@@ -313,6 +335,7 @@ class Scorer:
                 self.light.state[name] = columns["light/rows"].astype(column.dtype)
         for name in self.ratios.state:
             self.ratios.state[name] = columns[f"ratio/{name}"].copy()
+        self.leaks.restore(columns)
         self.peak, self.seeded = columns["peak"].copy(), columns["seeded"].copy()
         self.share = columns["share"].copy()
         self.windows, self.times = windows, list(times)
