@@ -76,7 +76,7 @@ def on_nab() -> dict[str, float | None]:
     return found | {"nab_cv": round(cross_validated(files, table), 2)}
 
 
-def on_synthetic(count: int, seed: int) -> dict[str, float]:
+def on_synthetic(count: int, seed: int) -> dict[str, Any]:
     """The shipped `cost` detector and the light one on the same series."""
     series, learning = synth.make(count, seed), shipped_parameters("cost").learning_rows
     full_alerts, full_us, full_bytes = run_full(series)
@@ -99,6 +99,7 @@ def on_synthetic(count: int, seed: int) -> dict[str, float]:
         "light_synth_precision": round(light.precision, 4),
         "light_synth_false_per_series_week": round(light.false_per_series_week, 4),
         "light_synth_delay_windows": light.delay,
+        "light_synth_leaks_found": "{}/{}".format(*light.found["leak"]),
         "light_us_per_point": round(light_us, 2),
         "light_bytes_per_series": light_bytes,
     }
