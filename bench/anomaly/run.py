@@ -1,8 +1,12 @@
-"""`make bench-anomaly`: the shipped detectors on the NAB files and on synthetic spend; bench/results/anomaly.json."""
+"""`make bench-anomaly`: the shipped detectors on the NAB files and on synthetic spend, and what the service takes.
+
+Writes bench/results/anomaly.json.
+"""
 
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from datetime import UTC
@@ -10,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench.anomaly import nab, synth
+from bench.anomaly import nab, runaway, synth, synth_measures
 from bench.anomaly.cross_validation import cross_validated, points_by_choice
 
 from chargeline.adapters.anomaly_parameters import shipped_parameters
 from chargeline.domain.anomaly.detector import Detector
-from chargeline.domain.anomaly.light import LightDetector
+from chargeline.domain.anomaly.scoring import Scorer
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("CHARGELINE_SHARED_DATA", ROOT.parent / "shared" / "data")) / "nab"
@@ -27,11 +31,15 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--series", type=int, default=300, help="synthetic series")
     options.add_argument("--seed", type=int, default=SEED, help="of the synthetic series")
-    options.add_argument("--only", choices=("nab", "synth"), help="one part alone; nothing is written")
+    options.add_argument("--only", choices=("nab", "synth", "service"), help="one part alone; nothing is written")
     given = options.parse_args()
-    results = {} if given.only == "synth" else on_nab()
-    if given.only != "nab":
-        results |= on_synthetic(given.series, given.seed)
+    results: dict[str, Any] = {}
+    if given.only in (None, "nab"):
+        results |= on_nab()
+    if given.only in (None, "synth"):
+        results |= on_synthetic(given.series, given.seed) | on_measures(given.series, given.seed)
+    if given.only in (None, "service"):
+        results |= on_service()
     print(json.dumps(results, indent=1))
     if given.only is None:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
@@ -68,7 +76,7 @@ def on_nab() -> dict[str, float | None]:
     return found | {"nab_cv": round(cross_validated(files, table), 2)}
 
 
-def on_synthetic(count: int, seed: int) -> dict[str, float]:
+def on_synthetic(count: int, seed: int) -> dict[str, Any]:
     """The shipped `cost` detector and the light one on the same series."""
     series, learning = synth.make(count, seed), shipped_parameters("cost").learning_rows
     full_alerts, full_us, full_bytes = run_full(series)
@@ -85,17 +93,39 @@ def on_synthetic(count: int, seed: int) -> dict[str, float]:
         "synth_precision": round(full.precision, 4),
         "synth_false_per_series_week": round(full.false_per_series_week, 4),
         "synth_delay_windows": full.delay,
-        "panes_per_s": round(1e6 / full_us),
         "us_per_point": round(full_us, 1),
         "bytes_per_series": full_bytes,
         "light_synth_recall": round(light.recall, 4),
         "light_synth_precision": round(light.precision, 4),
         "light_synth_false_per_series_week": round(light.false_per_series_week, 4),
         "light_synth_delay_windows": light.delay,
-        "light_panes_per_s": round(1e6 / light_us),
+        "light_synth_leaks_found": "{}/{}".format(*light.found["leak"]),
         "light_us_per_point": round(light_us, 2),
         "light_bytes_per_series": light_bytes,
     }
+
+
+def on_measures(count: int, seed: int) -> dict[str, float]:
+    """The other kinds of alerts on the same series: odd ratios, and windows that are still open."""
+    series = synth.make(count, seed)
+    ratio_false, ratio_recall, by_kind = synth_measures.ratio_alarms(synth_measures.make(series, seed))
+    early_false, early_recall = synth_measures.early_alarms(series, seed)
+    print(f"ratios: recall {ratio_recall:.4f}, {ratio_false:.4f} false a series and week, of these {by_kind}; "
+          f"open windows: recall {early_recall:.4f}, {early_false:.4f} false a series and week")  # fmt: skip
+    return {
+        "ratio_recall": round(ratio_recall, 4),
+        "ratio_false_per_series_week": round(ratio_false, 4),
+        "early_recall": round(early_recall, 4),
+        "early_false_per_series_week": round(early_false, 4),
+    }
+
+
+def on_service() -> dict[str, Any]:
+    """Panes a second and memory of the service's own process; how soon spend that runs away is flagged."""
+    done = subprocess.run([sys.executable, "-m", "bench.anomaly.panes"], check=True, capture_output=True, cwd=ROOT)
+    found: dict[str, Any] = json.loads(done.stdout)
+    found |= runaway.measured()
+    return found
 
 
 def run_full(series: list[synth.CostSeries]) -> tuple[list[np.ndarray], float, int]:
@@ -113,17 +143,19 @@ def run_full(series: list[synth.CostSeries]) -> tuple[list[np.ndarray], float, i
 
 
 def run_light(series: list[synth.CostSeries]) -> tuple[list[np.ndarray], float, int]:
-    parameters = shipped_parameters("cost")
-    detector = LightDetector(parameters.spend_threshold, parameters.cool_down_rows, parameters.learning_rows)
-    detector.add_series(len(series))
-    numbers = np.arange(len(series))
+    """As `run_full`, of all series at once, and with the detector of leaks beside it, as the service has them."""
+    scorer = Scorer(shipped_parameters("cost"), full_max=0, young_factor=4.0)
+    scorer.make_room(len(series))
+    detector, numbers = scorer.light, np.arange(len(series))
     values = np.stack([one.values for one in series], axis=1)
     is_alert = np.zeros(values.shape, bool)
     begun = time.process_time()
     for row, moment in enumerate(synth.times().tolist()):
         is_alert[row] = detector.step(numbers, np.full(len(series), moment), values[row]).is_alert
+        is_alert[row, scorer.leaking(numbers, moment, values[row]).series] = True
     spent = time.process_time() - begun
-    return [np.flatnonzero(column) for column in is_alert.T], spent / values.size * 1e6, detector.bytes_per_series()
+    held = detector.bytes_per_series() + scorer.leaks.bytes_per_series()
+    return [np.flatnonzero(column) for column in is_alert.T], spent / values.size * 1e6, held
 
 
 def bytes_of(found: Any, seen: set[int] | None = None) -> int:

@@ -33,6 +33,7 @@ class CostSeries:
     values: np.ndarray
     active_per_day: float
     incidents: list[Incident] = field(default_factory=list)
+    calls: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # of each window; 0 where it is missing
 
 
 def times() -> np.ndarray:
@@ -57,12 +58,13 @@ def _series(rng: np.random.Generator) -> CostSeries:
     extra, factor, incidents = _incidents(rng, usual, calls, dense=share == 1.0)
     mean = usual * active * factor * np.where(rng.random(len(rows)) < 1 / (3 * DAY), rng.uniform(1.5, 2.5), 1.0) + extra
     values = rng.negative_binomial(dispersion, dispersion / (dispersion + np.maximum(mean, 1e-9))).astype(float)
+    counts = values.astype(np.int64)
     values *= 10 ** rng.uniform(-4, 0)
     for _ in range(rng.poisson(1.5)):
         at = int(rng.integers(len(rows)))
         if all(not each.first - 36 <= at < each.end for each in incidents):
             values[at : at + int(rng.integers(3, 36))] = np.nan
-    return CostSeries(values, share * DAY, incidents)
+    return CostSeries(values, share * DAY, incidents, np.where(np.isnan(values), 0, counts))
 
 
 def _incidents(

@@ -52,9 +52,9 @@ def budget(limit="100", *, account="acme", team=None, project=None, experiment=N
     return budget_of(Scope(account, team, project, experiment), period, limit, currency, soft, hard)
 
 
-def standing(terms, spend, now) -> Any:
+def standing(terms, spend, now, weights=None) -> Any:
     """Where a budget stands."""
-    return budget_state.standing(terms, spend, now)
+    return budget_state.standing(terms, spend, now, weights)
 
 
 def alert(**changed):

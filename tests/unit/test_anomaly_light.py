@@ -5,6 +5,7 @@ import pytest
 from bench.anomaly import synth
 from bench.anomaly.run import run_light
 
+from chargeline.domain.anomaly.leaks import LeakDetector
 from chargeline.domain.anomaly.light import LightDetector
 from chargeline.domain.errors import StateIncomplete
 
@@ -96,8 +97,25 @@ def test_a_series_with_hardly_any_spend_does_not_alert():
     assert not run(detector(1), values=values)[:, 1].any()
 
 
+def test_what_would_be_an_alert_is_one_and_asking_changes_nothing():
+    """By the signals of single rows; the mean of a day and a fall are not asked for."""
+    light, both, told = detector(), 0, 0
+    run(light, end=2800)
+    for row in range(2800, 4500):
+        numbers, moment = np.arange(12), np.full(12, float(TIMES[row]))
+        values = np.nan_to_num(VALUES[row])
+        before = light.to_bytes()
+        would = light.would_alert(numbers, moment, values)
+        assert light.to_bytes() == before
+        judged = light.step(numbers, moment, values)
+        assert not (would & ~judged.is_alert).any()
+        at_once = judged.is_alert & np.isin(judged.signal, (0, 1, 4))
+        both, told = both + int((would & at_once).sum()), told + int(at_once.sum())
+    assert both == told > 0
+
+
 def test_a_series_takes_less_than_2_kb():
-    assert detector().bytes_per_series() <= 2_000
+    assert detector().bytes_per_series() + LeakDetector().bytes_per_series() <= 2_000
 
 
 def test_spikes_and_runaway_jobs_are_found_and_little_else():

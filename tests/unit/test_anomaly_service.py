@@ -99,6 +99,35 @@ def test_slices_of_a_unit_are_put_together():
     assert len(cells) == 2
 
 
+@pytest.mark.parametrize("order", [(0, 0, 1), (0, 1, 0, 1), (0, 1, 1), (0, 1, 0)])
+def test_slices_that_come_again_under_new_offsets_count_once(order):
+    subject = partition()
+    parts = [encode(table(COST_ROLLUP, [cost(START, 1, team=team)]))[0] for team in ("x", "y")]
+    for offset, index in enumerate(order):
+        subject.record(COST, offset, header(0, START, index, 2).encode(), parts[index])
+    value = encode(table(PERFORMANCE_ROLLUP, [{"window_start": START, "event_count": 3}]))[0]
+    subject.record(PERFORMANCE, 0, header(0, START).encode(), value)
+    subject.record(PERFORMANCE, 1, header(1, START).encode(), value)
+    subject.record(COST, len(order), header(1, START).encode(), encode(table(COST_ROLLUP, []))[0])
+    assert subject.watch.windows.of(START).total() == 2 * 10**12
+    assert subject.watch.counted == 20
+
+
+def test_a_unit_of_which_only_part_was_taken_is_read_again_whole():
+    """The process dies between two slices: where it goes on lies before the first of them."""
+    subject = partition()
+    send(subject, 0, 1)
+    parts = [encode(table(COST_ROLLUP, [cost(START, 1, team=team)]))[0] for team in ("x", "y")]
+    subject.record(COST, 1, header(1, START, 0, 2).encode(), parts[0])
+    again = Partition(subject.watch, next_offsets=subject.next_offsets)
+    assert again.next_offsets[COST] == 1
+    for index, value in enumerate(parts):
+        again.record(COST, 1 + index, header(1, START, index, 2).encode(), value)
+    value = encode(table(PERFORMANCE_ROLLUP, []))[0]
+    again.record(PERFORMANCE, 1, header(1, START).encode(), value)
+    assert again.watch.windows.of(START).total() == 3 * 10**12
+
+
 def test_the_order_in_which_the_topics_are_read_does_not_matter():
     apart = partition()
     messages: dict[str, list[Any]] = {COST: [], PERFORMANCE: []}

@@ -10,8 +10,10 @@ import pytest
 
 from chargeline.adapters.anomaly_parameters import shipped_parameters
 from chargeline.domain.anomaly.rules import Rules
+from chargeline.domain.anomaly.state import packed, unpacked
 from chargeline.domain.anomaly.watch import Watch
 from chargeline.domain.anomaly.watch_state import core_bytes, restored
+from chargeline.domain.errors import StateIncomplete
 from chargeline.wire.rollup_columns import joined
 from tests.support.panes import MINUTE, PICO, START, history, unit
 
@@ -113,6 +115,18 @@ def test_spend_that_runs_away_is_told_before_its_window_is_complete():
     assert subject.complete == start
 
 
+def test_spend_that_runs_away_is_told_in_whichever_window_is_open():
+    """Where the watermark trails by hours, what comes now belongs to the third open window."""
+    subject = learned(bound_us=3 * HOUR)
+    watermark = START + LEARNED * HOUR
+    told = []
+    for number in range(LEARNED, LEARNED + 3):
+        rows = [{"window": START + number * HOUR} | row for row in usual(number, y=20 if number == LEARNED + 2 else 1)]
+        told += subject.take(unit(number, rows, watermark))
+    assert subject.windows.starts() == [watermark, watermark + HOUR, watermark + 2 * HOUR]
+    assert [(each.kind, each.window_start) for each in told] == [("RUNAWAY", watermark + 2 * HOUR)]
+
+
 def test_what_is_below_the_minimum_impact_is_not_told():
     assert run(learned(minimum_impact=Decimal(1000)), after(lambda n: usual(n, y=8))) == []
 
@@ -170,6 +184,54 @@ def test_dead_letters_are_counted_once():
     subject.dead_letters(np.array([3, 5]))
     subject.dead_letters(np.array([3, 5, 9]))
     assert subject.dead == 3
+
+
+def older(core, change):
+    """The core as another version wrote it."""
+    document, columns = unpacked(core)
+    change(document)
+    return packed(document, columns)
+
+
+def test_a_state_from_before_what_came_beside_dead_letters_was_stored_goes_on():
+    subject = learned()
+    subject.dead_letters(np.arange(0, 400))
+
+    def change(document):
+        del document["values"]["arrived"], document["values"]["arrived_before"]
+
+    again = restored(older(core_bytes(subject), change), lambda key: None, 0, RULES, PARAMETERS)
+    assert again.counted == subject.counted
+    assert run(again, after(usual, 3)) == []
+    assert len(run(again, history(3, lambda n: usual(n, y=8), HOUR, first=LEARNED + 3))) > 0
+
+
+def test_a_state_from_before_the_last_rows_were_kept_goes_on():
+    subject = learned()
+    document, columns = unpacked(core_bytes(subject))
+    del document["times"]
+    for name in list(columns):
+        if name.startswith(("light/late/", "light/kept/", "light/since")) or name.endswith("/early"):
+            del columns[name]
+        elif name in ("light/rows", "light/active", "light/quiet", "light/hot"):
+            columns[name] = columns[name].astype(np.int64)
+    again = restored(packed(document, columns), lambda key: None, 0, RULES, PARAMETERS)
+    spike = lambda n: usual(n, y=8) if n < LEARNED + 4 else usual(n)  # noqa: E731
+    assert run(again, after(spike)) == run(learned(), after(spike))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document["values"].pop("counted"),
+        lambda document: document.pop("windows"),
+        lambda document: document["counts"].update(unheard_of=1),
+        lambda document: document["series"].pop("names"),
+    ],
+)
+def test_a_state_of_another_version_is_refused_with_what_follows(change):
+    with pytest.raises(StateIncomplete, match=r"another version .* has to be learned again"):
+        restored(older(core_bytes(learned()), change), lambda key: None, 0, RULES, PARAMETERS)
 
 
 def test_units_that_come_again_change_nothing():

@@ -56,6 +56,16 @@ class Installation:
         return [read(each.value) for each in self.log.readable(ALERTS, 0, 0, 1000)]
 
 
+def test_the_forecast_of_the_service_knows_the_course_of_a_week():
+    found = Installation(budget("40", period="weekly"))
+    for day in range(-28, 5):
+        if day % 7 < 5:
+            found.spend(100 + day, "7", at=JUNE_1 + day * DAY_US)
+    found.clock.now += 5 * DAY_US // 1000
+    found.run()
+    assert found.document()["forecast"] == "35"
+
+
 def test_the_document_says_what_is_spent():
     found = Installation(budget("100"))
     found.spend(1, "30", "20.5")

@@ -9,6 +9,7 @@ import pytest
 from chargeline.domain.budget_alerts import alert_id, changes, told_of
 from chargeline.domain.budget_documents import document
 from chargeline.domain.budget_periods import period_of
+from chargeline.domain.budget_season import usual_share, weekday_weights
 from chargeline.domain.budget_spend import Spend, amount, picos_of
 from chargeline.domain.budget_state import forecast, state_of
 from chargeline.domain.budgets import BudgetVersion, Scope, budget_from_json, budget_to_json, valid_budgets
@@ -184,6 +185,7 @@ def test_spend_that_comes_late_belongs_to_its_own_period():
         (10, 9, 100, None, None),  # too early to tell
         (10, 10, 100, Fraction(1, 4), Fraction(40)),
         (7, 3, 3, None, Fraction(7)),
+        (10, 30, 100, Fraction(1, 20), None),  # the days so far are quiet ones: too little to tell
     ],
 )
 def test_the_forecast_is_exact(spent, elapsed, length, share, wanted):
@@ -267,6 +269,52 @@ def test_a_forecast_is_told_before_the_budget_is_gone():
     terms, now = budget("100", soft=()), JUNE_1 + 3 * DAY_US
     found = changes([standing(terms, spent("11"), now)], {}, now)
     assert [(each.alert.severity, each.alert.actual) for each in found] == [("MEDIUM", Decimal(110))]
+
+
+def workdays(weeks, amount=7):
+    """Spend of a team on every workday of the weeks before June, a Monday; nothing on weekends."""
+    spend = Spend()
+    for number in range(7 * weeks):
+        if number % 7 < 5:
+            spend.add(table(pane(number, 0, str(amount), JUNE_1 + (number - 7 * weeks) * DAY_US)), JUNE_1)
+    return spend
+
+
+def test_the_forecast_knows_that_weekends_are_quiet():
+    """35 a week were usual. On Saturday morning 35 are spent, and it will stay so; a straight line sees 47."""
+    terms, spend, saturday = budget("40", period="weekly"), workdays(4), JUNE_1 + 5 * DAY_US + DAY_US // 4
+    for number in range(5):
+        spend.add(table(pane(100 + number, 0, "7", JUNE_1 + number * DAY_US)), JUNE_1)
+    weights = weekday_weights(terms, spend, JUNE_1)
+    assert standing(terms, spend, saturday, weights).forecast == Decimal(35)
+    straight = standing(terms, spend, saturday)
+    assert straight.forecast == Decimal("46.666666666667")
+    assert [each.alert.what for each in changes([straight], {}, saturday) if "last" in each.alert.what]
+    assert not changes([standing(terms, spend, saturday, weights)], {}, saturday)[1:]
+
+
+@pytest.mark.parametrize(("weeks", "is_known"), [(0, False), (1, False), (2, True), (6, True)])
+def test_a_weeks_course_is_known_after_two_weeks(weeks, is_known):
+    assert (weekday_weights(budget(), workdays(weeks), JUNE_1) is not None) is is_known
+
+
+def test_a_weeks_course_is_that_of_the_last_four_weeks_of_the_budgets_own_spend():
+    spend = workdays(8)
+    spend.add(table(pane(100, 0, "99", JUNE_1 - 30 * DAY_US), pane(100, 1, "50", JUNE_1 - 3 * DAY_US, team="ads")), 0)
+    # Day 0, and so the first weight, is a Thursday.
+    assert weekday_weights(budget(team="search"), spend, JUNE_1) == tuple(
+        28 * 10**12 if number in (0, 1, 4, 5, 6) else 0 for number in range(7)
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "wanted"),
+    [(0, Fraction(0)), (1, Fraction(1, 28)), (2.5, Fraction(2 + 4 + 3, 56)), (7, Fraction(1))],
+)
+def test_the_usual_share_of_a_week(days, wanted):
+    """Monday to Sunday bring 2, 4, 6, 8, 10, 12, 14 of 56."""
+    weights = (8, 10, 12, 14, 2, 4, 6)
+    assert usual_share(weights, JUNE_1, JUNE_1 + 7 * DAY_US, JUNE_1 + int(days * DAY_US)) == wanted
 
 
 def test_what_was_told_survives_being_stored():

@@ -32,9 +32,10 @@ _LIVE_US = 3_600_000_000  # event times that far from now are of another day: si
 
 @dataclass
 class _Reading:
-    """One topic: slices of the unit that is being read, and whole units that wait for the other topic."""
+    """One topic: slices of the unit that is being read, by number, and whole units that wait for the other topic."""
 
-    parts: list[Panes] = field(default_factory=list)
+    end: int = 0
+    parts: dict[int, Panes] = field(default_factory=dict)
     units: deque[tuple[UnitHeader, Panes | None, int]] = field(default_factory=deque)
 
 
@@ -133,11 +134,15 @@ class Partition:
                 )
             self.watch.counts.repeated_units += is_last
             return []
-        reading.parts.append(_DECODE[topic](value))
+        if header.end != reading.end:
+            reading.end, reading.parts = header.end, {}
+        # A slice that came before is left out: by unit and slice, a pane's place in its unit is the same again.
+        if header.slice_index not in reading.parts:
+            reading.parts[header.slice_index] = _DECODE[topic](value)
         if not is_last:
             return []
-        reading.units.append((header, joined(reading.parts), offset + 1))
-        reading.parts = []
+        reading.units.append((header, joined(list(reading.parts.values())), offset + 1))
+        reading.parts = {}
         made = []
         cost, performance = self._reading[COST].units, self._reading[PERFORMANCE].units
         while cost and performance:

@@ -11,7 +11,7 @@ number. The clock decides only what period holds now and how old a rate is, neve
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -20,6 +20,8 @@ from chargeline.budgets.observer import Observer
 from chargeline.domain.alerts import RESOLVED, Alert
 from chargeline.domain.budget_alerts import Told, changes, told_of
 from chargeline.domain.budget_documents import document
+from chargeline.domain.budget_periods import DAY_US
+from chargeline.domain.budget_season import Weights, weekday_weights
 from chargeline.domain.budget_spend import FIVES_KEPT_US, Cell, Spend, Totals
 from chargeline.domain.budget_state import Standing, standing
 from chargeline.domain.budgets import Budget
@@ -42,6 +44,7 @@ class _Partition:
         up_to: microseconds; all spend appended before is counted.
         looked: (end of the log, polls that came back empty since then).
         is_cut: records before the next one were deleted uncounted.
+        weights: by budget, what each day of the week usually brings; as of `weighed`, a day since 1970 UTC.
     """
 
     spend: Spend
@@ -51,6 +54,16 @@ class _Partition:
     looked: tuple[int, int] = (-1, 0)
     told: dict[str, Told] = field(default_factory=dict)
     is_cut: bool = False
+    weights: dict[str, Weights | None] = field(default_factory=dict)
+    weighed: int = -1
+
+    def look_back(self, budgets: Iterable[Budget], now: int) -> None:
+        """Know what is usual for these budgets; once a day for each, for it needs weeks of totals."""
+        if self.weighed != now // DAY_US:
+            self.weights, self.weighed = {}, now // DAY_US
+        for each in budgets:
+            if each.budget_id not in self.weights:
+                self.weights[each.budget_id] = weekday_weights(each, self.spend, now)
 
 
 @dataclass
@@ -165,7 +178,9 @@ class BudgetKeeper:
         for partition, part in self._parts.items():
             self._look(partition, part, now)
             own = [each for each in budgets.values() if self.partition_of(each.scope.billing_account_id) == partition]
-            standings = [found for each in own if (found := standing(each, part.spend, now)) is not None]
+            part.look_back(own, now)
+            held = [standing(each, part.spend, now, part.weights[each.budget_id]) for each in own]
+            standings = [each for each in held if each is not None]
             states.update(each.state for each in standings)
             self.store.publish(partition, _documents(standings, part), part.next_offset)
             self._tell(partition, part, standings, now)

@@ -71,6 +71,15 @@ class Totals:
                     found[cell.currency] = found.get(cell.currency, 0) + picos
         return found
 
+    def by_start(self, scope: Scope, currency: str, start: int, end: int) -> dict[int, int]:
+        """Picounits by start of a scope's cells in one currency that start in [start, end)."""
+        found: dict[int, int] = {}
+        for at, cells in self._starts.get(scope.billing_account_id, {}).items():
+            for cell, picos in cells.items() if start <= at < end else ():
+                if cell.currency == currency and scope.covers(cell.team, cell.project, cell.experiment):
+                    found[at] = found.get(at, 0) + picos
+        return found
+
     def drop_before(self, start: int) -> list[Cell]:
         """Forget the cells that start before; which they were."""
         gone: list[Cell] = []

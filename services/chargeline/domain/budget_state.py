@@ -1,8 +1,8 @@
 """What a budget stands at: spent, state, forecast and burn rate. Exact fractions; rounded once, where it is shown.
 
     state       EXCEEDED: spent >= hard; WARN: spent >= the lowest soft threshold; else OK
-    forecast    spent / share, where share is the part of the period's spend that is usual by now; without one,
-                elapsed / length (the run rate)
+    forecast    spent / share, where share is the part of the period's spend that is usual by now (budget_season.py);
+                without one, elapsed / length (the run rate)
     burn rate   (spent in a window / length of the window) / (hard / length of the period): 1 spends it exactly
 
 A burn-rate alert needs a long window, so that it matters, and a short one, so that it still goes on: 1 h and 5 min at
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
+from chargeline.domain.budget_season import Weights, usual_share
 from chargeline.domain.budget_spend import FIVE_US, Spend, amount, picos_of
 from chargeline.domain.budgets import Budget
 from chargeline.domain.money import rounded
@@ -80,11 +81,11 @@ class Standing:
     is_complete: bool
 
 
-def standing(budget: Budget, spend: Spend, now: int, share: Fraction | None = None) -> Standing | None:
+def standing(budget: Budget, spend: Spend, now: int, weights: Weights | None = None) -> Standing | None:
     """Where a budget stands at an instant (microseconds since 1970 UTC); None: outside its fixed dates.
 
     Args:
-        share: part of a usual period's spend by now, 0 < share <= 1; None: the even run rate.
+        weights: usual spend by day of the week, as `budget_season.weekday_weights` has it; None: every day alike.
     """
     bounds = budget.period.bounds(now)
     if bounds is None:
@@ -95,6 +96,7 @@ def standing(budget: Budget, spend: Spend, now: int, share: Fraction | None = No
     spent, hard = amount(picos), budget.hard.of(budget.limit)
     soft = tuple(each.of(budget.limit) for each in budget.soft)
     elapsed = now - start
+    share = None if weights is None else usual_share(weights, start, end, now)
     foreseen = forecast(picos, elapsed, end - start, share)
     return Standing(
         budget,
@@ -119,11 +121,16 @@ def state_of(spent: Decimal, soft: tuple[Decimal, ...], hard: Decimal) -> str:
 
 
 def forecast(spent: int, elapsed_us: int, length_us: int, share: Fraction | None = None) -> Fraction | None:
-    """Spend of the whole period, in the unit of `spent`; None while less than `FORECAST_FROM` of it is over."""
+    """Spend of the whole period, in the unit of `spent`.
+
+    Returns:
+        None while less than `FORECAST_FROM` of the period, or of its usual spend, is over.
+    """
     part = Fraction(elapsed_us, length_us)
-    if part < FORECAST_FROM:
+    share = part if share is None else share
+    if min(part, share) < FORECAST_FROM:
         return None
-    return Fraction(spent) / (part if share is None else share)
+    return Fraction(spent) / share
 
 
 def _burn(rule: BurnRule, budget: Budget, spend: Spend, now: int, bounds: tuple[int, int], left: int) -> Burn:

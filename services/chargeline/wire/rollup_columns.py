@@ -74,7 +74,8 @@ def _panes(table: pa.Table, texts: tuple[str, ...], cost: Exact, names: dict[str
 
 def _column(table: pa.Table, name: str) -> Any:
     column = table.column(name)
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+    # A message without rows may have no chunk at all.
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _text(column: Any) -> Text:
@@ -93,6 +94,8 @@ def _chained(texts: list[Text]) -> Text:
 
 def _exact(column: Any) -> Exact:
     """Decimal(38, 12) as whole picounits: 16 bytes a number, little-endian."""
+    if not len(column):
+        return Exact(np.zeros(0, np.int64))
     words = np.frombuffer(column.buffers()[1], np.int64).reshape(-1, 2)[column.offset : column.offset + len(column)]
     low, high = words[:, 0], words[:, 1]
     fits = (high == low >> 63) & (np.abs(low) < _SMALL)

@@ -91,8 +91,8 @@ def merged(parts: Sequence[Cells]) -> Cells:
 class OpenWindows:
     """The cells of the windows that are not complete, by window start in microseconds.
 
-    Panes of a window are put beside each other and summed when somebody looks: each row is sorted a few times, not
-    once for every message.
+    Panes of a window are put beside each other; what is no larger than what comes after it is summed with it. So each
+    row is sorted a few times, not once for every message, and a window has few parts.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,10 @@ class OpenWindows:
 
     def add(self, window: int, cells: Cells) -> None:
         """Add deltas to a window."""
-        self._parts.setdefault(window, []).append(cells)
+        parts = self._parts.setdefault(window, [])
+        parts.append(cells)
+        while len(parts) > 1 and len(parts[-2]) <= len(parts[-1]):
+            parts[-2:] = [merged(parts[-2:])]
 
     def starts(self) -> list[int]:
         """Starts of the windows with cells, ascending."""
@@ -111,8 +114,8 @@ class OpenWindows:
         parts = self._parts.get(window)
         if parts is None:
             return nothing()
-        while len(parts) > 1:
-            parts[-2:] = [merged(parts[-2:])]
+        if len(parts) > 1:
+            parts[:] = [merged(parts)]
         return parts[0]
 
     def take(self, window: int) -> Cells:

@@ -70,6 +70,11 @@ class Detector:
         self.journal: deque[Step] = deque(maxlen=parameters.late_rows)
         self._cell = array("f", [0.0])
 
+    @property
+    def quiet_until(self) -> float:
+        """Last row, from 1, of the cool-down after the newest alert; 0: there was none."""
+        return self.small[_QUIET]
+
     def parts(self) -> tuple[Value | Seasonal | Level | Blocks | Spend, ...]:
         """In the order of a step's tokens after the first; spend only where it is judged."""
         spend = (self.spend,) if self.parameters.spend_threshold else ()

@@ -21,12 +21,12 @@ class Texts:
         self.values = list(values)
         self._codes = {value: code for code, value in enumerate(self.values)}
 
-    def code(self, value: str) -> int:
-        """The number of a value, a new one if need be."""
-        code = self._codes.setdefault(value, len(self.values))
-        if code == len(self.values):
+    def code_all(self, values: Sequence[str]) -> list[int]:
+        """The number of each value, new ones if need be."""
+        for value in dict.fromkeys(value for value in values if value not in self._codes):
+            self._codes[value] = len(self.values)
             self.values.append(value)
-        return code
+        return list(map(self._codes.__getitem__, values))
 
     def text(self, code: int) -> str | None:
         """The value of a number; None for null."""
@@ -62,14 +62,17 @@ class Groups:
         for place, name in enumerate(COLUMNS):
             if name in panes.texts:
                 codes[:, place] = self._recoded(panes, name)
-        keys = _keys(codes)
-        dimensions = _keys(codes[:, :_CURRENCY])
         priced = codes[:, _CURRENCY] != _NULL
-        numbers = list(map(self._numbers.get, keys))
-        groups = np.array([-1 if number is None else number for number in numbers], np.int64)
-        # One pass over what is not known yet, or has no currency; the rest is known by its key.
-        for row in np.flatnonzero((groups < 0) | ~priced).tolist():
-            groups[row] = self._place(keys[row], dimensions[row], codes[row], is_priced=bool(priced[row]))
+        groups = np.full(len(panes), -1, np.int64)
+        for of, known, width in ((priced, self._numbers, len(COLUMNS)), (~priced, self._first, _CURRENCY)):
+            rows = np.flatnonzero(of)
+            found = map(known.get, _keys(codes[rows, :width]))
+            groups[rows] = [-1 if number is None else number for number in found]
+        # What is not known yet.
+        rows = np.flatnonzero(groups < 0)
+        keys, dimensions = _keys(codes[rows]), _keys(codes[rows, :_CURRENCY])
+        for place, row in enumerate(rows.tolist()):
+            groups[row] = self._place(keys[place], dimensions[place], codes[row], is_priced=bool(priced[row]))
         return groups
 
     def describe(self, group: int) -> dict[str, str | None]:
@@ -104,7 +107,7 @@ class Groups:
     def _recoded(self, panes: Panes, name: str) -> npt.NDArray[np.int32]:
         text = panes.texts[name]
         known = self.texts[name]
-        fresh = np.array([*(known.code(value) for value in text.values.to_pylist()), _NULL], np.int32)
+        fresh = np.array([*known.code_all(text.values.to_pylist()), _NULL], np.int32)
         return fresh[text.codes]  # -1, null, finds the last one
 
     def _place(self, key: bytes, dimensions: bytes, codes: npt.NDArray[np.int32], *, is_priced: bool) -> int:

@@ -1,6 +1,6 @@
 """Judging one window of a source partition: from cells to alerts, from alerts to incidents.
 
-`judge` and `look_early` change the watch that they are given; nothing else does, but the watch itself.
+`judge` and `early.look_early` change the watch that they are given; nothing else does, but the watch itself.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,8 @@ from chargeline.domain.anomaly.cells import (
 from chargeline.domain.anomaly.contribution import by_cause
 from chargeline.domain.anomaly.grouping import Candidate, grouped
 from chargeline.domain.anomaly.incidents import CALM_WINDOWS, HOLDS, Alert, Incident
+from chargeline.domain.anomaly.leaks import DAY_S, Leaks
+from chargeline.domain.anomaly.light import SURPRISED
 from chargeline.domain.anomaly.ratios import RATIOS, fractions
 from chargeline.domain.anomaly.scoring import DROP, FIRST_SPEND, SPEND, Judged
 from chargeline.domain.anomaly.series import SeriesName
@@ -104,48 +106,15 @@ def judge(watch: "Watch", window: Window) -> int:
     judged = watch.scorer.step(table, window.start / 1e6, spend)
     table.note(window.start, spend, measures[EVENTS])
     alerts = _spend_alerts(watch, judged, spend)
-    alerts += _ratio_alerts(watch, judged.series, spend, measures)
+    alerts += _ratio_alerts(watch, judged.series, spend, measures) + _leak_alerts(watch, judged.leaks)
     # Where nothing is known, not the largest spend so far is expected, but the mean of before the incident.
     expected = np.full(len(spend), np.nan)
     expected[judged.series[judged.is_known]] = judged.expected[judged.is_known]
-    candidates = _sorted_out(watch, window, alerts)
+    expected[judged.leaks.series] = judged.leaks.usual
+    candidates = sorted_out(watch, window, alerts)
     for candidate in candidates:
         if candidate.incident is not None and candidate.incident.kind != DEAD_LETTERS:
             _go_on(watch, window, candidate, expected)
-    return len(alerts)
-
-
-def look_early(watch: "Watch", window: Window, newest: int) -> int:
-    """Look at a window that is still open; the number of series that run away.
-
-    Args:
-        newest: event time up to which the window's events have come, about; microseconds.
-    """
-    table, cells = watch.table, window.cells
-    series = table.live()
-    if not len(series) or not len(cells):
-        return 0
-    elapsed = min(1.0, max(0.0, (newest - window.start) / (window.end - window.start)))
-    spend = table.totals(cells.group, cells.spend())[series]
-    expected, deviation, known = watch.scorer.usual(series, window.start / 1e6)
-    # From the beginning a whole usual window is allowed: some series spend all at once.
-    allowed = (expected + 3 * deviation) * max(1.0, watch.rules.runaway_factor * elapsed)
-    beyond = spend - expected * elapsed
-    found = np.flatnonzero(known & (spend > allowed) & (beyond >= _minimum(watch, series, beyond)))
-    if not len(found):
-        return 0
-    reason = f"{100 * elapsed:.0f}% of the window is over"
-    alerts = [
-        Alert(int(series[at]), RUNAWAY, float(spend[at]), float(expected[at] * elapsed), float(beyond[at]), 0.0, reason)
-        for at in found.tolist()
-    ]
-    for candidate in _sorted_out(watch, window, alerts):
-        if candidate.incident is not None and not candidate.incident.windows and candidate.alerts:
-            incident, first = candidate.incident, candidate.alerts[0]
-            if not incident.sequence:
-                incident.begin_early(
-                    cells.take(table.cells_of(candidate.scope, cells.group)), first.expected, watch.groups
-                )
     return len(alerts)
 
 
@@ -153,7 +122,7 @@ def _spend_alerts(watch: "Watch", judged: Judged, spend: Doubles) -> list[Alert]
     values = spend[judged.series]
     impact = np.where(judged.is_low, judged.expected - values, values - judged.expected)
     enough = judged.is_alert & (impact > 0)
-    enough &= impact >= _minimum(watch, judged.series, impact)
+    enough &= impact >= minimum_of(watch, judged.series, impact)
     alerts = []
     for at in np.flatnonzero(enough).tolist():
         kind = DROP if judged.is_low[at] else SPEND if judged.is_known[at] else FIRST_SPEND
@@ -166,6 +135,17 @@ def _spend_alerts(watch: "Watch", judged: Judged, spend: Doubles) -> list[Alert]
     return alerts
 
 
+def _leak_alerts(watch: "Watch", leaks: Leaks) -> list[Alert]:
+    """Of a day: what it brought beyond the same days of the weeks before."""
+    alerts = []
+    for series, value, usual in zip(leaks.series.tolist(), leaks.value.tolist(), leaks.usual.tolist(), strict=True):
+        impact = (value - usual) * DAY_S * 1e6 / watch.rules.window_us
+        if impact >= least_of(watch, series):
+            reason = f"rises for days: {value / usual:.2f} times the same days of the weeks before"
+            alerts.append(Alert(series, SPEND, value, usual, impact, SURPRISED, reason))
+    return alerts
+
+
 def _ratio_alerts(watch: "Watch", series: Ints, spend: Doubles, measures: Doubles) -> list[Alert]:
     numerators, denominators = fractions(spend[series], measures[:, series])
     odd = watch.scorer.ratios.step(series, numerators, denominators)
@@ -175,7 +155,7 @@ def _ratio_alerts(watch: "Watch", series: Ints, spend: Doubles, measures: Double
     ):
         number, kind = int(series[row]), RATIOS[ratio].kind
         impact = _ratio_impact(kind, value - usual, float(spend[number]), denominators[ratio, row], measures[:, number])
-        if impact < _least(watch, number):
+        if impact < least_of(watch, number):
             continue
         reason = f"{kind.lower().replace('_', ' ')}: {value:.4g} instead of {usual:.4g}"
         alerts.append(Alert(number, kind, value, usual, impact, apart, reason))
@@ -195,7 +175,7 @@ def _ratio_impact(kind: str, change: float, spend: float, denominator: float, me
     return change * spend
 
 
-def _sorted_out(watch: "Watch", window: Window, alerts: list[Alert]) -> list[Candidate]:
+def sorted_out(watch: "Watch", window: Window, alerts: list[Alert]) -> list[Candidate]:
     """The alerts by incident; new incidents are made and kept."""
     open_ones = [
         (each, number)
@@ -293,7 +273,7 @@ _WEIGHTS = {DROP: "less", "UNRATED": "unrated", "ERROR_COST": "errors", "RETRY_S
             "CACHE_COLLAPSE": "uncached"}  # fmt: skip
 
 
-def _minimum(watch: "Watch", series: Ints, impact: Doubles) -> Doubles:
+def minimum_of(watch: "Watch", series: Ints, impact: Doubles) -> Doubles:
     """Least impact of each series; asked only where the least of all is reached."""
     rules = watch.rules
     if not rules.minimum_impact_by_team:
@@ -301,11 +281,11 @@ def _minimum(watch: "Watch", series: Ints, impact: Doubles) -> Doubles:
     least = min(float(rules.minimum_impact), *map(float, rules.minimum_impact_by_team.values()))
     found = np.full(len(series), least)
     for at in np.flatnonzero(impact >= least).tolist():
-        found[at] = _least(watch, int(series[at]))
+        found[at] = least_of(watch, int(series[at]))
     return found
 
 
-def _least(watch: "Watch", series: int) -> float:
+def least_of(watch: "Watch", series: int) -> float:
     return float(watch.rules.minimum(watch.table.name(series)))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chargeline.domain.anomaly import late_rows
 from chargeline.domain.errors import StateIncomplete
 
 Floats = npt.NDArray[np.float32]
@@ -39,6 +40,7 @@ _LN10 = log(10.0)
 EXCESS_LEAST = 0.3  # deviations: bounded signals (nothing is less than no spend) have no tail
 _FLOOR_SHARE = 1e-4  # of the largest value so far: what varies less is constant
 LOW, SIZE = 3, 4
+_HIGH = (0, 1, SIZE)  # signals of a single row: too much at once
 HOT_ROWS = 288  # rows that an incident may last before it is the new usual
 SURPRISED = 3.0  # from here a row is part of an incident
 HOT_WEIGHT = 0.1  # of what is learned of it
@@ -51,7 +53,7 @@ DEVIATION_WEIGHT, DEVIATION_ALL_WEIGHT = 0.02, 0.002  # of one row, by hour and 
 FIRST_QUANTILE, FIRST_EXCESS = 1.5, 0.5  # of noise in units of its deviation
 WORSE = 3.0  # times the surprise of the last alert: worth another one inside the cool-down
 SPARSE_SHARE = 0.9  # of rows with spend: from here sizes are not judged apart
-_MAGIC = b"CLAL0001"  # the last four digits: version of the layout
+_MAGIC = b"CLAL0002"  # the last four digits: version of the layout
 SIGNALS = ("last 3 windows", "last 12 windows", "last day", "last 12 windows, for being low", "last 3 sizes")
 
 
@@ -64,6 +66,16 @@ class Columns:
     surprise: Floats
     expected: Floats
     signal: Ints  # place in SIGNALS of the largest surprise
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Series whose rows were put right: whether there is an alert now that was not there, its surprise, is it low."""
+
+    series: Ints
+    is_alert: Bools
+    surprise: Floats
+    is_low: Bools
 
 
 class LightDetector:
@@ -119,6 +131,73 @@ class LightDetector:
             at += read.nbytes
         self.size = size
 
+    def replace(self, series: Ints, back: Ints, values: Doubles, times_s: Doubles) -> "Replaced":
+        """Put other values in the place of some already learned: late panes corrected their windows.
+
+        Afterwards the state is, to the bit, as if the right values had come first. What cannot be put right (too old,
+        or from before the series' `since`) stays as it is.
+
+        Args:
+            series: numbers of m series, each once.
+            back: rows before the last one of each, 0: the last row; less than `late_rows.LATE`.
+            values: the right ones.
+            times_s: starts of the last rows' windows, the same for all these series, the last row's last.
+        """
+        taken = late_rows.can_take_back(self.state, series, back)
+        series, back, values = series[taken], back[taken], values[taken]
+        rows = self.state["rows"][0, series].copy()
+        # Where that row or one after it was an alert, it is told already.
+        told = self.state["quiet"][0, series] - self.cool_down_rows > rows - 1 - back
+        late_rows.take_back(self.state, series, back, _hours(times_s)[1])
+        right = np.clip(values, -1e30, 1e30).astype(np.float32)
+        self.state["late/value"][(rows - 1 - back) % late_rows.KEPT, series] = right
+        is_alert, low = np.zeros(len(series), bool), np.zeros(len(series), bool)
+        surprise = np.zeros(len(series), np.float32)
+        for _ in range(late_rows.KEPT):
+            row = self.state["rows"][0, series]
+            left = np.flatnonzero(row < rows)
+            some, row = series[left], row[left]
+            if not len(some):
+                break
+            place = row % late_rows.KEPT
+            ages = rows[left] - row
+            verdict = self._step(some, times_s[len(times_s) - ages], self.state["late/value"][place, some])
+            fresh = verdict.is_alert & ~told[left] & ~is_alert[left]
+            is_alert[left] |= fresh
+            surprise[left] = np.where(fresh, verdict.surprise, surprise[left])
+            low[left] = np.where(fresh, verdict.signal == LOW, low[left])
+        return Replaced(series, is_alert, surprise, low)
+
+    def would_alert(self, series: Ints, time_s: Doubles, values: Doubles) -> Bools:
+        """Whether these rows would be alerts for being high if they came now; nothing is learned.
+
+        Args:
+            series, time_s, values: as of `step`; no value is NaN.
+        """
+        state = self.state
+        row = np.clip(values, -1e30, 1e30).astype(np.float32)
+        largest = np.maximum(state["largest"][0, series], np.abs(row))
+        expected, unit = self._expected(series, time_s, row, state["begun"][0, series], largest)
+        normal = np.clip((row - expected) / unit, -1e4, 1e4).astype(np.float32)
+        rows, active = state["rows"][0, series], state["active"][0, series]
+        ring = state["ring"][:, series]
+        at = np.arange(len(series))
+        ring[rows % LONG, at] = normal
+        short = normal + ring[(rows - 1) % LONG, at] + ring[(rows - 2) % LONG, at]
+        sizes = state["size_ring"][:, series]
+        floor = np.maximum(largest * np.float32(_FLOOR_SHARE), _LEAST_UNIT)
+        of_size = np.maximum(state["size_deviation"][0, series], floor)
+        sizes[active % SHORT, at] = np.clip((row - state["size"][0, series]) / of_size, -1e4, 1e4)
+        is_sparse = (active >= LONG) & (active < np.float32(SPARSE_SHARE) * rows)
+        signals = np.stack([short / SHORT**0.5, ring.sum(axis=0) / LONG**0.5, sizes.sum(axis=0) / SHORT**0.5])
+        signals[2] = np.where(is_sparse, signals[2], NOT_JUDGED)
+        quantile, excess = (state[name][list(_HIGH)][:, series] for name in ("quantile", "excess"))
+        tail = (signals - quantile) / np.maximum(excess, np.float32(EXCESS_LEAST))
+        surprise = (AT_QUANTILE + tail / _LN10).max(axis=0)
+        learned = (rows >= self.learning_rows) & (active >= ACTIVE_LEAST)
+        is_quiet = (rows < state["quiet"][0, series]) & (surprise < WORSE * state["alerted"][0, series])
+        return np.asarray(learned & ~is_quiet & (surprise >= self.threshold))
+
     def step(self, series: Ints, time_s: Doubles, values: Doubles) -> Columns:
         """Judge and learn one row of each of m series.
 
@@ -136,6 +215,7 @@ class LightDetector:
         return verdicts
 
     def _step(self, series: Ints, time_s: Doubles, values: Floats) -> Columns:
+        late_rows.note(self.state, series, _hours(time_s)[1], values)
         expected, unit = self._usual(series, time_s, values)
         normal = np.clip((values - expected) / unit, -1e4, 1e4).astype(np.float32)
         signals = np.concatenate([self._sums(series, normal), self._sizes(series, values)])
@@ -168,6 +248,12 @@ class LightDetector:
         state["begun"][0, series] = begun
         largest = np.maximum(state["largest"][0, series], np.abs(values))
         state["largest"][0, series] = largest
+        return self._expected(series, time_s, values, begun, largest)
+
+    def _expected(
+        self, series: Ints, time_s: Doubles, values: Floats, begun: Doubles, largest: Floats
+    ) -> tuple[Floats, Floats]:
+        state = self.state
         hour, week_hour = _hours(time_s)
         weekly = (time_s - begun >= WEEKLY_FROM_S) & (state["week_rows"][week_hour, series] >= WEEKLY_ROWS)
         expected = np.where(weekly, state["week"][week_hour, series], state["day"][hour, series])
@@ -283,14 +369,15 @@ class LightDetector:
 
 
 _STATE: dict[str, tuple[int, type[np.generic]]] = {
-    "rows": (1, np.int64), "active": (1, np.int64), "quiet": (1, np.int64), "begun": (1, np.float64),
-    "hot": (1, np.int64), "alerted": (1, np.float32), "largest": (1, np.float32), "run": (1, np.float32),
+    "rows": (1, np.int32), "active": (1, np.int32), "quiet": (1, np.int32), "begun": (1, np.float64),
+    "hot": (1, np.int16), "alerted": (1, np.float32), "largest": (1, np.float32), "run": (1, np.float32),
     "ring": (LONG, np.float32), "day": (HOURS, np.float32), "day_rows": (HOURS, np.uint8),
     "deviation": (HOURS, np.float32), "deviation_all": (1, np.float32),
     "week": (WEEK_HOURS, np.float32), "week_rows": (WEEK_HOURS, np.uint8),
     "size": (1, np.float32), "size_deviation": (1, np.float32), "size_ring": (SHORT, np.float32),
     "quantile": (len(SIGNALS), np.float32), "excess": (len(SIGNALS), np.float32),
 }  # fmt: skip
+_STATE |= late_rows.columns_of(_STATE)
 
 
 def _hours(time_s: Doubles) -> tuple[Ints, Ints]:

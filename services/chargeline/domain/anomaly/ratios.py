@@ -31,6 +31,7 @@ class Ratio:
         part: change, as a part of the usual ratio, from which it counts.
         least: change from which it counts, in the unit of the ratio.
         denominator_least: below it a window says nothing.
+        is_count: the numerator counts some of the events: a few of a few are chance.
     """
 
     kind: str
@@ -38,15 +39,16 @@ class Ratio:
     part: float
     least: float
     denominator_least: float
+    is_count: bool = False
 
 
 RATIOS = (
     Ratio("REQUEST_COST", is_down=False, part=0.3, least=0.0, denominator_least=20),
     Ratio("TOKEN_COST", is_down=False, part=0.3, least=0.0, denominator_least=20),
-    Ratio("ERROR_COST", is_down=False, part=1.0, least=0.05, denominator_least=20),
+    Ratio("ERROR_COST", is_down=False, part=1.0, least=0.05, denominator_least=20, is_count=True),
     Ratio("CACHE_COLLAPSE", is_down=True, part=0.4, least=0.1, denominator_least=10_000),
-    Ratio("RETRY_STORM", is_down=False, part=1.0, least=0.1, denominator_least=20),
-    Ratio("UNRATED", is_down=False, part=1.0, least=0.02, denominator_least=20),
+    Ratio("RETRY_STORM", is_down=False, part=1.0, least=0.1, denominator_least=20, is_count=True),
+    Ratio("UNRATED", is_down=False, part=1.0, least=0.02, denominator_least=20, is_count=True),
 )
 COUNT = len(RATIOS)
 TOKENS = 1000.0  # the cost of output is that of so many tokens
@@ -119,6 +121,10 @@ class RatioDetector:
         down = np.array([[-1.0 if each.is_down else 1.0] for each in RATIOS])
         change = (value - mean) * down
         unit = np.maximum(deviation, np.abs(mean) * _FLOOR) + 1e-12
+        # What the count of rare events scatters by, at the usual share and one more: its root, as Poisson's law says.
+        counted = np.array([[float(each.is_count)] for each in RATIOS]) * says
+        events = np.maximum(denominators, 1.0)
+        unit = np.sqrt(unit * unit + counted * (np.abs(mean) + 1.0 / events) / events)
         part = np.array([[each.part] for each in RATIOS]) * np.abs(mean)
         floor = np.array([[each.least] for each in RATIOS])
         is_odd = says & (rows >= self.learning_rows) & (change >= _APART_LEAST * unit)

@@ -119,6 +119,11 @@ class SeriesTable:
         self.activity += _ACTIVITY_WEIGHT * (np.abs(spend) - self.activity)
         self.seen = np.where((events > 0) & (self.seen >= 0), np.maximum(self.seen, window), self.seen)
 
+    def note_change(self, series: Ints, back: int, before: Doubles, right: Doubles) -> None:
+        """The window `back` before the last one had another spend: the usual activity is put right."""
+        weight = _ACTIVITY_WEIGHT * (1.0 - _ACTIVITY_WEIGHT) ** back
+        self.activity[series] += weight * (np.abs(right) - np.abs(before))
+
     def least_active(self, count: int) -> Ints:
         """Numbers of so many series that were seen longest ago, and of those the ones with the least spend."""
         live = self.live()

@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chargeline.domain.anomaly.cells import EVENTS, Cells, OpenWindows, summed
+from chargeline.domain.anomaly.early import OpenSpend, look_early
 from chargeline.domain.anomaly.groups import Groups
 from chargeline.domain.anomaly.incidents import Incident
-from chargeline.domain.anomaly.judging import Reference, Window, judge, look_at_dead_letters, look_early
+from chargeline.domain.anomaly.judging import Reference, Window, judge, look_at_dead_letters
+from chargeline.domain.anomaly.late import correct
 from chargeline.domain.anomaly.panes import Panes, Unit
 from chargeline.domain.anomaly.parameters import Parameters
 from chargeline.domain.anomaly.rules import Rules
@@ -71,6 +73,7 @@ class Watch:
         self.groups = Groups()
         self.table = SeriesTable(self.rules.sets)
         self.windows = OpenWindows()
+        self.early = OpenSpend()
         self.scorer = Scorer(self.parameters, full_max=self.rules.full_max, young_factor=self.rules.young_factor)
         self.reference = Reference(self.rules.reference_windows)
         self.incidents: list[Incident] = []
@@ -139,6 +142,7 @@ class Watch:
                 self._correct(start, cells, len(rows))
             else:
                 self.windows.add(start, cells)
+                self.early.add(start, self.table, cells)
 
     def _correct(self, start: int, cells: Cells, panes: int) -> None:
         """Late panes: the windows that were learned last and the incidents are put right."""
@@ -148,16 +152,7 @@ class Watch:
             self.counts.dropped_panes += panes
             return
         self.counts.late_panes += panes
-        change = self.table.totals(cells.group, cells.spend())
-        for changed in np.flatnonzero(change).tolist():
-            self.scorer.correct(changed, int(back), float(change[changed]))
-        for incident in self.incidents:
-            series = self.table.number_of(incident.scope)
-            if series is not None and incident.window_start <= start < incident.window_end:
-                inside = cells.take(self.table.cells_of(series, cells.group))
-                if len(inside):
-                    incident.add(inside, self.groups)
-                    incident.is_changed = True
+        self.counts.alerts += correct(self, start, cells)
 
     def _complete(self) -> list[Update]:
         before = self.counts.windows
@@ -191,6 +186,7 @@ class Watch:
 
     def _judge(self, start: int) -> None:
         cells = self.windows.take(start)
+        self.early.drop(start)
         if len(cells):
             self.last_cells = start
         window = Window(start, start + self.rules.window_us, cells)
@@ -209,11 +205,10 @@ class Watch:
         return held
 
     def _look_early(self) -> None:
-        if self.watermark is None:
-            return
-        for start in self.windows.starts()[:2]:
-            window = Window(start, start + self.rules.window_us, self.windows.of(start))
-            self.counts.alerts += look_early(self, window, self.watermark + self.rules.bound_us)
+        for start, series in self.early.touched():
+            if self.watermark is None:
+                continue
+            self.counts.alerts += look_early(self, start, series, self.watermark + self.rules.bound_us)
 
     def _evict(self) -> None:
         """Give up series and groups beyond the limits, the least active first."""
@@ -223,6 +218,7 @@ class Watch:
             gone = self.table.least_active(min(len(self.table), many + limit // _EVICT_SHARE))
             self.table.evict(gone)
             self.scorer.reset(gone)
+            self.early.reset(gone)
         if self.groups.size > limit + limit // _EVICT_SHARE:
             kept = np.argsort(self.groups.last_window[: self.groups.size], kind="stable")[-limit:]
             used = [self.windows.of(start).group for start in self.windows.starts()]

@@ -66,6 +66,7 @@ def core_bytes(watch: Watch) -> bytes:
     document: dict[str, Any] = {"large": {}, "windows": watch.windows.starts()}
     for start in document["windows"]:
         _put(f"window/{start}", watch.windows.of(start), columns, document)
+        columns[f"window/{start}/early"] = watch.early.sums[start]
     _put("reference/full", watch.reference.full, columns, document)
     _put("reference/part", watch.reference.part, columns, document)
     document |= {
@@ -73,6 +74,7 @@ def core_bytes(watch: Watch) -> bytes:
         "texts": {name: texts.values for name, texts in watch.groups.texts.items()},
         "series": watch.table.stored(),
         "scored": watch.scorer.windows,
+        "times": watch.scorer.times,
         "window_us": watch.rules.window_us,
         "incidents": [asdict(each) for each in watch.incidents],
         "counts": asdict(watch.counts),
@@ -106,12 +108,24 @@ def restored(
         StateIncomplete: damaged, of another layout, or of other windows or sets of dimensions.
     """
     document, columns = unpacked(core)
-    watch = Watch(partition, rules, parameters)
+    try:
+        return _restored(document, columns, base, Watch(partition, rules, parameters))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise StateIncomplete(
+            f"state of the anomaly detection: of another version ({type(error).__name__}: {error}); "
+            "what is usual has to be learned again"
+        ) from error
+
+
+def _restored(
+    document: dict[str, Any], columns: Columns, base: Callable[[BaseKey], bytes | None], watch: Watch
+) -> Watch:
+    rules = watch.rules
     sets = [tuple(each) for each in document["series"]["sets"]]
     if document["window_us"] != rules.window_us or sets != list(watch.table.sets):
         raise StateIncomplete("state of the anomaly detection: of other windows or other sets of dimensions")
-    for name in _VALUES:
-        setattr(watch, name, document["values"][name])
+    for name, value in _values(document["values"]).items():
+        setattr(watch, name, value)
     watch.counts = Counts(**document["counts"])
     groups = watch.groups
     groups.size = columns["groups/codes"].shape[1]
@@ -120,15 +134,26 @@ def restored(
     groups.texts = {name: Texts(values) for name, values in document["texts"].items()}
     groups.index()
     watch.table.restore(document["series"], {name: columns[f"series/{name}"] for name in _SERIES})
-    watch.scorer.restore(columns, document["scored"])
+    watch.scorer.restore(columns, document["scored"], document.get("times", []))
     for start in document["windows"]:
-        watch.windows.add(start, _cells(f"window/{start}", columns, document))
+        cells = _cells(f"window/{start}", columns, document)
+        watch.windows.add(start, cells)
+        early = columns.get(f"window/{start}/early")  # states of before it was stored have none
+        watch.early.sums[start] = watch.table.totals(cells.group, cells.spend()) if early is None else early
     reference = watch.reference
     reference.full, reference.part = (_cells(f"reference/{part}", columns, document) for part in ("full", "part"))
     reference.full_windows, reference.part_windows = document["reference"]
     watch.incidents = [_incident(each) for each in document["incidents"]]
     _restore_full(watch, columns, base)
     return watch
+
+
+def _values(found: dict[str, Any]) -> dict[str, Any]:
+    """The values of `_VALUES`, of this layout or of an older one."""
+    if "arrived" not in found:
+        # Before it was stored what came beside the dead letters: without it their share is not known.
+        found = {**found, "arrived": 0, "arrived_before": 0, "dead": 0}
+    return {name: found[name] for name in _VALUES}
 
 
 _SERIES = ("activity", "seen", "parent", "place", "of_group")
