@@ -234,8 +234,6 @@ class LogPricer:
             raise RefusedRecord(CODES[int(prepared.refusals.codes[0])])
         kinds, amends = usage.texts.get("event_kind"), text_at(usage, "amends_event_id")
         kind = "USAGE" if kinds is None else kinds.at(0) or "USAGE"
-        if kind in ("USAGE", "AMEND") and prepared.priced.refused[0]:
-            raise RefusedRecord(CODES[int(prepared.refusals.codes[0])])
         account, source = usage.texts["billing_account_id"].at(0) or "", usage.texts["source"].at(0) or ""
         of = replace(usage, plain={**usage.plain, "event_id": pa.array([amends or ""], pa.string())})
         return Record(
