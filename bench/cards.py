@@ -39,8 +39,12 @@ def card() -> dict[str, Any]:
             "scope": "default", "aliases": aliases, "skus": skus}  # fmt: skip
 
 
-def events(count: int) -> pa.Table:
-    """Made-up events with the names of UsageEvent, in the order of their times; every twentieth is a tool's."""
+def events(count: int, *, start: int = _START, days: float = _DAYS) -> pa.Table:
+    """Made-up events with the names of UsageEvent, in the order of their times; every twentieth is a tool's.
+
+    Args:
+        start: of the first, microseconds; they are spread evenly over so many days.
+    """
     made = np.random.default_rng(7)
     at = np.arange(count)
     model, account = made.integers(0, MODELS, count), made.integers(0, ACCOUNTS, count)
@@ -58,7 +62,7 @@ def events(count: int) -> pa.Table:
     columns = {
         "event_id": pa.array([f"e-{n:09d}" for n in range(count)]),
         "source": pa.array(["gateway"] * count),
-        "event_time": pa.array(_START + at * (_DAYS * 86_400) // count * 1_000_000).cast(pa.timestamp("us", "UTC")),
+        "event_time": pa.array(start + at * int(days * 86_400_000_000) // count).cast(pa.timestamp("us", "UTC")),
         "billing_account_id": _named("account", ACCOUNTS, account),
         "provider_name": _PROVIDERS.take(pa.array(is_tool.astype(np.int8))),
         "operation_name": pa.array(["chat", "tool"]).take(pa.array(is_tool.astype(np.int8))),
