@@ -108,6 +108,15 @@ def test_a_late_event_of_a_closed_period_is_a_correction(price, rates, before, l
     assert {entry["charge_class"] for entry in result["entries"]} == {"CORRECTION"}
 
 
+def test_a_late_charge_of_a_pool_is_settled_in_the_pool(price):
+    rate = sku("volume", tiers=TWO, status_policy={"ERROR": {"amortise": "failures"}})
+    late = used("4", "late", event_time=LATE, status="ERROR")
+    results = price([card(rate)], None, None, [*uses("38"), close_record(), late], False)
+    entries = next(result for result in results if result.get("event_id") == "late")["entries"]
+    assert [(each["entry_kind"], each["contracted_cost"], each["pool"]) for each in entries] == [
+        ("UNIT", "2.2", "failures"), ("TIER_SETTLEMENT", "-5.7", "failures")]  # fmt: skip
+
+
 def test_a_late_event_shrinks_the_true_up(price):
     results = price([FOUR], None, None, [*uses("14"), close_record(), used("3", "late", event_time=LATE)], True)
     assert costs(results) == ["56", None, "12"]
