@@ -22,8 +22,8 @@ from chargeline.wire.usage_encoder import FIELDS
 
 Int64Array = npt.NDArray[np.int64]
 
-BLOCK_EVENTS = 50_000  # enough for columns to pay, little enough for the memory
-BLOCK_BYTES = 16 << 20  # about as many
+BLOCK_EVENTS = 100_000  # enough for columns to pay, little enough for the memory
+BLOCK_BYTES = 16 << 20  # half as many: their texts take more memory
 _REPEATING = {name for name, field in FIELDS.items() if field.kind in ("string", "enum") and name not in PLAIN}
 _TEXTS = (pa.string(), pa.large_string())
 
