@@ -55,6 +55,18 @@ def test_faults_of_single_lines_are_answers(tmp_path):
     assert found[3]["event_id"] == 'q"\\'
 
 
+@pytest.mark.parametrize(
+    "field", [{"event_id": "?"}, {"team": "?"}, {"customer_id": "?"}, {"status": "?"}, {"labels": {"?": "x"}},
+              {"labels": {"x": "?"}}, {"event_time": "?"}], ids=str,
+)  # fmt: skip
+def test_a_line_that_is_no_utf_8_is_malformed_wherever_it_is_not(tmp_path, field):
+    events, output = tmp_path / "e.ndjson", tmp_path / "o.ndjson"
+    events.write_bytes(json.dumps(EVENT | field).encode().replace(b"?", b"\xff") + b"\n" + json.dumps(EVENT).encode())
+    assert call("--rates", CARD, "--events", events, "--output", output).exit_code == 0
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [(each["event_id"], each["reason"]) for each in found[:2]] == [(None, "MALFORMED"), ("e1", None)]
+
+
 def test_parquet_gives_what_json_lines_give(tmp_path):
     many = [EVENT | {"event_id": f"e{at}", "input_tokens": at, "labels": {"a": str(at)}} for at in range(50)]
     events, table = written(tmp_path / "e.ndjson", many), tmp_path / "e.parquet"
