@@ -156,3 +156,19 @@ def test_an_empty_file_gives_the_totals_alone(tmp_path):
     totals: dict[str, Any] = {"totals": {}, "outcomes": {}}
     assert json.loads((tmp_path / "o.ndjson").read_text()) == totals
     assert as_lines(tmp_path / "o.parquet") == [totals]
+
+
+@pytest.mark.parametrize("broken", ["bytes", "column", "type", "null", "none"])
+def test_an_unusable_parquet_file_leaves_no_output(tmp_path, broken):
+    events, output = tmp_path / "e.parquet", tmp_path / "o.parquet"
+    columns = {name: pa.array([EVENT[name]]) for name in EVENT if name != "event_time"}
+    columns["event_time"] = pa.array([1_781_078_400_000_000])
+    columns |= {"column": {"nonsense": pa.array([1])}, "type": {"input_tokens": pa.array(["1"])},
+                "null": {"source": pa.array([None], pa.string())}}.get(broken, {})  # fmt: skip
+    if broken == "bytes":
+        events.write_bytes(b"no Parquet")
+    elif broken != "none":
+        pq.write_table(pa.table(columns), events)
+    done = call("--rates", CARD, "--events", events, "--output", output, "--json")
+    assert (done.exit_code, json.loads(done.stderr)[0]["code"]) == (2, "UNUSABLE_FILE")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ([] if broken == "none" else ["e.parquet"])
