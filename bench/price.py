@@ -1,95 +1,71 @@
-"""How fast `chargeline price` is offline: events a second from and to JSON lines, with a card of 2,000 SKUs.
+"""How fast `chargeline price` is offline, from and to JSON lines and Parquet, with a card of 2,000 SKUs (cards.py).
 
     python bench/price.py [EVENTS]
 
-The card has aliases, thresholds, modifiers and five graduated rates. Nothing but the command runs.
+Files lie in a temporary directory. `events_a_second` counts from the first event read to the last byte written, in this
+process; the reading of the card comes on top and is told apart. Nothing but the command runs.
 """
 
-import io
+import argparse
 import json
 import sys
+import tempfile
 import time
-from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from chargeline.cli.price import run
-from chargeline.cli.price_files import Documents
-from chargeline.domain.accounts import Accounts
-from chargeline.domain.fx import FxTable
-from chargeline.domain.rate_book import PublishedCard
-from chargeline.domain.rate_card_reader import from_json
+sys.path.insert(0, str(Path(__file__).parent))
+from cards import card, events
 
-SKUS, GRADUATED, ACCOUNTS = 2_000, 5, 50
+from chargeline.cli.price import price_file
+from chargeline.cli.price_files import Documents, read_documents
 
 
-def card() -> dict[str, Any]:
-    """Half of the models have an input and an output rate; every fourth input rate has thresholds."""
-    skus: list[dict[str, Any]] = []
-    for number in range((SKUS - GRADUATED) // 2):
-        match = {"provider_name": "openai", "models": [f"model-{number}"]}
-        price = str(Decimal(number % 97 + 1) / 16)
-        rate: dict[str, Any] = {"charge_model": "per_unit", "unit_price": price}
-        if number % 4 == 0:
-            rate = {"charge_model": "threshold", "base": price, "thresholds": [{"above": 128_000, "price": price}]}
-        modifiers = [{"attribute": "service_tier", "factors": {"batch": "0.5", "*": "1"}}] if number % 2 else []
-        both = {"pricing_unit": "1000000 Tokens", "match": match, "modifiers": modifiers}
-        skus.append({"sku_id": f"model-{number}/input", "leaf": "input", **both, **rate})
-        skus.append({"sku_id": f"model-{number}/output", "leaf": "output", **both, "charge_model": "per_unit",
-                     "unit_price": price})  # fmt: skip
-    tiers = [{"up_to": "1000", "unit_price": "0.7", "flat_fee": "9"}, {"up_to": None, "unit_price": "0.5"}]
-    skus += [
-        {"sku_id": f"calls-{number}", "quantity": "tool_calls", "charge_model": "graduated", "tiers": tiers,
-         "pricing_unit": "Calls", "match": {"provider_name": "house", "models": [f"agent-{number}"]}}
-        for number in range(GRADUATED)
-    ]  # fmt: skip
-    aliases = [{"provider_name": "openai", "alias": f"nickname-{n}", "model": f"model-{n}"} for n in range(200)]
-    return {"id": "bench", "version": 1, "currency": "USD", "effective_from": "2026-01-01T00:00:00Z",
-            "scope": "default", "aliases": aliases, "skus": skus}  # fmt: skip
+def written(table: pa.Table, folder: Path) -> dict[str, Path]:
+    """The events in both formats."""
+    paths = {"json_lines": folder / "events.ndjson", "parquet": folder / "events.parquet"}
+    pq.write_table(table, paths["parquet"])
+    with paths["json_lines"].open("w") as sink:
+        for batch in table.to_batches(max_chunksize=100_000):
+            sink.write("".join(json.dumps(_line(row)) + "\n" for row in batch.to_pylist()))
+    return paths
 
 
-def lines(events: int) -> bytes:
-    """Made-up events of every kind of rate of the card."""
-    made = np.random.default_rng(7)
-    model = made.integers(0, (SKUS - GRADUATED) // 2, events).tolist()
-    tokens, account = made.integers(1, 200_000, (events, 2)).tolist(), made.integers(0, ACCOUNTS, events).tolist()
-    found = []
-    for at in range(events):
-        second = at * 20 * 86_400 // events
-        event = {
-            "event_id": f"e-{at:09d}", "source": "gateway",
-            "event_time": _instant(second),
-            "billing_account_id": f"account-{account[at]}", "provider_name": "openai", "operation_name": "chat",
-            "request_model": f"model-{model[at]}" if at % 5 or model[at] >= 200 else f"nickname-{model[at]}",
-            "input_tokens": tokens[at][0], "output_tokens": tokens[at][1] % 4000 + 1, "project": f"project-{at % 40}",
-            "service_tier": "batch" if at % 3 == 0 else "standard",
-        }  # fmt: skip
-        if at % 20 == 0:
-            event |= {"provider_name": "house", "request_model": f"agent-{at % 5}", "operation_name": "tool",
-                      "input_tokens": 0, "output_tokens": 0,
-                      "extra_quantities": {"tool_calls": 1_000_000}}  # fmt: skip
-        found.append(json.dumps(event))
-    return ("\n".join(found) + "\n").encode()
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    found = row | {"event_time": f"{row['event_time']:%Y-%m-%dT%H:%M:%S}.000Z"}
+    found["extra_quantities"] = dict(row["extra_quantities"])
+    return found if found["extra_quantities"] else {k: v for k, v in found.items() if k != "extra_quantities"}
 
 
-def _instant(second: int) -> str:
-    return f"2026-06-{second // 86_400 + 1:02d}T{second // 3600 % 24:02d}:{second // 60 % 60:02d}:00.000Z"
+def measured(documents: Documents, source: Path, target: Path, count: int) -> dict[str, Any]:
+    """One run."""
+    started, worked = time.perf_counter(), time.process_time()
+    price_file(documents, source, target)
+    seconds, busy = time.perf_counter() - started, time.process_time() - worked
+    return {
+        "events_a_second": int(count / seconds), "seconds": round(seconds, 2), "cpu_seconds": round(busy, 2),
+        "cpu_us_an_event": round(busy / count * 1e6, 2), "bytes_in": source.stat().st_size,
+        "bytes_out": target.stat().st_size,
+    }  # fmt: skip
 
 
 def main() -> None:
-    events = int(sys.argv[1]) if len(sys.argv) > 1 else 500_000
-    published = (PublishedCard(from_json(json.dumps(card())), 0, 0),)
-    source = lines(events)
-    sink = io.BytesIO()
-    started, worked = time.perf_counter(), time.process_time()
-    run(Documents(published, Accounts(), FxTable()), io.BytesIO(source), sink, close_period=False)
-    seconds, busy = time.perf_counter() - started, time.process_time() - worked
-    sys.stdout.write(json.dumps({
-        "events": events, "seconds": round(seconds, 2), "cpu_seconds": round(busy, 2),
-        "events_a_second": int(events / seconds), "events_a_cpu_second": int(events / busy),
-        "bytes_in": len(source), "bytes_out": sink.tell(),
-    }) + "\n")  # fmt: skip
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("events", type=int, nargs="?", default=1_000_000)
+    count = options.parse_args().events
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "card.json").write_text(json.dumps(card()))
+        paths = written(events(count), folder)
+        started = time.perf_counter()
+        documents = read_documents([folder / "card.json"], None, None)
+        found: dict[str, Any] = {"events": count, "card_seconds": round(time.perf_counter() - started, 2)}
+        for kind, source in paths.items():
+            found[kind] = measured(documents, source, folder / f"out{source.suffix}", count)
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

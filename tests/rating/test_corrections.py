@@ -77,6 +77,15 @@ def test_a_cancel_acts_once_whenever_it_comes(price, events, outcomes, expected)
     assert total(results) == expected
 
 
+def test_an_amend_that_may_not_give_its_price_waits_like_any_other(price):
+    rate = sku("dynamic", "reported_cost", "USD", dynamic=True, price_sources=["gateway"], match={"models": ["m"]})
+    wrong = event("amend", event_kind="AMEND", amends_event_id="e1", reported_cost_picos=10**12)
+    cards = [card(rate, GRADUATED["skus"][0])]
+    results = price(cards, None, None, [wrong, *uses("30"), wrong | {"event_id": "again"}], False)
+    assert [each["outcome"] for each in results[:-1]] == ["WAITING", "CHARGED", "DEAD_LETTER"]
+    assert (results[2]["reason"], total(results)) == ("PRICE_NOT_ALLOWED", "21")
+
+
 def test_a_waiting_cancel_acts_in_the_row_of_its_original(price):
     results = price([GRADUATED], None, None, [cancel("e1"), *uses("30")], False)
     assert kinds(results[1]) == [("UNIT", "21"), ("REVERSAL", "-21")]
@@ -97,6 +106,15 @@ def test_a_late_event_of_a_closed_period_is_a_correction(price, rates, before, l
     assert result["contracted_cost"] == expected
     assert result["billing_period"] == "2026-07-01T00:00:00Z"
     assert {entry["charge_class"] for entry in result["entries"]} == {"CORRECTION"}
+
+
+def test_a_late_charge_of_a_pool_is_settled_in_the_pool(price):
+    rate = sku("volume", tiers=TWO, status_policy={"ERROR": {"amortise": "failures"}})
+    late = used("4", "late", event_time=LATE, status="ERROR")
+    results = price([card(rate)], None, None, [*uses("38"), close_record(), late], False)
+    entries = next(result for result in results if result.get("event_id") == "late")["entries"]
+    assert [(each["entry_kind"], each["contracted_cost"], each["pool"]) for each in entries] == [
+        ("UNIT", "2.2", "failures"), ("TIER_SETTLEMENT", "-5.7", "failures")]  # fmt: skip
 
 
 def test_a_late_event_shrinks_the_true_up(price):

@@ -2,7 +2,21 @@
 
 import pytest
 
-from tests.support.rating import booked, card, costs, event, kinds, scopes, sku, tiers, token_sku, total, used, uses
+from tests.support.rating import (
+    booked,
+    card,
+    close_record,
+    costs,
+    event,
+    kinds,
+    scopes,
+    sku,
+    tiers,
+    token_sku,
+    total,
+    used,
+    uses,
+)
 
 SAMPLE = event(input_tokens=1200, sample_weight=5)
 FEE = sku("per_unit", "requests", "Requests", unit_price="0.1")
@@ -46,6 +60,16 @@ def test_what_was_waived_does_not_count_for_tiers(price):
     assert costs(results) == ["0", "6", "0", "2"]
     assert booked(results) == [("UNIT", "1"), ("UNIT", "2")]
     assert [entry["event_id"] for entry in scopes(results)[0]["entries"]] == ["e1", "e3"]
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_what_was_waived_of_a_volume_rate_has_nothing_to_settle(price, is_late):
+    rate = sku("volume", tiers=tiers(("40", "0.7", "0"), (None, "0.55", "0")), status_policy={"ERROR": "bill_zero"})
+    failed = used("4", "late", status="ERROR")
+    events = [*uses("38"), *([close_record()] if is_late else []), failed]
+    result = next(each for each in price([card(rate)], None, None, events, True) if each.get("event_id") == "late")
+    assert [(each["entry_kind"], each["waived_cost"]) for each in result["entries"]] == [("UNIT", "2.2")]
+    assert total(price([card(rate)], None, None, events, True)) == "26.6"
 
 
 @pytest.mark.parametrize(

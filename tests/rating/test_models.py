@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.rating import (
+    account_facts,
     booked,
     card,
     costs,
@@ -225,3 +226,22 @@ def test_two_halves_in_a_scope_by_project_do_not_share_tiers(price):
     assert costs(results) == ["37", "37"]
     assert [scope["scope"]["by"] for scope in scopes(results)] == [{"project": "a"}, {"project": "b"}]
     assert booked(results) == [("TRUE_UP", "13"), ("TRUE_UP", "13")]
+
+
+def test_a_day_in_two_billing_periods_accumulates_in_each(price):
+    # spec/rating.md 1: a scope has one billing period; the account's cycle day ends within the day
+    rate = sku("graduated", tiers=tiers(("40", "0.7", "0"), (None, "0.55", "0")), window="day")
+    accounts = {"accounts": [account_facts(billing_cycle_day=20, valid_to="2026-06-23T12:00:00Z")]}
+    times = ["2026-06-23T11:00:00Z", "2026-06-23T13:00:00Z", "2026-06-23T14:00:00Z"]
+    events = [used("30", f"e{at}", event_time=time) for at, time in enumerate(times)]
+    results = price([card(rate)], accounts, None, events, False)
+    assert [each["billing_period"][:10] for each in results[:3]] == ["2026-06-20", "2026-06-01", "2026-06-01"]
+    assert costs(results) == ["21", "21", "18"]
+
+
+@pytest.mark.parametrize("free", [{}, {"free_amount": "1"}])
+def test_a_fee_that_is_discounted_as_a_whole_is_an_entry_of_cost_zero(price, free):
+    rate = sku("percentage", "transaction_amount", "USD", rate_percent="2.4", fixed="0.30", per_event_min="0.5",
+               discounts=[{"percent": "100"}], **free)  # fmt: skip
+    results = price([card(rate)], None, None, [used("25", quantity="transaction_amount")], False)
+    assert [each for each in kinds(results[0]) if each[0] != "FREE_UNITS"] == [("UNIT", "0"), ("PER_EVENT_FEE", "0")]

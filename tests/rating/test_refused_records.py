@@ -25,6 +25,13 @@ CARDS = [card(token_sku("input", "1"), sku("per_unit", unit_price="1"))]
         (event(event_time="1999-12-31T23:59:59Z"), "BAD_TIME"),
         (event(event_time="2101-01-01T00:00:00Z"), "BAD_TIME"),
         (event(event_time="2026-06-10T08:00:00"), "BAD_TIME"),
+        (event(event_time="2026-06-10T08:00:00+00:00"), "BAD_TIME"),
+        (event(event_time="2026-06-10T10:00:00+02:00"), "BAD_TIME"),
+        (event(event_time="2026-06-10T08:00:00.0000001Z"), "BAD_TIME"),
+        (event(event_time="2026-06-10 08:00:00Z"), "BAD_TIME"),
+        (event(event_time="2026-06-10"), "BAD_TIME"),
+        (event(event_time=1_781_078_400_000_000), "BAD_TIME"),
+        (event(charge_period_end="2026-06-10T09:00:00"), "BAD_TIME"),
         (event(status="LOST"), "UNSUPPORTED"),
         (event(event_kind="PERIOD_CLOSE"), "UNSUPPORTED"),
         (event(status="LOST", input_tokens=-1), "UNSUPPORTED"),
@@ -50,3 +57,30 @@ def test_a_record_that_cannot_be_billed_gets_the_first_code_that_holds(price, re
 def test_a_refused_record_leaves_its_identity_free(price):
     results = price(CARDS, None, None, [event(sample_weight=0), event()], False)
     assert [result["outcome"] for result in results[:2]] == ["DEAD_LETTER", "CHARGED"]
+
+
+@pytest.mark.parametrize(
+    "large",
+    [{"team": "x" * 1025}, {"customer_id": "ü" * 100_000}, {"labels": {f"k{n}": "v" for n in range(100)}},
+     {"labels": {"k": "x" * 5000}}, {"event_id": "e" * 2000}, {"input_tokens": 1, "extra_quantities": {f"q{n}": 1 for n in range(70)}}],
+    ids=["team", "customer_id", "many labels", "label", "event_id", "many quantities"],
+)  # fmt: skip
+def test_a_file_knows_no_size_limits(price, large):
+    # spec/formats.md 6: TOO_LARGE does not occur
+    results = price(CARDS, None, None, [event("good", input_tokens=1_000_000), event(**large)], False)
+    assert results[-1]["outcomes"] == {"CHARGED": 2}
+
+
+def test_a_long_text_that_differs_at_its_end_is_a_conflict(price):
+    events = [event(team="x" * 3000 + end) for end in "aab"]
+    results = price(CARDS, None, None, events, False)
+    assert [each["outcome"] for each in results[:3]] == ["CHARGED", "DUPLICATE", "CONFLICT"]
+
+
+def test_an_event_with_a_long_text_can_be_rated_anew_and_amended(price):
+    long = event("first", input_tokens=1_000_000, team="x" * 3000)
+    changed = event("second", event_kind="AMEND", amends_event_id="first", input_tokens=2_000_000, team="y" * 3000)
+    again = event("run", event_kind="RERATE", amends_event_id="first", source=long["source"])
+    results = price(CARDS, None, None, [long, again, changed], False)
+    assert [each["outcome"] for each in results[:3]] == ["CHARGED", "CONTROL", "CHARGED"]
+    assert results[2]["contracted_cost"] == "1"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chargeline.cli.price_files import Unusable, unreadable
@@ -15,11 +15,17 @@ from chargeline.domain.documents import Problem
 from chargeline.domain.errors import Refused
 from chargeline.pricer.log_records import Records
 from chargeline.sdk.jsonlines import BadLine, Line, read_line
+from chargeline.wire.avro_columns import PLAIN
 from chargeline.wire.event_lines import EventLines, EventLinesReader, event_columns
-from chargeline.wire.usage_encoder import encode
+from chargeline.wire.usage_columns import arrow_type, content_of, usage_of
+from chargeline.wire.usage_encoder import FIELDS
 
-BLOCK_EVENTS = 50_000  # enough for columns to pay, little enough for the memory
-BLOCK_BYTES = 16 << 20  # about as many
+Int64Array = npt.NDArray[np.int64]
+
+BLOCK_EVENTS = 100_000  # enough for columns to pay, little enough for the memory
+BLOCK_BYTES = 16 << 20  # half as many: their texts take more memory
+_REPEATING = {name for name, field in FIELDS.items() if field.kind in ("string", "enum") and name not in PLAIN}
+_TEXTS = (pa.string(), pa.large_string())
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,12 @@ class Block:
     """Some lines that are not empty, numbered through the file from `start`.
 
     Attributes:
-        names: event_id by line; None: it has none.
+        names: event_id by line; null: it has none.
         bad: lines that are no records, by number, with their codes.
     """
 
     start: int
-    names: list[str | None]
+    names: pa.StringArray
     records: Records | None
     bad: dict[int, str]
 
@@ -61,70 +67,57 @@ def parquet_blocks(path: Path) -> Iterator[Block]:
     """
     try:
         start = 0
-        for batch in pq.ParquetFile(path).iter_batches(BLOCK_EVENTS):
-            columns = event_columns(dict(zip(batch.schema.names, batch.columns, strict=True)))
-            values = encode(columns, batch.num_rows, 0)
-            times, accounts, is_usage = _about(columns, batch.num_rows)
-            offsets = np.arange(start, start + batch.num_rows)
-            records = Records(offsets, values, times, pa.array(accounts, pa.string()), is_usage)
-            yield Block(start, columns["event_id"].to_pylist(), records if batch.num_rows else None, {})
-            start += batch.num_rows
+        repeating = [each.name for each in pq.read_schema(path) if each.name in _REPEATING and each.type in _TEXTS]
+        for batch in pq.ParquetFile(path, read_dictionary=repeating).iter_batches(BLOCK_EVENTS):
+            if batch.num_rows:
+                columns = event_columns(dict(zip(batch.schema.names, batch.columns, strict=True)))
+                records = _records(np.arange(start, start + batch.num_rows), columns)
+                yield Block(start, columns["event_id"], records, {})
+                start += batch.num_rows
     except (pa.ArrowInvalid, Refused) as error:
         raise Unusable([(path, Problem("UNUSABLE_FILE", str(error)))]) from error
     except OSError as error:
         raise Unusable([(path, unreadable(error))]) from error
 
 
+def _records(offsets: Int64Array, columns: dict[str, pa.Array]) -> Records:
+    usage = usage_of(columns, len(offsets))
+    return Records(offsets, usage, content_of(usage))
+
+
 def _block(lines: EventLines, start: int) -> Block:
     odd = {row: _odd_line(lines.text[row].as_py()) for row in lines.odd.tolist()}
-    good = {row: each for row, each in odd.items() if isinstance(each, Line)}
+    good = {row: each.event for row, each in odd.items() if isinstance(each, Line)}
     bad = {start + row: each.code for row, each in odd.items() if isinstance(each, BadLine)}
-    names: list[str | None] = [None] * len(lines)
-    plain = lines.plain.tolist()
-    values: dict[int, bytes] = {}
-    columns = lines.columns
-    if plain:
-        for row, name in zip(plain, columns["event_id"].to_pylist(), strict=True):
-            names[row] = name
-        values = dict(zip(plain, encode(columns, len(plain), 0), strict=True))
-    for row, each in odd.items():
-        names[row] = each.event_id
+    columns, rows = lines.columns, lines.plain
     if good:
-        values |= {row: each.value for row, each in good.items()}
-    if not values:
-        return Block(start, names, None, bad)
-    rows = np.array(sorted(values), np.int64)
-    times, accounts, is_usage = _about(columns, len(plain))
-    at = np.searchsorted(rows, lines.plain)
-    records = Records(
-        rows + start,
-        [values[row] for row in rows.tolist()],
-        _merged(times, at, [(row, each.event_time) for row, each in good.items()], rows),
-        pa.array(_merged(accounts, at, [(row, each.account) for row, each in good.items()], rows), pa.string()),
-        _merged(is_usage, at, [(row, each.event_kind == "USAGE") for row, each in good.items()], rows),
-    )
-    return Block(start, names, records, bad)
+        columns, rows = _merged(columns, rows, good)
+    names = columns["event_id"] if len(rows) else pa.array([], pa.string())
+    if bad:
+        of_bad = pa.array([odd[row - start].event_id for row in bad], pa.string())
+        place = np.argsort(np.concatenate([rows, np.array(list(bad), np.int64) - start]), kind="stable")
+        names = pa.concat_arrays([names, of_bad]).take(pa.array(place))
+    return Block(start, names, _records(rows + start, columns) if len(rows) else None, bad)
 
 
-def _about(columns: dict[str, pa.Array], length: int) -> tuple[Any, Any, Any]:
-    if not length:
-        return np.zeros(0, np.int64), np.zeros(0, object), np.zeros(0, bool)
-    kinds = columns.get("event_kind")
-    is_usage = np.ones(length, bool)
-    if kinds is not None:
-        is_usage = pc.fill_null(pc.equal(kinds, "USAGE"), fill_value=True).to_numpy(zero_copy_only=False)
-    times = columns["event_time"].to_numpy(zero_copy_only=False)
-    return times, columns["billing_account_id"].to_numpy(zero_copy_only=False), is_usage
+def _merged(
+    columns: dict[str, pa.Array], rows: Int64Array, good: dict[int, dict[str, Any]]
+) -> tuple[dict[str, pa.Array], Int64Array]:
+    """The columns with the events that the reader of single lines has found put in their places."""
+    every = np.concatenate([rows, np.array(list(good), np.int64)])
+    place = pa.array(np.argsort(every, kind="stable"))
+    names = dict.fromkeys([*columns, *(name for event in good.values() for name in event)])
+    whole = {}
+    for name in names:
+        kind = arrow_type(FIELDS[name])
+        left = columns[name].cast(kind) if name in columns else pa.nulls(len(rows), kind)
+        right = pa.array([_value(event.get(name)) for event in good.values()], kind)
+        whole[name] = pa.concat_arrays([left, right]).take(place)
+    return whole, np.sort(every)
 
 
-def _merged(plain: Any, at: Any, others: list[tuple[int, Any]], rows: Any) -> Any:
-    """A column with what the reader of single lines has found put in its place."""
-    if not others:
-        return plain
-    whole = np.zeros(len(rows), plain.dtype)
-    whole[at] = plain
-    whole[np.searchsorted(rows, [row for row, _ in others])] = [value for _, value in others]
-    return whole
+def _value(value: Any) -> Any:
+    return list(value.items()) if isinstance(value, dict) else value
 
 
 def _odd_line(line: bytes) -> Line | BadLine:

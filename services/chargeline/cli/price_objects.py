@@ -1,10 +1,14 @@
 """The output objects of `chargeline price`, spelled as spec/formats.md 6 says: plain decimals, every key there."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chargeline.cli.price_events import Block
 from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BookedEntry
 from chargeline.domain.closing.entries import Booked, Scope
@@ -12,8 +16,9 @@ from chargeline.domain.money import plain, plain_picos, rounded
 from chargeline.domain.periods import billing_period
 from chargeline.domain.rate_card import RateCard, Sku, instant
 from chargeline.pricer.log_close import ClosedScope
-from chargeline.pricer.log_records import Answer
-from chargeline.wire.event_rows import EventRow
+from chargeline.pricer.log_records import Answer, Answers
+from chargeline.wire.charge_lines import is_plain
+from chargeline.wire.event_rows import EventRow, event_rows, steps
 
 _EIGHTEEN = 10**18
 Object = dict[str, Any]
@@ -26,6 +31,30 @@ def answer_object(event_id: str | None, answer: Answer) -> Object:
     if answer.row is None:
         return without_charge(event_id, answer.outcome, answer.reason)
     return row_object(event_id, answer.outcome, answer.row)
+
+
+def single_objects(block: Block, answers: Answers) -> Iterator[tuple[int, str, Object]]:
+    """(place in the block, account or "", object) of the lines that are not written in columns."""
+    for table in answers.tables:
+        odd = ~is_plain(table)
+        for row in event_rows(table.filter(pa.array(odd))) if odd.any() else ():
+            found = row_object(row.identity[2], "UNRATED" if row.reason else "CHARGED", row)
+            yield row.offset - block.start, row.identity[0], found
+    for offset, code in block.bad.items():
+        place = offset - block.start
+        yield place, "", without_charge(block.names[place].as_py(), "DEAD_LETTER", code)
+    for offset, answer in answers.single.items():
+        place = offset - block.start
+        account = "" if answer.row is None else answer.row.identity[0]
+        yield place, account, answer_object(block.names[place].as_py(), answer)
+
+
+def counted(account: str, found: Object, totals: "Totals") -> Object:
+    """The object of a line, which the totals have now."""
+    totals.count(found["outcome"])
+    if found["billing_currency"] is not None:
+        totals.add_object(account, found)
+    return found
 
 
 def row_object(event_id: str | None, outcome: str, row: EventRow) -> Object:
@@ -231,7 +260,33 @@ class Totals:
         costs = (picos_of(found["contracted_cost"]), picos_of(found["billed_cost"]))
         self.add(account, found["billing_currency"], *costs)
 
+    def add_scope(self, found: Object) -> None:
+        """The costs of what a close booked for a scope."""
+        if found["billing_currency"] is not None:
+            self.add_object(found["scope"]["billing_account_id"], found)
+
+    def add_table(self, table: pa.Table) -> None:
+        """Outcomes and costs of rows in columns."""
+        outcome = table.column("outcome") if "outcome" in table.schema.names else pa.repeat("CHARGED", table.num_rows)
+        rows = pa.table(
+            {
+                "outcome": pc.fill_null(pc.cast(outcome, pa.string()), "CHARGED"),
+                "account": table.column("billing_account_id").cast(pa.string()),
+                "currency": table.column("billing_currency").cast(pa.string()),
+                "cost": table.column("contracted_cost"),
+            }
+        )
+        sums = rows.group_by(["outcome", "account", "currency"]).aggregate(
+            [("cost", "sum"), ("cost", "count"), ([], "count_all")]
+        )
+        for row in sums.to_pylist():
+            self.count(row["outcome"], row["count_all"])
+            if row["currency"] is not None and row["outcome"] == "CHARGED":
+                cost = steps(row["cost_sum"])
+                self.add(row["account"], row["currency"], cost, cost)
+
     def line(self) -> Object:
+        """The last line."""
         return {
             "totals": {
                 account: {

@@ -94,7 +94,7 @@ def late_settlement(
         change = settled(function, after, is_held=key in held) - settled(function, before, is_held=key in held)
         change -= sum(each.pricing_cost for each in moves)
         if change:
-            made.append(adjustment(like, "TIER_SETTLEMENT", change, None, billed_in))
+            made.append(replace(adjustment(like, "TIER_SETTLEMENT", change, None, billed_in), pool=like.pool))
     return made
 
 

@@ -98,18 +98,21 @@ class Asker:
         payers = table.payers.payers
         columns += [(payer, len(payers)) for payer in (at.payer, start_payer) if payer is not None]
         codes, first = combine(columns, length)
+        event = first if events is None else events[first]
+        provider, model = _texts(self._provider, event), _texts(self._model, event)
+        named = [(name, _texts(text, event)) for name, text in self._named.items()]
+        labels = [(name, _texts(text, event)) for name, text in self._labels.items()]
         answers = []
-        for row in first.tolist():  # the distinct questions, not the events
-            event = row if events is None else int(events[row])
+        for place, row in enumerate(first.tolist()):  # the distinct questions, not the events
             owners = payers[0 if at.payer is None else int(at.payer[row])].owners
             before = payers[0 if start_payer is None else int(start_payer[row])].owners
             question = Question(
                 owners,
-                self._provider.at(event) or "",
-                self._model.at(event) or "",
-                tuple((name, text.at(event)) for name, text in self._named.items()),
-                tuple((name, value) for name, text in self._labels.items() if (value := text.at(event)) is not None),
-                tuple(int(band[row]) for band in bands),
+                provider[place] or "",
+                model[place] or "",
+                tuple([(name, values[place]) for name, values in named]),
+                tuple([(name, value) for name, values in labels if (value := values[place]) is not None]),
+                tuple([int(band[row]) for band in bands]),
                 int(segment[row]),
                 before if book.accumulates else owners,
                 int(start_segment[row]),
@@ -134,6 +137,13 @@ def models(usage: UsageColumns) -> Text:
 
 def _column(text: Text, events: Int64Array | None) -> tuple[_NoCodes, int]:
     return (text.codes if events is None else text.codes[events]) + 1, len(text.values) + 1
+
+
+def _texts(text: Text, rows: Int64Array) -> list[str | None]:
+    """The texts of some rows."""
+    codes = text.codes[rows]
+    found: list[str | None] = text.values.take(pa.array(codes, mask=codes < 0)).to_pylist()
+    return found
 
 
 def _kept(text: Text, values: frozenset[str]) -> Text:

@@ -44,8 +44,13 @@ def kept_of(sku: Sku) -> Fraction:
 
 
 def undiscounted(function: RateFunction) -> RateFunction:
-    """A percentage rate with its percentage discounts in its prices: a fee that adds to no sum is rounded once."""
+    """A percentage rate with its percentage discounts in its prices: a fee that adds to no sum is rounded once.
+
+    One that is discounted as a whole stays as it is: there is nothing to round, and its fee is an entry at cost 0.
+    """
     rule, kept = function.rule, function.kept
+    if not kept:
+        return function
     least, most = rule.per_event_min, rule.per_event_max
     fee = replace(
         rule,

@@ -20,7 +20,7 @@ from chargeline.domain.period_columns import ratios
 from chargeline.domain.price_arrays import Arrays, PriceRow
 from chargeline.domain.price_points import factor_of, plain_points, scope_points, thresholds_of, units_of
 from chargeline.domain.rate_book import Choice, RateBook, Resolution
-from chargeline.domain.rate_card import Percentage, Scope, TimeBands
+from chargeline.domain.rate_card import FactorTable, Percentage, Scope, TimeBands
 from chargeline.domain.rate_functions import function_of, undiscounted
 from chargeline.domain.usage import COUNTED, LEAVES
 
@@ -55,6 +55,22 @@ class Question:
     start_segment: int
 
 
+@dataclass(frozen=True)
+class _Deciding:
+    """What the factors of a choice follow from, and the numbers of its prices by the values of these."""
+
+    attributes: tuple[str, ...]
+    bands: tuple[TimeBands, ...]
+    numbers: dict[tuple[str | int | None, ...], int]
+
+    @classmethod
+    def of(cls, choice: Choice) -> "_Deciding":
+        modifiers = (*choice.rate.sku.modifiers, *choice.listed.sku.modifiers)
+        names = dict.fromkeys(each.attribute for each in modifiers if isinstance(each, FactorTable))
+        bands = dict.fromkeys(each for each in modifiers if isinstance(each, TimeBands))
+        return cls(tuple(names), tuple(bands), {})
+
+
 class RateTable:
     """All answers asked so far of one rate book, with the accounts and exchange rates that are visible with it."""
 
@@ -66,7 +82,8 @@ class RateTable:
         self.fx_rates: list[Conversion] = []
         self._fx_numbers: dict[Conversion, int] = {}
         self._prices: list[PriceRow] = []
-        self._numbers: dict[tuple[int, str, Fraction | None, Fraction], int] = {}
+        self._numbers: dict[tuple[Choice, Fraction | None, Fraction], int] = {}
+        self._deciding: dict[Choice, _Deciding] = {}
         self._answers: dict[Question, int] = {}
         self._by_content: dict[tuple[int, tuple[tuple[str, int], ...]], int] = {}
         self._slots: list[dict[str, int]] = []
@@ -159,11 +176,25 @@ class RateTable:
         return Resolution(now.match_kind, choices)
 
     def _number(self, choice: Choice, attributes: Mapping[str, str | None], bands: Mapping[TimeBands, int]) -> int:
+        """The number of the price of a choice; what few values decide about it is looked up before any arithmetic."""
+        deciding = self._deciding.get(choice)
+        if deciding is None:
+            deciding = self._deciding[choice] = _Deciding.of(choice)
+        values = tuple(
+            [attributes.get(name) for name in deciding.attributes] + [bands[each] for each in deciding.bands]
+        )
+        if values not in deciding.numbers:
+            deciding.numbers[values] = self._number_of_factors(choice, attributes, bands)
+        return deciding.numbers[values]
+
+    def _number_of_factors(
+        self, choice: Choice, attributes: Mapping[str, str | None], bands: Mapping[TimeBands, int]
+    ) -> int:
         factor = factor_of(choice.rate, attributes, bands)
         # A list price with a value that only its own table lacks: it is not the rate that is paid.
         list_factor = factor_of(choice.listed, attributes, bands)
         listed = Fraction(1) if list_factor is None else list_factor
-        key = (id(choice), choice.rate.sku.measures, factor, listed)
+        key = (choice, factor, listed)
         if key not in self._numbers:
             self._numbers[key] = len(self._prices)
             monthly = choice.rate.sku.divide_by is None or choice.listed.sku.divide_by is None

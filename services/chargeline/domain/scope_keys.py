@@ -1,9 +1,10 @@
 """The names of accumulating scopes: 16 bytes that are the same in every process and for ever.
 
 The key is murmur3_x64_128 of the concatenated netstrings (`<bytes>:<text>`; `-` for a text that is null) of: account,
-rate card id, its version, sku_id, variant, start of the window in microseconds since 1970, and the values of the rate's
-`scope_by` attributes in their order (golden values: tests/unit/test_scope_keys.py; docs/state.md). The version is part
-of it because a scope has one rate: a version that starts at once inside a billing period opens scopes of its own.
+rate card id, its version, sku_id, variant, start of the window in microseconds since 1970, for a window that is shorter
+than the billing period the start of that too, and the values of the rate's `scope_by` attributes in their order (golden
+values: tests/unit/test_scope_keys.py; docs/state.md). The version is part of it because a scope has one rate: a version
+that starts at once inside a billing period opens scopes of its own.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,8 @@ def scope_keys(account: Text, rates: Text, window_start: Int64Array, by: Sequenc
 
     Args:
         rates: of each, its `rate_name`.
-        by: the values of the attributes that split it, null where it has none.
+        by: what splits it: the start of the billing period where the window is shorter, then the values of the
+            attributes, null where it has none.
     """
     parts = [
         _taken(account),

@@ -5,6 +5,7 @@ moves. `moved` folds the same out of booked entries. Source: spec/rating.md, sec
 """
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -129,22 +130,28 @@ def scopes_of(usage: UsageColumns, arrays: Arrays, parts: Parts, part: Int64Arra
         *_ranked(start),
     ]
     columns += _ranked(np.where(window == 3, event, -1))
+    # A day or hour lies in two billing periods where the facts of an account change the cycle day inside it.
+    is_short = (window == 1) | (window == 2)
+    columns += _ranked(np.where(is_short, period, -1))
     split = {name: _attribute(usage, name, number, event, by) for name in sorted({n for ns in by.values() for n in ns})}
     columns += [(codes + 1, len(values) + 1) for codes, values in split.values()]
     scope, first = combine(columns, length)
     keys = np.zeros((len(first), KEY_BYTES), np.uint8)
     lasting = (window != 3)[first]
-    for names in dict.fromkeys([(), *by.values()]):
+    for names, is_in_short in product(dict.fromkeys([(), *by.values()]), (False, True)):
         mine = np.array([by.get(at, ()) == names for at in range(len(rates))], bool)
-        at = np.flatnonzero(mine[number[first]] & lasting)
+        at = np.flatnonzero(mine[number[first]] & lasting & (is_short[first] == is_in_short))
         if not len(at):
             continue
         use = first[at]
+        texts = [_texts(split[name][0][use], split[name][1]) for name in names]
+        if is_in_short:
+            texts = [pa.array(period[use]).cast(pa.string()), *texts]
         found = scope_keys(
             account.take(event[use]),
             Text(name_of[number[use]], pa.array(list(identity), pa.string())),
             start[use],
-            [_texts(split[name][0][use], split[name][1]) for name in names],
+            texts,
         )
         keys[at] = np.frombuffer(found, np.uint8).reshape(-1, KEY_BYTES)
     return Moves(scope, arrays.function[number[first]], lasting, keys.tobytes())

@@ -1,6 +1,6 @@
 """Usage events as columns, and the rules that refuse one. One row an event; the rules never look at two rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,14 @@ class Text:
 
     def take(self, rows: Int64Array) -> "Text":
         return Text(self.codes[rows], self.values)
+
+    def compact(self) -> "Text":
+        """The same with only the values that occur."""
+        used = np.unique(self.codes)
+        used = used[used >= 0]
+        place = np.full(len(self.values) + 1, -1, np.int32)
+        place[used] = np.arange(len(used), dtype=np.int32)
+        return Text(place[self.codes], self.values.take(pa.array(used)))
 
     def at(self, row: int) -> str | None:
         code = int(self.codes[row])
@@ -137,6 +145,12 @@ class UsageColumns:
             {name: (values[rows], valid[rows]) for name, (values, valid) in self.nullable.items()},
             {name: column.take(rows, self.length) for name, column in self.maps.items()},
         )
+
+    def compact(self) -> "UsageColumns":
+        """The same with only the texts that occur: a few rows of many must not pay for the texts of all."""
+        texts = {name: column.compact() for name, column in self.texts.items()}
+        maps = {name: replace(column, keys=column.keys.compact()) for name, column in self.maps.items()}
+        return replace(self, texts=texts, maps=maps)
 
 
 class Refusals:

@@ -23,7 +23,7 @@ from chargeline.domain.scope_states import ScopeStates
 from chargeline.domain.scoped_uses import book as book_scopes
 from chargeline.domain.usage import GOOD, Refusals, UsageColumns, refuse
 from chargeline.ports import LogBatch
-from chargeline.wire.usage_decoder import decode, identity_keys, misplaced
+from chargeline.wire.usage_decoder import Decoded, decode, identity_keys, misplaced
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -122,7 +122,11 @@ class Booked:
 
 def prepare(batch: LogBatch, table: RateTable, rules: Rules, schema_of: Callable[[int], str | None]) -> Prepared:
     """Decode, refuse and price. Raises TransientError where `schema_of` does."""
-    decoded = decode(batch.values, batch.sizes, schema_of)
+    return prepare_decoded(batch, decode(batch.values, batch.sizes, schema_of), table, rules)
+
+
+def prepare_decoded(batch: LogBatch, decoded: Decoded, table: RateTable, rules: Rules) -> Prepared:
+    """Refuse and price; the codes of `decoded` are added to."""
     refusals = decoded.refusals
     refuse(
         decoded.usage,

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BilledIn, BookedEntry, Span, rebilled, scope_keys_of
+from chargeline.domain.codes import combine, dense_codes
 from chargeline.domain.corrections import late_settlement, own_entries, take_back
 from chargeline.domain.fx import FxTable
 from chargeline.domain.identities import Identities, Keys
@@ -24,11 +25,11 @@ from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
 from chargeline.domain.rate_table import RateTable
 from chargeline.domain.scope_states import ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
-from chargeline.domain.usage import CODES, GOOD
+from chargeline.domain.usage import CODES, GOOD, UsageColumns
 from chargeline.pricer.aggregate import charges_alone
 from chargeline.pricer.charge_store import ChargeStore
 from chargeline.pricer.closed_periods import billed_in, in_closed
-from chargeline.pricer.compute import Prepared, book, prepare
+from chargeline.pricer.compute import Prepared, book, prepare_decoded
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_records import (
     RULES,
@@ -38,13 +39,13 @@ from chargeline.pricer.log_records import (
     Record,
     Records,
     RefusedRecord,
-    batch_of,
     is_beyond_reach,
     is_equal,
-    schema_of,
+    single,
     text_at,
 )
-from chargeline.wire.event_rows import EventRow, Identity, event_rows, value_of
+from chargeline.wire.event_rows import EventRow, Identity, columns_of, event_rows
+from chargeline.wire.usage_columns import usage_of
 from chargeline.wire.usage_decoder import identity_keys
 
 Int64Array = npt.NDArray[np.int64]
@@ -95,25 +96,23 @@ class LogPricer:
             self._usage(records, answers)
             return answers
         self._usage(records.take(np.flatnonzero(~busy)), answers)
-        names = records.accounts.to_pylist()
-        left: dict[str, deque[int]] = {}
+        accounts = records.usage.texts["billing_account_id"].codes.tolist()
+        left: dict[int, deque[int]] = {}
         for row in np.flatnonzero(busy).tolist():
-            left.setdefault(names[row], deque()).append(row)
+            left.setdefault(accounts[row], deque()).append(row)
         while left:
-            runs = {name: self._next_run(records, rows) for name, rows in left.items()}
-            usage = sorted(row for run in runs.values() for row in run if records.is_usage[row])
+            runs = [self._next_run(records, rows) for rows in left.values()]
+            usage = sorted(row for run in runs for row in run if records.is_usage[row])
             self._usage(records.take(np.array(usage, np.int64)), answers)
-            for row in sorted(row for run in runs.values() for row in run if not records.is_usage[row]):
-                offset = int(records.offsets[row])
-                answers.single[offset] = self._judge(offset, records.values[row], int(records.times[row]))
-            left = {name: rows for name, rows in left.items() if rows}
+            for row in sorted(row for run in runs for row in run if not records.is_usage[row]):
+                answers.single[int(records.offsets[row])] = self._judge(records.take(np.array([row])))
+            left = {account: rows for account, rows in left.items() if rows}
         return answers
 
     def _busy(self, records: Records) -> npt.NDArray[np.bool_] | None:
         """Records of accounts whose order matters; None: there are none."""
-        encoded = records.accounts.dictionary_encode()
-        codes = encoded.indices.to_numpy(zero_copy_only=False)
-        names = encoded.dictionary.to_pylist()
+        accounts = records.usage.texts["billing_account_id"]
+        codes, names = accounts.codes, accounts.values.to_pylist()
         flags = np.array([name in self.closed or name in self._waiting_accounts for name in names], bool)
         flags[codes[~records.is_usage]] = True
         return flags[codes] if flags.any() else None
@@ -127,10 +126,10 @@ class LogPricer:
 
     def _usage(self, records: Records, answers: Answers) -> None:
         """Usage of a unit, with whatever waits for it or is late in it."""
-        if not len(records.offsets):
+        if not len(records):
             return
         batch = records.batch()
-        prepared = prepare(batch, self._table, self._rules, schema_of)
+        prepared = prepare_decoded(batch, records.decoded(), self._table, self._rules)
         apart = self._apart(prepared)
         if apart.any():
             self._one_by_one(records, prepared, answers)
@@ -152,7 +151,7 @@ class LogPricer:
             answers.single[int(records.offsets[row])] = Answer("DEAD_LETTER", CODES[int(codes[row])])
         for row in booked.conflicts.tolist():
             answers.single[int(records.offsets[row])] = Answer("CONFLICT")
-        rest = np.ones(len(records.offsets), bool)
+        rest = np.ones(len(records), bool)
         rest[codes != GOOD] = False
         rest[booked.conflicts] = False
         rest[prepared.rows[booked.accepted]] = False
@@ -175,26 +174,28 @@ class LogPricer:
 
     def _one_by_one(self, records: Records, prepared: Prepared, answers: Answers) -> None:
         """Runs of usage between the events that stand apart, and these by themselves."""
-        apart = np.zeros(len(records.offsets), bool)
+        apart = np.zeros(len(records), bool)
         apart[prepared.rows[self._apart(prepared)]] = True
         edges = np.flatnonzero(apart)
         start = 0
         for edge in edges.tolist():
             self._usage(records.take(np.arange(start, edge)), answers)
-            offset = int(records.offsets[edge])
-            answers.single[offset] = self._judge(offset, records.values[edge], int(records.times[edge]))
+            answers.single[int(records.offsets[edge])] = self._judge(records.take(np.array([edge])))
             start = edge + 1
-        self._usage(records.take(np.arange(start, len(records.offsets))), answers)
+        self._usage(records.take(np.arange(start, len(records))), answers)
 
     def _touch(self, prepared: Prepared) -> None:
         usage, priced = prepared.usage, prepared.priced
         good = ~priced.refused
         account = usage.texts["billing_account_id"]
-        found = np.unique(
-            np.stack([account.codes[good], priced.period_start[good], priced.period_end[good]], axis=1), axis=0
-        )
+        start, end = priced.period_start[good], priced.period_end[good]
+        # A start tells its end: cycle days are at most 28, so a period begins on its cycle day.
+        period, _ = dense_codes(start)
+        code = account.codes[good]
+        _, first = combine([(code, len(account.values)), (period, len(period) + 1)], len(code))
         names = account.values.to_pylist()
-        self.touched |= {(names[code], (start, end)) for code, start, end in found.tolist()}
+        found = zip(code[first].tolist(), start[first].tolist(), end[first].tolist(), strict=True)
+        self.touched |= {(names[each], (low, high)) for each, low, high in found}
         ends = usage.nullable.get("charge_period_end")
         if ends is not None:
             for row in np.flatnonzero(good & ends[1] & (ends[0] > priced.period_end)).tolist():
@@ -208,10 +209,11 @@ class LogPricer:
 
     # One record
 
-    def _judge(self, offset: int, value: bytes, time: int) -> Answer:
+    def _judge(self, alone: Records) -> Answer:
         """What must become of one record."""
+        time = int(alone.times[0])
         try:
-            record = self._read(offset, value, time)
+            record = self._read(alone)
             answer = self._judged(record)
         except RefusedRecord as refused:
             return Answer("DEAD_LETTER", refused.code)
@@ -220,22 +222,19 @@ class LogPricer:
             self._touch_span(record.identity[0], time, int(end[0][0]) if end is not None and end[1][0] else time + 1)
         return answer
 
-    def _read(self, offset: int, value: bytes, time: int) -> Record:
-        """The record, decoded. Raises RefusedRecord."""
-        prepared = self._prepared(offset, value, time, self._table)
+    def _read(self, alone: Records) -> Record:
+        """The record and what it is about. Raises RefusedRecord."""
+        prepared = prepare_decoded(alone.batch(), alone.decoded(), self._table, self._rules)
         usage = prepared.usage
         if not usage.length:
             raise RefusedRecord(CODES[int(prepared.refusals.codes[0])])
         kinds, amends = usage.texts.get("event_kind"), text_at(usage, "amends_event_id")
         kind = "USAGE" if kinds is None else kinds.at(0) or "USAGE"
-        if kind in ("USAGE", "AMEND") and prepared.priced.refused[0]:
-            raise RefusedRecord(CODES[int(prepared.refusals.codes[0])])
         account, source = usage.texts["billing_account_id"].at(0) or "", usage.texts["source"].at(0) or ""
         of = replace(usage, plain={**usage.plain, "event_id": pa.array([amends or ""], pa.string())})
         return Record(
-            offset,
-            value,
-            time,
+            int(alone.offsets[0]),
+            int(alone.times[0]),
             kind,
             (account, source, str(usage.plain["event_id"][0].as_py())),
             (account, source, amends or ""),
@@ -243,9 +242,6 @@ class LogPricer:
             identity_keys(of, prepared.keys.content, prepared.keys.offset),
             usage,
         )
-
-    def _prepared(self, offset: int, value: bytes, time: int, table: RateTable) -> Prepared:
-        return prepare(batch_of(offset, value, time), table, self._rules, schema_of)
 
     def _judged(self, record: Record) -> Answer:
         if record.kind == "PERIOD_CLOSE":
@@ -306,7 +302,7 @@ class LogPricer:
         return Answer("CHARGED", None, row)
 
     def _charge(self, record: Record) -> Answer:
-        row, scopes = self._priced(record.value, record.offset, record.time, self.scopes, self._table)
+        row, scopes = self._priced(record.usage, record.offset, record.time, self.scopes, self._table)
         self._charges[record.identity] = Charge(row, row.reason is None, is_too_late=row.reason == "TOO_LATE")
         self.store.put(row)
         if row.reason is not None:
@@ -316,14 +312,14 @@ class LogPricer:
         return Answer("CHARGED", None, row)
 
     def _priced(
-        self, value: bytes, offset: int, time: int, scopes: ScopeStates, table: RateTable
+        self, usage: UsageColumns, offset: int, time: int, scopes: ScopeStates, table: RateTable
     ) -> tuple[EventRow, ScopeStates]:
         """(the row of an event, the scopes after it), where it is billed. Raises RefusedRecord."""
-        prepared = self._prepared(offset, value, time, table)
+        batch, decoded = single(usage, offset, time)
+        prepared = prepare_decoded(batch, decoded, table, self._rules)
         if prepared.refusals.codes[0] != GOOD:
             raise RefusedRecord(CODES[int(prepared.refusals.codes[0])])
-        booked = book(batch_of(offset, value, time), prepared, known=Identities(), scopes=scopes,
-                      watermark=None, rules=self._rules)  # fmt: skip
+        booked = book(batch, prepared, known=Identities(), scopes=scopes, watermark=None, rules=self._rules)
         (row,) = event_rows(charges_alone(booked, 0, self._rules))
         where = self._billed_in(row.identity[0], time)
         entries = [rebilled(entry, where) for entry in row.entries]
@@ -358,7 +354,7 @@ class LogPricer:
         taken, scopes = self._undone(charge, where)
         row = replace(empty, entries=taken, currency=charge.row.currency if charge.is_rated else empty.currency)
         if is_amend:
-            fresh, scopes = self._priced(record.value, offset, time, scopes, self._table)
+            fresh, scopes = self._priced(record.usage, offset, time, scopes, self._table)
             self._claims.add(record.original)
             self._charges[record.identity] = Charge(fresh, fresh.reason is None)
             if fresh.reason is not None:
@@ -408,8 +404,8 @@ class LogPricer:
             first = self._charges[(record.original[0], record.original[1], charge.row.usage["amends_event_id"])]
         taken, scopes = self._undone(first, self._billed_in(record.original[0], record.time))
         try:
-            value = value_of(charge.row)
-            fresh, scopes = self._priced(value, record.offset, record.time, scopes, self._facts.rerating)
+            usage = usage_of(columns_of(charge.row), 1)
+            fresh, scopes = self._priced(usage, record.offset, record.time, scopes, self._facts.rerating)
         except RefusedRecord:
             return Answer("CONTROL")
         if fresh.reason is not None or (charge.is_rated and is_equal(charge.row, fresh, taken)):

@@ -5,6 +5,7 @@ Source: spec/rating.md, sections 1 (outcomes) and 12; spec/formats.md, section 6
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BookedEntry
 from chargeline.domain.identities import Keys
 from chargeline.domain.pricing import months_before
-from chargeline.domain.usage import UsageColumns
+from chargeline.domain.usage import Refusals, UsageColumns
 from chargeline.ports import LogBatch
 from chargeline.pricer.compute import Rules
-from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.event_rows import EventRow, Identity
+from chargeline.wire.usage_decoder import Decoded
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -37,32 +38,40 @@ RULES = Rules(
 
 @dataclass(frozen=True)
 class Records:
-    """Records of a log, ascending by offset.
+    """Records of a log, ascending by offset; each was appended right after it happened.
 
     Attributes:
-        values: framed events. times: event_time, microseconds. accounts: billing_account_id.
-        is_usage: no correction and no control record.
+        content: uint32, tells a repeated event from one with other content.
     """
 
     offsets: Int64Array
-    values: list[bytes]
-    times: Int64Array
-    accounts: pa.StringArray
-    is_usage: npt.NDArray[np.bool_]
+    usage: UsageColumns
+    content: npt.NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @property
+    def times(self) -> Int64Array:
+        """event_time, microseconds."""
+        return self.usage.long("event_time")
+
+    @cached_property
+    def is_usage(self) -> npt.NDArray[np.bool_]:
+        """Which records are no correction and no control record."""
+        flags = self.usage.is_symbol("event_kind", "USAGE")
+        return np.ones(len(self), bool) if flags is None else flags
 
     def take(self, rows: Int64Array) -> "Records":
-        if len(rows) == len(self.offsets):
+        if len(rows) == len(self):
             return self
-        return Records(
-            self.offsets[rows],
-            [self.values[row] for row in rows.tolist()],
-            self.times[rows],
-            self.accounts.take(pa.array(rows)),
-            self.is_usage[rows],
-        )
+        return Records(self.offsets[rows], self.usage.take(rows).compact(), self.content[rows])
 
     def batch(self) -> LogBatch:
-        return LogBatch("usage-events", 0, self.offsets, -(-self.times // 1000), self.values, int(self.offsets[-1]) + 1)
+        return _batch(self.offsets, self.times)
+
+    def decoded(self) -> Decoded:
+        return Decoded(self.usage, Refusals(len(self)), self.content)
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,6 @@ class Record:
     """One record that is judged by itself."""
 
     offset: int
-    value: bytes
     time: int
     kind: str
     identity: Identity
@@ -115,14 +123,14 @@ class Record:
     usage: UsageColumns
 
 
-def batch_of(offset: int, value: bytes, time: int) -> LogBatch:
-    """One record by itself."""
-    return LogBatch("usage-events", 0, np.array([offset]), np.array([-(-time // 1000)]), [value], offset + 1)
+def single(usage: UsageColumns, offset: int, time: int) -> tuple[LogBatch, Decoded]:
+    """One event by itself, as if it stood at this place of the log and had been appended right after an instant."""
+    content = np.zeros(1, np.uint32)  # who prices it anew knows what it is
+    return _batch(np.array([offset]), np.array([time])), Decoded(usage, Refusals(1), content)
 
 
-def schema_of(_: int) -> str:
-    """Records of a file are of this version's schema."""
-    return USAGE_EVENT_SCHEMA
+def _batch(offsets: Int64Array, times: Int64Array) -> LogBatch:
+    return LogBatch("usage-events", 0, offsets, -(-times // 1000), [b""] * len(offsets), int(offsets[-1]) + 1)
 
 
 def text_at(usage: UsageColumns, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 
 _FIELDS = {field["name"]: field["type"] for field in json.loads(USAGE_EVENT_SCHEMA)["fields"]}
 _TIMES = ("event_time", "charge_period_end")
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?Z", re.ASCII)
 _LONG = 1 << 63
 _PRECEDENCE = ("MALFORMED", "MISSING_FIELD", "BAD_NUMBER", "BAD_TIME")  # spec/rating.md 14
 _NAMING = ("AMEND", "CANCEL", "RERATE")  # they name another event in `amends_event_id`
@@ -18,13 +20,12 @@ _NAMING = ("AMEND", "CANCEL", "RERATE")  # they name another event in `amends_ev
 
 @dataclass(frozen=True)
 class Line:
-    """One good line: the framed value and what the caller needs of it."""
+    """One good line: the event by field (times in microseconds), and its framed value."""
 
     event_id: str
     event_time: int
     value: bytes
-    account: str = ""
-    event_kind: str = "USAGE"
+    event: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,7 @@ def read_line(text: str, schema_id: int = 0) -> Line | BadLine:
         value = encode(event, schema_id)
     except (BadEvent, ValueError, TypeError, OverflowError, AttributeError):
         return BadLine(event_id, "MALFORMED")
-    kind = event.get("event_kind", "USAGE")
-    return Line(event["event_id"], event["event_time"], value, event["billing_account_id"], kind)
+    return Line(event["event_id"], event["event_time"], value, event)
 
 
 def _fields(document: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
@@ -112,6 +112,9 @@ def _text(value: Any) -> str:
 
 
 def _time(field: str, value: Any) -> int:
+    """Instants as spec/formats.md 1 has them: in UTC with Z, to microseconds."""
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        raise _BadField("BAD_TIME")
     try:
         return micros(value, field)
     except (BadEvent, ValueError, TypeError, OverflowError, AttributeError) as error:

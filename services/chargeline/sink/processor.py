@@ -89,6 +89,7 @@ class TopicSink:
         self._log_starts: dict[int, int] = {}  # by partition that is ours: its oldest offset at the assignment
         self._flying: dict[int, _Insert] = {}
         self._idle: list[Warehouse] = []
+        self._is_held = False  # whether our partitions are paused
         self._threads = self.threads or ThreadPoolExecutor(self.inserts, f"insert-{self.topic}")
         self._failures = 0
         self.rows = 0
@@ -124,8 +125,8 @@ class TopicSink:
 
     def _poll(self) -> None:
         room = self.messages - sum(map(len, self._waiting.values()))
-        # A full queue still takes one: the client tells of a rebalance inside a poll only, and the rest of a unit
-        # that fills the queue has to come.
+        self._hold(room)
+        # Even then: the client tells of a rebalance inside a poll only.
         records = self.consumer.poll_records(1, 0.0 if self._flying or self._ready() else _POLL_S)
         if records and room > 1:
             # Asked for many at once, the client would wait for all of them.
@@ -133,6 +134,19 @@ class TopicSink:
         for record in records:
             if record.partition in self._waiting:
                 self._waiting[record.partition].append(record)
+
+    def _hold(self, room: int) -> None:
+        """Let the log wait while the queue is full; but the rest of a unit that fills it has to come."""
+        if not self._is_held:
+            if room < 1 and (self._flying or self._ready()):
+                self._is_held = True
+                self.consumer.pause(list(self._waiting))
+        elif room > self.messages // 2 or not (self._flying or self._ready()):
+            self._go_on(list(self._waiting))
+
+    def _go_on(self, partitions: list[int]) -> None:
+        self._is_held = False
+        self.consumer.resume(partitions)
 
     def _acknowledge(self) -> None:
         wait([each.done for each in self._flying.values()], _LOOK_S, FIRST_COMPLETED)
@@ -223,6 +237,7 @@ class TopicSink:
         self.observer.revoked(self.topic, partitions)
         inserts = [self._flying.pop(partition).done for partition in partitions if partition in self._flying]
         wait(inserts)
+        self._go_on(list(self._waiting))  # a pause would outlive the assignment
         for partition in partitions:
             self._waiting.pop(partition, None)
 

@@ -6,7 +6,6 @@ names of events are written for each row.
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,8 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 # What every entry has before and after its pricing quantity; the key of each JSON member.
 _BEFORE = ("entry_kind", "sku_id", "sku_price_id", "rate_card_id", "rate_card_version", "leaf")
 _AFTER = ("pricing_unit", "list_unit_price", "contracted_unit_price")
-_LEFT_OUT: dict[str, Any] = {"entry_kind": "UNIT"}
+_NULL = pa.scalar("null", _TEXT)
+_LEFT_OUT = {"entry_kind": pa.scalar('"UNIT"', _TEXT)}
 
 
 def is_plain(table: pa.Table) -> BoolArray:
@@ -102,18 +102,18 @@ def _entries(flat: pa.StructArray, is_last: BoolArray) -> pa.LargeStringArray:
         return pa.array([], _TEXT)
     shared = [name for name in (*_BEFORE, *_AFTER) if name in names]
     codes, first = _combined([flat.field(name) for name in shared], len(flat))
-    rows = [_complete(row) for row in pa.StructArray.from_arrays(
-        [flat.field(name).take(pa.array(first)) for name in shared], shared
-    ).to_pylist()]  # fmt: skip
-    before = ["{" + _members(_BEFORE, *(row[name] for name in _BEFORE)) + ',"pricing_quantity":' for row in rows]
-    after = ["," + _members(_AFTER, *(row[name] for name in _AFTER)) + ',"contracted_cost":' for row in rows]
+    rows = pa.array(first)
+    texts = {name: _values(flat.field(name), rows) for name in shared}
+    texts.setdefault("list_unit_price", texts["contracted_unit_price"])
+    before = _members(_BEFORE, texts, "{", ',"pricing_quantity":')
+    after = _members(_AFTER, texts, ",", ',"contracted_cost":')
     at = pa.array(codes)
     cost = _amounts(flat.field("contracted_cost"))
     listed = _amounts(flat.field("list_cost")) if "list_cost" in names else cost
     return pc.binary_join_element_wise(
-        pa.array(before, _TEXT).take(at),
+        before.take(at),
         _amounts(flat.field("pricing_quantity")),
-        pa.array(after, _TEXT).take(at),
+        after.take(at),
         cost,
         _scalar(',"list_cost":'),
         listed,
@@ -138,22 +138,25 @@ def _conversion(flat: pa.StructArray, names: set[str]) -> list[pa.Array]:
     return [pa.array(starts, _TEXT).take(at), cost, pa.array(ends, _TEXT).take(at)]
 
 
-def _complete(row: dict[str, Any]) -> dict[str, Any]:
-    found = {name: row.get(name, _LEFT_OUT.get(name)) for name in (*_BEFORE, *_AFTER)}
-    if "list_unit_price" not in row:
-        found["list_unit_price"] = row.get("contracted_unit_price")
-    return found
+def _members(names: Sequence[str], texts: dict[str, pa.Array], start: str, end: str) -> pa.LargeStringArray:
+    """Some members of JSON objects, one text a row."""
+    pieces: list[pa.Array] = []
+    for number, name in enumerate(names):
+        pieces += [_scalar(f'{"," if number else start}"{name}":'), texts.get(name, _LEFT_OUT.get(name, _NULL))]
+    return pc.binary_join_element_wise(*pieces, _scalar(end), _scalar(""))
 
 
-@lru_cache(maxsize=100_000)  # the price points of a few large cards
-def _members(names: tuple[str, ...], *values: Any) -> str:
-    return ",".join(f'"{name}":{_json(value)}' for name, value in zip(names, values, strict=True))
-
-
-def _json(value: Any) -> str:
-    if value is None or isinstance(value, str | int):
-        return _ENCODE(value)
-    return f'"{plain(value)}"'
+def _values(column: pa.Array, rows: pa.Array) -> pa.LargeStringArray:
+    """Texts, whole numbers and unit prices of some rows as JSON."""
+    if pa.types.is_integer(column.type):
+        return column.take(rows).cast(_TEXT)
+    encoded = column if pa.types.is_dictionary(column.type) else column.take(rows).dictionary_encode()
+    at = encoded.indices.take(rows) if encoded is column else encoded.indices
+    if pa.types.is_decimal(encoded.dictionary.type):
+        texts = pa.array([f'"{plain(price)}"' for price in encoded.dictionary.to_pylist()], _TEXT)
+    else:
+        texts = _quoted(encoded.dictionary)
+    return texts.take(at).fill_null("null")
 
 
 def _combined(columns: Sequence[pa.Array], length: int) -> tuple[Int64Array, Int64Array]:

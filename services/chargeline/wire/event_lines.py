@@ -61,7 +61,7 @@ class EventLinesReader:
         if not len(starts):
             return EventLines({}, starts, starts, text)
         is_object = (data[starts] == ord("{")) & (data[ends - 1] == ord("}"))
-        rows = np.flatnonzero(is_object)
+        rows = np.flatnonzero(is_object & _is_utf8(text))
         # `}` and `{` on both sides of every line break: no object goes over two lines, whatever the parser allows.
         tables = list(self._tables(text, rows))
         table = pa.concat_tables([each for _, each in tables], promote_options="default") if tables else None
@@ -174,6 +174,23 @@ def _from_offsets(offsets: Int64Array, data: npt.NDArray[np.uint8]) -> pa.LargeB
     return pa.Array.from_buffers(
         pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(data))]
     )
+
+
+def _is_utf8(text: pa.LargeBinaryArray) -> BoolArray:
+    """Which lines are text at all: the parser does not look."""
+    try:
+        text.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return np.array([_decodes(line) for line in text.to_pylist()], bool)
+    return np.ones(len(text), bool)
+
+
+def _decodes(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _joined(text: pa.LargeBinaryArray, rows: Int64Array) -> pa.Buffer:

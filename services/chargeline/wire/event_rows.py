@@ -56,6 +56,11 @@ def event_rows(table: pa.Table) -> list[EventRow]:
 
 def value_of(row: EventRow, schema_id: int = 0) -> bytes:
     """The framed value of the event, encoded again from its row."""
+    return encode(columns_of(row), 1, schema_id)[0]
+
+
+def columns_of(row: EventRow) -> dict[str, pa.Array]:
+    """The event as columns of one row, as `usage_encoder.encode` and `usage_columns.usage_of` take them."""
     columns: dict[str, pa.Array] = {}
     for name, field in FIELDS.items():
         value = row.usage[name]
@@ -66,7 +71,7 @@ def value_of(row: EventRow, schema_id: int = 0) -> bytes:
             columns[name] = pa.array([sorted(dict(value).items(), key=_key_bytes)], pa.map_(pa.string(), items))
         else:
             columns[name] = pa.array([_micros(value)] if name in TIMES else [value])
-    return encode(columns, 1, schema_id)[0]
+    return columns
 
 
 def _key_bytes(item: tuple[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ Source: spec/rating.md, sections 4, 6 and 7; spec/formats.md, section 2.
 import json
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from chargeline.verify.events import COUNTED
@@ -52,15 +53,15 @@ class Rate:
         variant = self.sku.get("variant")
         return self.sku["sku_id"] if variant is None else f"{self.sku['sku_id']}/{variant}"
 
-    @property
+    @cached_property
     def measures(self) -> str | None:
         return self.sku.get("leaf") or self.sku.get("quantity")
 
-    @property
+    @cached_property
     def match(self) -> dict[str, Any]:
         return self.sku.get("match") or {}
 
-    @property
+    @cached_property
     def accumulates(self) -> bool:
         return accumulates(self.sku)
 
@@ -72,16 +73,26 @@ class Rate:
         named = {name: self.match.get(name) for name in (*ATTRIBUTES, "labels")}
         return json.dumps([self.owner, *self.rate_id[1:], named], sort_keys=True)
 
+    @cached_property
+    def wanted(self) -> dict[str, list[Any]]:
+        """The attributes that the rate names, with the values that fit."""
+        named = {name: self.match.get(name) for name in ATTRIBUTES}
+        return {name: each if isinstance(each, list) else [each] for name, each in named.items() if each is not None}
+
+    @cached_property
+    def declared(self) -> set[tuple[str, str | None]]:
+        """(kind, name) of the models that it is for."""
+        models = {("model", model) for model in self.match.get("models") or []}
+        return models | {("prefix", self.match.get("model_prefix"))}
+
     def fits(self, event: dict[str, Any]) -> bool:
-        for name in ATTRIBUTES:
-            wanted = self.match.get(name)
-            if wanted is not None and event[name] not in (wanted if isinstance(wanted, list) else [wanted]):
-                return False
+        if any(event[name] not in values for name, values in self.wanted.items()):
+            return False
         return all(event["labels"].get(key) == value for key, value in (self.match.get("labels") or {}).items())
 
     def named(self) -> int:
         """How many attributes the rate names."""
-        return sum(self.match.get(name) is not None for name in ATTRIBUTES) + len(self.match.get("labels") or {})
+        return len(self.wanted) + len(self.match.get("labels") or {})
 
     def base_units(self, period: Period) -> Fraction:
         """Base units (of the event's own field) in a pricing unit; those of GB-Months depend on the period's hours."""
@@ -174,11 +185,7 @@ class Cards:
 
 
 def declares(rate: Rate, provider: str, names: set[tuple[str, str]]) -> bool:
-    match = rate.match
-    if match.get("provider_name") != provider:
-        return False
-    declared = {("model", model) for model in match.get("models") or []}
-    return bool(names & (declared | {("prefix", match.get("model_prefix"))}))
+    return rate.match.get("provider_name") == provider and not names.isdisjoint(rate.declared)
 
 
 def _overlap(one: Rate, other: Rate) -> bool:

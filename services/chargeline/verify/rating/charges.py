@@ -238,8 +238,10 @@ class _Pricing:
             key = self._scope_key(rate, wanted)
             scope = self._scopes.get(key) or self._books.scopes.get(key) or Scope(rate)
             # What the platform pays must not open a tier for the owner.
-            known = opened(scope, terms) if policy == "bill_zero" else scope
-            after, drafts = add(known, terms, use, is_closed=charge_class is not None)
+            is_waived = policy == "bill_zero"
+            known = opened(scope, terms) if is_waived else scope
+            # Nor is there anything to settle: the total of the scope does not change.
+            after, drafts = add(known, terms, use, is_closed=charge_class is not None and not is_waived)
         else:
             drafts = alone(terms, use, base_units)
         entries = tuple(

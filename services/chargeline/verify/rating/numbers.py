@@ -5,6 +5,7 @@ Source: spec/rating.md, section 2; spec/formats.md, section 1; spec/allocation.m
 
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from math import floor
 from typing import Any
 
@@ -18,6 +19,11 @@ def number(value: Any, default: int = 0) -> Fraction:
     if value is None:
         return Fraction(default)
     assert isinstance(value, str | int), f"{value!r} is no text of a number"
+    return _exact(value)
+
+
+@lru_cache(maxsize=10_000)
+def _exact(value: str | int) -> Fraction:
     return Fraction(value)
 
 
@@ -28,7 +34,7 @@ def q12(amount: Fraction) -> int:
 
 def rounded(value: Fraction) -> int:
     """The nearest whole number, half away from zero."""
-    size = floor(abs(value) + Fraction(1, 2))
+    size = (2 * abs(value.numerator) + value.denominator) // (2 * value.denominator)
     return size if value >= 0 else -size
 
 

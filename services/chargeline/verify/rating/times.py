@@ -3,6 +3,7 @@
 Source: spec/rating.md, sections 1 (billing_period) and 5 (time_band); spec/allocation.md, section 1 (day rule).
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?Z", re.ASCII)
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 
 
@@ -27,10 +29,10 @@ class Period(NamedTuple):
 
 
 def micros(text: str) -> int:
-    """Raises ValueError where the text is no instant with a zone."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
+    """Raises ValueError where the text is no instant in UTC with Z, to microseconds (spec/formats.md 1)."""
+    if not _INSTANT.fullmatch(text):
         raise ValueError(text)
+    moment = datetime.fromisoformat(text)
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
 
