@@ -14,7 +14,6 @@ the unit in flight will add to it. Its transaction begins only when the one befo
 is void. The state itself is never touched before the commit.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +28,6 @@ from chargeline.ports import (
     ApplyOutcome,
     ChargeArchive,
     Clock,
-    Headers,
     LogConsumer,
     LogReader,
     StateDelta,
@@ -41,22 +39,19 @@ from chargeline.pricer.compute import Booked, Rules, book
 from chargeline.pricer.correcting import Correcting, needs_care
 from chargeline.pricer.intake import INPUT, Intake, Limits, Part, Unit
 from chargeline.pricer.known_events import Known
+from chargeline.pricer.messages import header_of, messages_of
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.originals import Originals
 from chargeline.pricer.overlap import Coming, Done, Later
 from chargeline.pricer.recovery import CHARGES, PartitionState, Recovery
-from chargeline.wire.arrow_messages import encode
 from chargeline.wire.correction_rows import Row
 from chargeline.wire.units import UnitHeader
 
-DEAD_LETTERS = "usage-events-dlq"
-_DEAD_LETTER_BYTES_MAX = 8_388_608
 _RETRY_S = 0.5
 log = structlog.get_logger()
 
 
 Written = Mapping[tuple[str, int], int]
-_Message = tuple[str, int, bytes | None, bytes, Headers]  # topic, partition, key, value, headers
 
 
 @dataclass(frozen=True)
@@ -224,7 +219,7 @@ class Pricer:
         try:
             self.producer.begin()
             for partition, part in unit.parts.items():
-                for message in _messages(part, computed[partition]):
+                for message in messages_of(part, computed[partition]):
                     self.producer.produce(*message)
             next_offsets = {partition: part.batch.next_offset for partition, part in unit.parts.items()}
             # Offsets go into the transaction, not after it: a crash between the two would bill the unit twice.
@@ -250,7 +245,7 @@ class Pricer:
             self.observer.aborted()
             return False
         for partition, each in committed.computed.items():
-            header = _header(in_flight.unit.parts[partition], each.booked)
+            header = header_of(in_flight.unit.parts[partition], each.booked)
             self._apply(header, each, committed.written[CHARGES, partition])
         self.observer.did("apply")
         self.units += 1
@@ -357,60 +352,3 @@ class Pricer:
             self.observer.ready(self.states[partition])
         self._assigned = None
         self.consumer.start({partition: self.states[partition].next_offset for partition in assigned})
-
-
-def _messages(part: Part, computed: Computed) -> list[_Message]:
-    """Everything that the transaction will hold of one partition."""
-    header, batch = _header(part, computed.booked), part.batch
-    partition = batch.partition
-    key = str(partition).encode()
-    found: list[_Message] = []
-    for topic, table in (
-        (CHARGES, computed.charges),
-        ("cost-rollups", computed.cost_rollups),
-        ("performance-rollups", computed.performance_rollups),
-    ):
-        values = encode(table) if table is not None else []
-        for index, value in enumerate(values):
-            found.append((topic, partition, key, value, header.slice(index, len(values)).encode()))
-    for letter in computed.dead_letters:
-        value = batch.values[letter.row]
-        place = (int(batch.offsets[letter.row]), int(batch.append_times[letter.row]))
-        headers = _letter_headers(letter.code, letter.reason, partition, place, value)
-        found.append((DEAD_LETTERS, partition, None, value[:_DEAD_LETTER_BYTES_MAX], headers))
-    return found
-
-
-def _header(part: Part, booked: Booked) -> UnitHeader:
-    batch = part.batch
-    return UnitHeader(
-        batch.partition,
-        int(batch.offsets[0]),
-        batch.next_offset,
-        0,
-        1,
-        booked.outcomes,
-        booked.watermark,
-        int(batch.append_times[-1]),
-        part.governance_sequence,
-        () if booked.corrected is None else booked.corrected.waiting,
-    )
-
-
-def _letter_headers(
-    code: str, reason: str, partition: int, place: tuple[int, int], value: bytes
-) -> list[tuple[str, bytes]]:
-    headers = [
-        ("x-chargeline-code", code),
-        ("x-chargeline-reason", reason),
-        ("x-chargeline-topic", INPUT),
-        ("x-chargeline-partition", str(partition)),
-        ("x-chargeline-offset", str(place[0])),
-        ("x-chargeline-append-time", str(place[1])),
-    ]
-    if len(value) >= 5 and value[0] == 0:
-        headers.append(("x-chargeline-schema-id", str(int.from_bytes(value[1:5], "big"))))
-    if len(value) > _DEAD_LETTER_BYTES_MAX:
-        headers.append(("x-chargeline-original-length", str(len(value))))
-        headers.append(("x-chargeline-original-sha256", hashlib.sha256(value).hexdigest()))
-    return [(name, text.encode()) for name, text in headers]
