@@ -67,7 +67,7 @@ def once(run: int) -> dict[str, float]:
             preload(stack)
             consumed = child("child.py", "consume", EVENTS, stack=stack)
             priced = child("child.py", "pricer", EVENTS, stack=stack)
-            rows = _charges(stack)
+            rows = charged(stack)
             stored = child("child.py", "sink", rows, stack=stack)
             warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
             assert warehouse.query("SELECT count() AS n FROM charges").to_pylist() == [{"n": rows}]
@@ -93,7 +93,7 @@ def once(run: int) -> dict[str, float]:
     return result
 
 
-def _charges(stack: Stack) -> int:
+def charged(stack: Stack) -> int:
     """Rows that the pricer wrote."""
     from chargeline.adapters.kafka import KafkaLogReader
     from chargeline.adapters.pipeline import units
