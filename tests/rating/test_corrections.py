@@ -203,3 +203,50 @@ def test_a_correction_version_for_a_gap_rates_what_was_unrated(price):
     results = price([right], None, None, [unknown, rerate("e1"), cancel("e1")], False)
     assert [result["outcome"] for result in results[:-1]] == ["UNRATED", "CONTROL", "CHARGED"]
     assert costs(results) == [None, "6", "-6"]
+
+
+SINGLE = card(sku("volume", tiers=tiers(("40", "0.7", "9"), (None, "0.55", "4")), window="event"))
+INPUT = {"sku_id": "m/input", "leaf": "input", "charge_model": "graduated", "pricing_unit": "Tokens", "tiers": TWO,
+         "match": {"provider_name": "p", "models": ["m"]}}  # fmt: skip
+
+
+def of(results, event_id):
+    return next(result for result in results if result.get("event_id") == event_id)
+
+
+def test_a_late_event_of_a_rate_for_single_events_is_settled_with_it(price):
+    late = used("50", "late", event_time=LATE)
+    results = price([SINGLE], None, None, [*uses("50"), close_record(), late, cancel("late", event_time=AFTER)], False)
+    assert kinds(of(results, "late")) == [("UNIT", "27.5"), ("TIER_SETTLEMENT", "4")]
+    assert kinds(of(results, "cancel")) == [("REVERSAL", "-27.5"), ("REVERSAL", "-4")]
+
+
+def test_taking_a_closed_single_event_back_takes_its_settlement_back(price):
+    results = price([SINGLE], None, None, [*uses("50"), close_record(), cancel("e1", event_time=AFTER)], False)
+    assert booked(results) == [("TIER_SETTLEMENT", "4")]
+    assert kinds(of(results, "cancel")) == [("REVERSAL", "-27.5"), ("TIER_SETTLEMENT", "-4")]
+    assert total(results) == "0"
+
+
+def test_what_is_waived_of_a_late_single_event_is_not_settled(price):
+    rate = SINGLE["skus"][0] | {"status_policy": {"ERROR": "bill_zero"}}
+    late = used("50", "late", event_time=LATE, status="ERROR")
+    results = price([card(rate)], None, None, [*uses("50"), close_record(), late], False)
+    assert kinds(of(results, "late")) == [("UNIT", "0")]
+
+
+def test_leaves_of_a_late_single_event_follow_each_other(price):
+    rate = INPUT | {"charge_model": "volume", "tiers": SINGLE["skus"][0]["tiers"], "window": "event"}
+    late = event("late", event_time=LATE, input_tokens=30, input_image_tokens=20)
+    results = price([card(rate)], None, None, [close_record(), late], False)
+    found = of(results, "late")["entries"]
+    assert [(each["entry_kind"], each["leaf"], each["contracted_cost"]) for each in found] == [
+        ("UNIT", "input", "21"), ("TIER_SETTLEMENT", "input", "9"),
+        ("UNIT", "input_image", "11"), ("TIER_SETTLEMENT", "input_image", "-9.5")]  # fmt: skip
+
+
+def test_a_shift_names_the_leaf_of_the_rate_and_not_of_the_event(price):
+    first, last = event("e1", input_image_tokens=30), event("e2", input_image_tokens=20)
+    results = price([card(INPUT)], None, None, [first, last, cancel("e1")], False)
+    assert [(each["entry_kind"], each["leaf"], each["contracted_cost"]) for each in results[2]["entries"]] == [
+        ("REVERSAL", "input_image", "-21"), ("TIER_SHIFT", "input", "1.5")]  # fmt: skip

@@ -245,3 +245,11 @@ def test_a_fee_that_is_discounted_as_a_whole_is_an_entry_of_cost_zero(price, fre
                discounts=[{"percent": "100"}], **free)  # fmt: skip
     results = price([card(rate)], None, None, [used("25", quantity="transaction_amount")], False)
     assert [each for each in kinds(results[0]) if each[0] != "FREE_UNITS"] == [("UNIT", "0"), ("PER_EVENT_FEE", "0")]
+
+
+def test_a_maximum_of_a_single_event_counts_towards_its_minimum(price):
+    batch = sku("per_unit", unit_price="4", window="event", minimum="10", maximum="70", variant="batch",
+                match={"service_tier": "batch"})  # fmt: skip
+    results = price([card(batch)], None, None, uses("30", "1", service_tier="batch"), True)
+    assert kinds(results[0]) == [("UNIT", "120"), ("CAP", "-50")]
+    assert booked(results) == [("TRUE_UP", "6")]

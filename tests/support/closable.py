@@ -11,12 +11,10 @@ Document = dict[str, Any]
 def closable_case(case: RandomRating) -> tuple[list[Document], list[Any]]:
     """(cards, events of every kind) of a case.
 
-    A late event of a volume rate with windows of single events has no settlement in the command. An amend that may not
-    give its own price is refused when it comes in the one and when it acts in the other. An interval over days touches
-    the period that begins where the account's cycle changes within it in the reference alone.
+    An amend that may not give its own price is refused when it comes in the one and when it acts in the other. An
+    interval over days touches the period that begins where the account's cycle changes within it in the reference alone.
     """
     cards, events = publishable_case(case)
-    cards = [each | {"skus": [_sku(sku) for sku in each["skus"]]} for each in cards]
     return cards, [each for each in events if not _is_left_out(each)]
 
 
@@ -44,7 +42,7 @@ def only_closing_case(
 
 
 def _unsettled(sku: Document, *, settles: bool) -> Document:
-    found = _sku(sku)
+    found = sku | {"window": "day"} if sku["charge_model"] == "volume" and sku.get("window") == "event" else sku
     if not settles or found.get("window") == "event":
         found = {name: value for name, value in found.items() if name != "minimum"}
     if settles and (found["charge_model"] == "volume" or found.get("minimum")):
@@ -54,10 +52,6 @@ def _unsettled(sku: Document, *, settles: bool) -> Document:
     if "tiers" in found:
         found["tiers"] = [found["tiers"][0] | {"flat_fee": "0"}, *found["tiers"][1:]]
     return found
-
-
-def _sku(sku: Document) -> Document:
-    return sku | {"window": "day"} if sku["charge_model"] == "volume" and sku.get("window") == "event" else sku
 
 
 def _is_left_out(event: Document | None) -> bool:

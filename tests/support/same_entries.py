@@ -25,9 +25,11 @@ def assert_same(found: list[Document], wanted: list[Document]) -> None:
     """
     assert [each["entry_kind"] for each in found] == [each["entry_kind"] for each in wanted]
     for one, other in zip(found, wanted, strict=True):
-        near = {"list_cost"} | (
-            {"list_unit_price", "contracted_unit_price"} if one["entry_kind"] == "PER_EVENT_FEE" else set()
+        is_fee = one["entry_kind"] == "PER_EVENT_FEE" or (one["entry_kind"], one["pricing_unit"]) == (
+            "REVERSAL",
+            "Fees",
         )
+        near = {"list_cost"} | ({"list_unit_price", "contracted_unit_price"} if is_fee else set())
         for name in near:
             if one[name] is not None:
                 assert abs(Decimal(one[name]) - Decimal(other[name])) <= _CLOSE

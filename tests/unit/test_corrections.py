@@ -10,13 +10,15 @@ from chargeline.domain.errors import TransientError
 from chargeline.pricer.correction_state import CorrectionFields
 from chargeline.pricer.originals import Originals, UnitPlaces
 from chargeline.pricer.rerating import changes, newest, records, run_id
+from chargeline.verify.rating.price import price_document
 from chargeline.wire import arrow_messages
 from chargeline.wire.arrow_messages import encode
 from chargeline.wire.units import UnitHeader
 from tests.property.test_corrections_equal_reference import case_of
 from tests.support.archive import is_about
 from tests.support.corrected import RULES, Running, read_lines
-from tests.support.rating import card, event, sku
+from tests.support.rating import card, close_record, event, sku
+from tests.support.same_entries import assert_same
 
 CARD = card(sku("graduated", "calls", "Calls", tiers=[{"up_to": "30", "unit_price": "1"}, {"up_to": None, "unit_price": "0.5"}]),
             sku("dynamic", "reported_cost", "USD", dynamic=True, price_sources=["gw"], match={"models": ["routed"]}),
@@ -134,6 +136,27 @@ def test_an_event_beyond_the_horizon_is_taken_back_once(is_state_lost):
         running.corrections = CorrectionFields()
     running.unit(read_lines([about("CANCEL", "c1", "e0"), about("CANCEL", "c2", "never")]))
     assert running.computed[-1].booked.outcomes | {"DEAD_LETTER": 0} == {"DUPLICATE": 1, "WAITING": 1, "DEAD_LETTER": 0}
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+@pytest.mark.parametrize(("model", "kind"), [("graduated", "TIER_SHIFT"), ("volume", "TIER_SETTLEMENT")])
+def test_what_puts_a_scope_right_without_a_sampled_event_is_no_estimate(model, kind, is_closed):
+    rates = card(
+        sku(model, "calls", "Calls", tiers=[{"up_to": "30", "unit_price": "1"}, {"up_to": None, "unit_price": "0.5"}])
+    )
+    events = [
+        used("e0", 20, sample_weight=2),
+        used("e1", 20),
+        *[close_record()] * is_closed,
+        about("CANCEL", "c0", "e0"),
+    ]
+    running = Running([rates], None, None)
+    running.unit(read_lines(events))
+    expected = {"REVERSAL": True} | ({kind: False} if is_closed or model == "graduated" else {})
+    taken = running.object(len(events) - 1, "CHARGED", None)["entries"]
+    assert {each["entry_kind"]: each.get("estimated", False) for each in taken} == expected
+    wanted = price_document([rates], None, None, events, False)[len(events) - 1]["entries"]
+    assert_same(taken, wanted)
 
 
 @pytest.mark.parametrize("cuts", [[3], [1, 2]])

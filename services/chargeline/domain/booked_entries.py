@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from chargeline.domain.money import PICOS, round_half_away
+from chargeline.domain.usage import COUNTED, LEAVES
 
 CORRECTION = "CORRECTION"
+_MILLION = 10**6
 # Where usage of a period is billed: (start, end) of it -> (start, end) of the billing period, charge class.
 Span = tuple[int, int]
 BilledIn = Callable[[Span], tuple[Span, str | None]]
@@ -62,6 +64,12 @@ class BookedEntry:
     consumed_unit: str = ""
     charge_category: str = "USAGE"
     fx_rate_id: str | None = None
+
+
+def base_units(entry: BookedEntry) -> int:
+    """What an entry measured, in base units of its scope: tokens, ms, or millionths of an extra quantity."""
+    is_counted = entry.leaf in LEAVES or entry.leaf in COUNTED
+    return entry.consumed_quantity * (1 if is_counted else _MILLION) // PICOS
 
 
 def scope_keys_of(entries: Iterable[BookedEntry]) -> list[bytes]:

@@ -12,7 +12,7 @@ from chargeline.domain.period_function import RateFunction
 from chargeline.domain.periods import billing_period
 from chargeline.domain.price_points import units_of
 from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
-from chargeline.domain.rate_card import Sku
+from chargeline.domain.rate_card import Sku, Tiered
 from chargeline.domain.rate_functions import function_of
 from chargeline.domain.rate_table import RateTable
 
@@ -71,12 +71,25 @@ class Facts:
 
     def function(self, entry: BookedEntry) -> RateFunction:
         """The period function of the rate that an entry paid, in the period of its usage."""
-        key = (entry.rate_card_id, entry.rate_card_version, entry.sku_id, entry.variant)
+        key = _rate_key(entry)
         days = (entry.usage_period[1] - entry.usage_period[0]) // _DAY
         if (key, days) not in self._functions:
             sku = self._skus[key]
             self._functions[key, days] = function_of(sku, units_of(sku, days))
         return self._functions[key, days]
+
+    def measures(self, entry: BookedEntry) -> str:
+        """The leaf or quantity that the rate which an entry paid is for."""
+        return self._skus[_rate_key(entry)].measures
+
+    def is_volume_by_event(self, entry: BookedEntry) -> bool:
+        """Whether an entry paid volume tiers, every event on its own."""
+        sku = self._skus[_rate_key(entry)]
+        return sku.window == "event" and isinstance(sku.model, Tiered) and sku.model.kind == "volume"
+
+
+def _rate_key(entry: BookedEntry) -> _RateKey:
+    return entry.rate_card_id, entry.rate_card_version, entry.sku_id, entry.variant
 
 
 def rate_table(chain: GovernanceChain, count: int, margin_ms: int, future_bound_ms: int) -> RateTable:

@@ -206,7 +206,7 @@ class Judging:
         where, event = self.billed_in(row["billing_account_id"], append_time), event_row(row)
         entries = [rebilled(entry, where) for entry in event.entries]
         states = scopes.states(scope_keys_of(entries))
-        entries = late_settlement(entries, states, self._facts.function, where)
+        entries = late_settlement(entries, states, self._facts, where)
         return correction_rows.rebilled(row, entries, where(event.period)[0])
 
     def billed_in(self, account: str, append_time: int) -> BilledIn:
@@ -343,7 +343,7 @@ class Judging:
         if not event.is_rated:
             return TakenBack((), {})
         entries, where = event.booked.entries, self.billed_in(event.row["billing_account_id"], append_time)
-        return take_back(event.booked.offset, entries, self._states(entries), self._facts.function, where)
+        return take_back(event.booked.offset, entries, self._states(entries), self._facts, where)
 
     def _taken_back(self, event: Event, taken: TakenBack, append_time: int) -> Row:
         account = event.row["billing_account_id"]

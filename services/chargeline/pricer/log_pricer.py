@@ -324,7 +324,7 @@ class LogPricer:
         where = self._billed_in(row.identity[0], time)
         entries = [rebilled(entry, where) for entry in row.entries]
         states = scopes.states(scope_keys_of(entries))
-        entries = late_settlement(entries, states, self._facts.function, where, self.held)
+        entries = late_settlement(entries, states, self._facts, where, self.held)
         period, _ = where(row.period)
         return replace(row, entries=tuple(entries), period=period), scopes.apply(booked.scopes)
 
@@ -383,7 +383,7 @@ class LogPricer:
             charge.row.offset,
             charge.row.entries,
             self.scopes.states(scope_keys_of(charge.row.entries)),
-            self._facts.function,
+            self._facts,
             where,
             frozenset(self.held),
         )

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from chargeline.domain.accounts import Accounts
-from chargeline.domain.booked_entries import BookedEntry, Span
+from chargeline.domain.booked_entries import BookedEntry, Span, base_units
 from chargeline.domain.closing.entries import Period, Scope, q12
 from chargeline.domain.closing.entries import Span as Used
 from chargeline.domain.closing.facts import RECURRING, fx_of, rate_of
@@ -27,12 +27,11 @@ from chargeline.domain.rate_functions import function_of
 from chargeline.domain.scope_keys import rate_name, scope_keys
 from chargeline.domain.scope_states import ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
-from chargeline.domain.usage import COUNTED, LEAVES, Text
+from chargeline.domain.usage import Text
 from chargeline.wire.event_rows import EventRow, Identity
 
 _DAY = 86_400_000_000
 _MOST_DAYS = 31
-_MILLION, _PICOS = 10**6, 10**12
 _WINDOWS = {"day": _DAY, "hour": 3_600_000_000}
 
 
@@ -202,16 +201,14 @@ class LogScopes:
         found: dict[bytes, _Seen] = {}
         for row in rows:
             for entry in row.entries:
-                key, moved = entry.scope_key, entry.scope_quantity
+                key, moved, variant = entry.scope_key, entry.scope_quantity, _variant(entry, row)
                 identity = self._identity(row, entry)
                 if key is None:
                     if entry.waived_cost is not None or not self._is_event_window(entry):
                         continue
-                    key, moved = _event_key(identity, entry), _base_units(entry)
+                    key, moved = _event_key(identity, entry, variant), base_units(entry)
                 if key not in found:
-                    rate = self._rates[
-                        (entry.rate_card_id, entry.rate_card_version, entry.sku_id, _variant(entry, row))
-                    ]
+                    rate = self._rates[(entry.rate_card_id, entry.rate_card_version, entry.sku_id, variant)]
                     found[key] = _Seen(rate, entry.usage_period, self._scope(rate, row, entry, identity))
                 seen = found[key]
                 seen.quantities[entry.project] = seen.quantities.get(entry.project, 0) + moved
@@ -280,16 +277,10 @@ def _function(rate: Rate, period: Period) -> RateFunction:
     return function_of(rate.sku, units_of(rate.sku, (period.end - period.start) // _DAY))
 
 
-def _event_key(identity: Identity, entry: BookedEntry) -> bytes:
+def _event_key(identity: Identity, entry: BookedEntry, variant: str | None) -> bytes:
     """Names the scope of one event and rate; longer than any key of a lasting scope."""
-    name = (identity, entry.rate_card_id, entry.rate_card_version, entry.sku_id, entry.variant, entry.usage_period[0])
+    name = (identity, entry.rate_card_id, entry.rate_card_version, entry.sku_id, variant, entry.usage_period[0])
     return b"window=event:" + repr(name).encode()
-
-
-def _base_units(entry: BookedEntry) -> int:
-    """What an entry measured, in base units of its scope."""
-    is_counted = entry.leaf in LEAVES or entry.leaf in COUNTED
-    return entry.consumed_quantity * (1 if is_counted else _MILLION) // _PICOS
 
 
 def _event_state(seen: _Seen) -> ScopeState:

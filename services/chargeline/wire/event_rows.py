@@ -131,7 +131,7 @@ def _entry(
         entry["charge_class"],
         _optional(entry["waived_cost"]),
         entry["pool"],
-        row["estimated"],
+        row["estimated"] and not _is_owed_by_others(entry, row),
         entry["scope_key"],
         0 if entry["scope_quantity"] is None else steps(entry["scope_quantity"], 0),
         0 if entry["scope_amount"] is None else steps(entry["scope_amount"]),
@@ -144,6 +144,11 @@ def _entry(
         entry["charge_category"],
         entry["fx_rate_id"],
     )
+
+
+def _is_owed_by_others(entry: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Whether it puts a scope right without the event: a row that takes one back has reversals and these alone."""
+    return entry["entry_kind"] != "REVERSAL" and any(each["entry_kind"] == "REVERSAL" for each in row["entries"])
 
 
 def variant_of(sku_id: str, sku_price_id: str | None) -> str | None:
