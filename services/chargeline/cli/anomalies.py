@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
 def list_(
     data: DataDir = None,
     account: Annotated[str | None, typer.Option(help="Of this billing account.")] = None,
+    team: Annotated[str | None, typer.Option(help="Of spend of this team.")] = None,
     status: Annotated[str | None, typer.Option(help="OPEN or RESOLVED.")] = None,
     since: Annotated[int, typer.Option(min=1, help="Hours back, by event time; 0 is now.")] = 24 * 365,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
@@ -60,11 +61,12 @@ def list_(
     notes = _notes(stack)
     sql = (
         f"SELECT {_LISTED} FROM anomalies WHERE ({{account:String}} = '' OR billing_account_id = {{account:String}}) "
+        "AND ({team:String} = '' OR dimensions['team'] = {team:String}) "
         "AND ({status:String} = '' OR status = {status:String}) "
         "AND window_start >= now() - toIntervalHour({since:UInt32})"
         f" ORDER BY window_start DESC, anomaly_id{'' if stats else ' LIMIT {limit:UInt32}'}"
     )
-    given = {"account": account or "", "status": status or "", "since": since, "limit": limit}
+    given = {"account": account or "", "team": team or "", "status": status or "", "since": since, "limit": limit}
     rows = _rows(stack, sql, given)
     deadline = time.monotonic() + wait
     while wait and not rows:
