@@ -134,6 +134,7 @@ def test_an_incident_survives_kill_9_of_the_service_while_it_is_open(data, start
     wait_until(lambda: rows(data, "SELECT count() AS n FROM cost_anomalies FINAL") == [{"n": len(wanted)}],
                "every update is in ClickHouse once", 20)  # fmt: skip
     listed = json.loads(chargeline(data, "anomalies", "list", "--json"))
+    assert json.loads(chargeline(data, "anomalies", "list", "--team", "nobody", "--json")) == []
     assert {each["anomaly_id"] for each in listed} == {ident for ident, _ in wanted}
     explained = json.loads(chargeline(data, "anomalies", "explain", listed[0]["anomaly_id"], "--json"))
     assert explained["charges"]
