@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.support.stack import chargeline, kill, pid_of, rows, verified, wait_until
+from tests.support.stack import chargeline, pricer_restarted, rows, send, verified
 
 pytestmark = pytest.mark.stack
 ACCOUNT = "closing"
@@ -47,13 +47,6 @@ def pages(event_id, time, count, project):
     return event(event_id, time, project=project, extra_quantities={"pages": count * 1_000_000})
 
 
-def send(stack, folder, name, events):
-    file = folder / f"{name}.ndjson"
-    file.write_text("".join(json.dumps(each) + "\n" for each in events))
-    out = chargeline(stack, "replay", file, "--format", "ndjson", "--wait", "--json")
-    return json.loads(out.splitlines()[-1])
-
-
 def corrections(stack):
     found = rows(stack, "SELECT event_id AS e, toString(billing_period_start) AS p, charge_class AS c, billed_cost AS b, "
                         f"`entries.entry_kind` AS k FROM charges WHERE billing_account_id = '{ACCOUNT}' "
@@ -82,8 +75,7 @@ def test_what_comes_after_a_close_is_a_correction_in_the_open_period(stack, tmp_
     month = when["month"]
     assert settled(stack) == [("a", month, ["TIER_SETTLEMENT"], Decimal(-8)), (None, month, ["TRUE_UP"], Decimal(13)),
                               (None, month, [], Decimal(0))]  # fmt: skip
-    before = kill(stack, "pricer-0")
-    wait_until(lambda: pid_of(stack, "pricer-0") != before, "the supervisor starts another pricer")
+    pricer_restarted(stack)
     late = [event("late", when["last"], 10),
             event("c0", when["last"], event_kind="CANCEL", amends_event_id="e0"),
             event("open", f"{when['open']}T00:00:00Z", 40)]  # fmt: skip

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.support.stack import chargeline, kill, pid_of, rows, verified, wait_until
+from tests.support.stack import chargeline, pricer_restarted, rows, send, verified, wait_until
 
 pytestmark = pytest.mark.stack
 ACCOUNT = "corrected"
@@ -53,18 +53,6 @@ def calls(count):
     return {"extra_quantities": {"calls": count * 1_000_000}}
 
 
-def send(stack, folder, name, events):
-    file = folder / f"{name}.ndjson"
-    file.write_text("".join(json.dumps(each) + "\n" for each in events))
-    out = chargeline(stack, "replay", file, "--format", "ndjson", "--wait", "--json")
-    return json.loads(out.splitlines()[-1])
-
-
-def restarted(stack):
-    before = kill(stack, "pricer-0")
-    wait_until(lambda: pid_of(stack, "pricer-0") != before, "the supervisor starts another pricer")
-
-
 def billed(stack, *teams):
     found = rows(stack, f"SELECT team AS k, sum(billed_cost) AS b FROM cost_rollups WHERE billing_account_id = '{ACCOUNT}' "
                         f"AND team IN {(*teams, '')} GROUP BY k HAVING b != 0 ORDER BY k")  # fmt: skip
@@ -77,7 +65,7 @@ def test_corrections_before_and_after_their_originals_are_billed_exactly_with_th
     chargeline(stack, "rates", "publish", tmp_path / "card.yaml")
     early = [about("CANCEL", "c0", "e0", now), about("AMEND", "a1", "e1", now, team="b", **calls(2))]
     send(stack, tmp_path, "early", early)
-    restarted(stack)
+    pricer_restarted(stack)
     # 0 cancelled, 1 amended from 10 to 2 for team b, 2 to 4 stay: tiers see 32 calls.
     sent = send(stack, tmp_path, "events", [event(f"e{n}", now, **calls(10)) for n in range(5)])
     assert sent["charged"] == 5
@@ -85,7 +73,7 @@ def test_corrections_before_and_after_their_originals_are_billed_exactly_with_th
     late = [about("CANCEL", "c2", "e2", now), about("CANCEL", "c2-again", "e2", now),
             about("AMEND", "a3", "e3", now, **calls(5)), about("CANCEL", "c-a1", "a1", now)]  # fmt: skip
     assert send(stack, tmp_path, "late", late)["duplicates"] == 1
-    restarted(stack)
+    pricer_restarted(stack)
     assert send(stack, tmp_path, "again", late)["duplicates"] == 4
     wait_until(lambda: billed(stack, "a", "b") == {"a": Decimal(15)}, "15 calls are left")
     explained = json.loads(chargeline(stack, "explain", "e3", "--account", ACCOUNT, "--json"))

@@ -13,7 +13,7 @@ import urllib3
 from focus_data_toolkit import lint_focus_1_4_structure
 
 from chargeline.runtime.stack import load_stack
-from tests.support.stack import chargeline, rows
+from tests.support.stack import chargeline, rows, send
 
 pytestmark = pytest.mark.stack
 MONTH = "2026-03-01T00:00:00Z"  # no other test uses it
@@ -92,9 +92,7 @@ def export(stack, tmp_path_factory):
         (folder / f"{name}.yaml").write_text(card)
         chargeline(stack, "rates", "publish", folder / f"{name}.yaml")
     chargeline(stack, "generate", "--seed", 5, "--events", 400, "--start", "2026-03-05T00:00:00Z", "--wait")
-    (folder / "events.ndjson").write_text("".join(json.dumps(each) + "\n" for each in own_events()))
-    sent = json.loads(chargeline(stack, "replay", folder / "events.ndjson", "--format", "ndjson", "--wait", "--json"))
-    assert sent["unrated"] == 1
+    assert send(stack, folder, "events", own_events())["unrated"] == 1
     return list(csv.DictReader(io.StringIO(exported(stack), newline="")))
 
 

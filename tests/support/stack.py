@@ -64,6 +64,20 @@ def wait_until(condition, what, deadline_s=120):
     return became
 
 
+def pricer_restarted(data):
+    """Kill the pricer, and wait for the one that the supervisor starts instead."""
+    before = kill(data, "pricer-0")
+    wait_until(lambda: pid_of(data, "pricer-0") != before, "the supervisor starts another pricer")
+
+
+def send(data, folder, name, events):
+    """Replay events from a file of that name and wait until they are stored; the command's summary."""
+    file = folder / f"{name}.ndjson"
+    file.write_text("".join(json.dumps(each) + "\n" for each in events))
+    out = chargeline(data, "replay", file, "--format", "ndjson", "--wait", "--json")
+    return json.loads(out.splitlines()[-1])
+
+
 @contextmanager
 def running_stack(data, *options):
     """A stack in `data`; whatever it started is gone afterwards."""

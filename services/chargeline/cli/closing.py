@@ -2,7 +2,6 @@
 
 import sys
 import time
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import typer
 
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.clock import SystemClock
-from chargeline.cli.common import AsJson, DataDir, print_json
+from chargeline.cli.common import AsJson, DataDir, moment, print_json
 from chargeline.cli.publishing import governance_log, instant_argument
 from chargeline.cli.sending import Sender
 from chargeline.domain.errors import Refused
@@ -83,11 +82,10 @@ def _record(account: str, start: int) -> dict[str, Any]:
 def _waited(stack: Stack, account: str, start: int, place: tuple[int, int], value: bytes) -> str:
     """`closed`, once ClickHouse tells so. Raises Refused."""
     warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
-    moment = f"{datetime.fromtimestamp(start // 1_000_000, UTC):%Y-%m-%d %H:%M:%S}"
     refused = {"p": place[0], "o": place[1], "value": value.hex().upper()}
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline:
-        if warehouse.query(_CLOSED, {"account": account, "start": moment}).num_rows:
+        if warehouse.query(_CLOSED, {"account": account, "start": moment(start)}).num_rows:
             return "closed"
         for letter in warehouse.query(_REFUSED, refused).to_pylist():
             raise Refused(

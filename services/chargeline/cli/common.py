@@ -2,7 +2,7 @@
 
 import json
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -32,6 +32,12 @@ def to_text(value: object) -> Any:
         except UnicodeDecodeError:
             return value.hex()
     raise TypeError(type(value).__name__)
+
+
+def moment(micros: int) -> str:
+    """An instant in microseconds as a DateTime64(6) in UTC of ClickHouse."""
+    whole, rest = divmod(micros, 1_000_000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%d %H:%M:%S}.{rest:06d}"
 
 
 def print_json(value: object) -> None:

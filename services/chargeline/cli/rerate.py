@@ -12,7 +12,7 @@ import typer
 from chargeline.adapters.charge_archive import rows_of
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.clock import SystemClock
-from chargeline.cli.common import AsJson, DataDir, print_json, print_rows
+from chargeline.cli.common import AsJson, DataDir, moment, print_json, print_rows
 from chargeline.cli.publishing import governance_log, instant_argument
 from chargeline.cli.sending import Sender
 from chargeline.domain.errors import Refused
@@ -80,7 +80,7 @@ def _by_partition(stack: Stack, first: int, last: int, accounts: list[str]) -> I
     """The rows of the time asked for, in log order."""
     warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
     where = "event_time >= {first:DateTime64(6, 'UTC')} AND event_time < {last:DateTime64(6, 'UTC')}"
-    given: dict[str, Any] = {"first": _moment(first), "last": _moment(last)}
+    given: dict[str, Any] = {"first": moment(first), "last": moment(last)}
     if accounts:
         where += " AND billing_account_id IN {accounts:Array(String)}"
         given["accounts"] = accounts
@@ -92,11 +92,6 @@ def _by_partition(stack: Stack, first: int, last: int, accounts: list[str]) -> I
         sql = f"SELECT * FROM charges WHERE {mine} ORDER BY source_offset, source_index"
         yield rows_of(warehouse.query(sql, given | {"p": part["p"]}))
     warehouse.close()
-
-
-def _moment(micros: int) -> str:
-    whole, rest = divmod(micros, 1_000_000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%d %H:%M:%S}.{rest:06d}"
 
 
 def _tell(run: str, found: list[Change], *, dry_run: bool, as_json: bool) -> None:

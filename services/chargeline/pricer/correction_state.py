@@ -76,7 +76,7 @@ class CorrectionFields(dict[bytes, bytes]):
         """By account with a closed period, the end of the last one, microseconds."""
         if self._ends is None:
             self._ends = {
-                name[1:].decode(): max(end for _, end in _PERIOD.iter_unpack(value))
+                name[1:].decode(): max(end for _, end in _periods(value))
                 for name, value in self.items()
                 if name[:1] == b"k"
             }
@@ -84,8 +84,7 @@ class CorrectionFields(dict[bytes, bytes]):
 
     def closed(self, billing_account_id: str) -> frozenset[Span]:
         """The account's closed billing periods."""
-        stored = self.get(b"k" + billing_account_id.encode(), b"")
-        return frozenset((start, end) for start, end in _PERIOD.iter_unpack(stored))
+        return _periods(self.get(b"k" + billing_account_id.encode()))
 
     @property
     def is_awaiting(self) -> bool:
@@ -143,8 +142,7 @@ class CorrectionState:
 
     def closed(self, billing_account_id: str) -> frozenset[Span]:
         """The account's closed billing periods."""
-        stored = self.get(b"k" + billing_account_id.encode()) or b""
-        return frozenset((start, end) for start, end in _PERIOD.iter_unpack(stored))
+        return _periods(self.get(b"k" + billing_account_id.encode()))
 
     def close(self, billing_account_id: str, period: Span) -> None:
         name = b"k" + billing_account_id.encode()
@@ -228,6 +226,10 @@ class CorrectionState:
             self.take_back(original, by)
         elif kind == "AMEND" and row.get("reason") != "TOO_LATE":
             self.claim(original, by)
+
+
+def _periods(stored: bytes | None) -> frozenset[Span]:
+    return frozenset((start, end) for start, end in _PERIOD.iter_unpack(stored or b""))
 
 
 def needed(names: Collection[str], *, is_awaiting: bool) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chargeline.domain.compiled import words_of
 from chargeline.domain.content_hash import content_hash
 from chargeline.domain.identities import Keys
 from chargeline.domain.murmur import murmur2, murmur3_x64_128
@@ -47,7 +48,7 @@ def decode(values: list[bytes], sizes: Int64Array, schema_of: SchemaOf) -> Decod
     framed[framed] = data[starts[framed]] == 0
     refusals.mark("MALFORMED", ~framed)
     ids = np.full(length, -1, np.int64)
-    words = np.ndarray((len(data) - 3,), ">u4", data, strides=(1,))
+    words = words_of(data, ">u4")
     ids[framed] = words[starts[framed] + 1]
     ours = np.zeros(length, bool)
     others: dict[int, str] = {}
