@@ -41,7 +41,7 @@ def arrow_texts(
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:
-        bad = np.array([not _is_utf8(raw) for raw in texts.cast(pa.binary()).to_pylist()])
+        bad = np.array([not is_utf8(raw) for raw in texts.cast(pa.binary()).to_pylist()])
         return arrow_texts(data, starts, np.where(bad, np.int32(0), lengths), valid)[0], bad
     return texts, None
 
@@ -144,7 +144,8 @@ def _same(words: UInt64Array, left: int, right: int, length: int) -> bool:
     return not (words[left + at] ^ words[right + at]) & _TAIL[length & 7]
 
 
-def _is_utf8(raw: bytes | None) -> bool:
+def is_utf8(raw: bytes | None) -> bool:
+    """Whether bytes are a text; none at all are."""
     try:
         (raw or b"").decode()
     except UnicodeDecodeError:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
+from chargeline.wire.block_texts import is_utf8
 from chargeline.wire.usage_encoder import FIELDS, TIMES, Field
 
 Int64Array = npt.NDArray[np.int64]
@@ -181,16 +182,8 @@ def _is_utf8(text: pa.LargeBinaryArray) -> BoolArray:
     try:
         text.cast(pa.large_string())
     except pa.ArrowInvalid:
-        return np.array([_decodes(line) for line in text.to_pylist()], bool)
+        return np.array([is_utf8(line) for line in text.to_pylist()], bool)
     return np.ones(len(text), bool)
-
-
-def _decodes(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _joined(text: pa.LargeBinaryArray, rows: Int64Array) -> pa.Buffer:
