@@ -46,8 +46,11 @@ def print_json(value: object) -> None:
 
 
 def print_rows(rows: list[dict[str, Any]], title: str | None = None) -> None:
-    """Rows as a table for people."""
-    Console().print(rows_table(rows, title))
+    """Rows as a table for people; without any, that there are none."""
+    if rows:
+        Console().print(rows_table(rows, title))
+    else:
+        Console().print(f"[dim]{title or 'rows'}: none[/dim]")
 
 
 def rows_table(rows: list[dict[str, Any]], title: str | None = None) -> Table:

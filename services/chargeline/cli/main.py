@@ -10,12 +10,14 @@ from rich.markup import escape
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import ChargelineError, Refused
 
-COMMANDS = (
-    "stack", "status", "doctor", "state", "rates", "accounts", "fx", "catalogue", "price", "prorate", "normalise",
-    "replay", "generate", "query", "tail", "top", "dlq", "verify", "migrate", "explain", "anomaly", "anomalies",
-    "budgets", "notify", "rerate",
-)  # fmt: skip
-
+PANELS = {
+    "Run": ("stack", "status", "doctor", "state", "migrate"),
+    "Send usage": ("replay", "generate", "normalise"),
+    "Prices and accounts": ("rates", "accounts", "fx", "catalogue", "price", "prorate", "rerate"),
+    "Look": ("top", "query", "tail", "dlq", "explain", "verify"),
+    "Watch": ("anomalies", "anomaly", "budgets", "notify"),
+}
+COMMANDS = tuple(name for names in PANELS.values() for name in names)
 _ROOMS = {"up": "stack", "down": "stack"}
 
 
@@ -29,8 +31,12 @@ def build(arguments: list[str]) -> typer.Typer:
 
     wanted = arguments[0] if arguments else ""
     name = _ROOMS.get(wanted, wanted)
-    for module in [name] if name in COMMANDS else COMMANDS:
-        import_module(f"chargeline.cli.{module}").register(app)
+    for panel, names in PANELS.items():
+        for module in names if name not in COMMANDS else {name}.intersection(names):
+            known = len(app.registered_commands), len(app.registered_groups)
+            import_module(f"chargeline.cli.{module}").register(app)
+            for each in [*app.registered_commands[known[0] :], *app.registered_groups[known[1] :]]:
+                each.rich_help_panel = panel
     return app
 
 

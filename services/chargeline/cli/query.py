@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from chargeline.adapters.clickhouse import ClickHouse
-from chargeline.cli.common import DataDir, print_json, print_rows, to_text
+from chargeline.cli.common import AsJson, DataDir, print_json, print_rows, to_text
 from chargeline.runtime.stack import load_stack
 
 
@@ -25,6 +25,7 @@ def query(
     sql: Annotated[str, typer.Argument(help="A SELECT; tables: charges, cost_rollups, performance_rollups, …")],
     data: DataDir = None,
     form: Annotated[Format, typer.Option("--format", help="How rows are printed.")] = Format.TABLE,
+    as_json: AsJson = False,
 ) -> None:
     """Run a query as the read-only user.
 
@@ -33,7 +34,7 @@ def query(
     stack = load_stack(data)
     warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_bi_user, stack.clickhouse_bi_password)
     rows: list[dict[str, Any]] = warehouse.query(sql).to_pylist()
-    if form is Format.JSON:
+    if as_json or form is Format.JSON:
         print_json(rows)
     elif form is Format.TABLE:
         print_rows(rows)
