@@ -33,10 +33,12 @@ def build(arguments: list[str]) -> typer.Typer:
     name = _ROOMS.get(wanted, wanted)
     for panel, names in PANELS.items():
         for module in names if name not in COMMANDS else {name}.intersection(names):
-            known = len(app.registered_commands), len(app.registered_groups)
+            commands, groups = len(app.registered_commands), len(app.registered_groups)
             import_module(f"chargeline.cli.{module}").register(app)
-            for each in [*app.registered_commands[known[0] :], *app.registered_groups[known[1] :]]:
-                each.rich_help_panel = panel
+            for command in app.registered_commands[commands:]:
+                command.rich_help_panel = panel
+            for group in app.registered_groups[groups:]:
+                group.rich_help_panel = panel
     return app
 
 
