@@ -2,7 +2,7 @@
 
 import pytest
 
-from chargeline.adapters.memory import MemoryLogReader
+from chargeline.adapters.memory import MemoryLogConsumer, MemoryLogReader
 from chargeline.domain.errors import Fault
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.recovery import Recovery
@@ -20,6 +20,28 @@ class Trimmed(MemoryLogReader):
         return self.low, super().bounds(topic, partition)[1]
 
 
+class Counting(Trimmed):
+    def __init__(self, log):
+        super().__init__(log)
+        self.asked = []
+
+    def read(self, topic, partition, start, end):
+        self.asked.append(start)
+        return super().read(topic, partition, start, end)
+
+
+class Until(MemoryLogConsumer):
+    """A group that committed so far, or whose offsets expired."""
+
+    def __init__(self, log, committed):
+        super().__init__(log, "pricer")
+        self.subscribe("usage-events", lambda _: None, lambda _: None)
+        self._next = committed
+
+    def committed(self, partitions):
+        return dict.fromkeys(partitions, self._next)
+
+
 @pytest.mark.parametrize("is_state_lost", [False, True])
 def test_a_partition_goes_on_where_it_was_when_retention_has_deleted_all_its_charges(is_state_lost):
     simulation, process = busy_pricer(Telemetry(60.0))
@@ -35,6 +57,27 @@ def test_a_partition_goes_on_where_it_was_when_retention_has_deleted_all_its_cha
     assert len(found.identities) == (0 if is_state_lost else len(whole.identities))
     again = Recovery(service.consumer, reader, service.store, service.clock, Observer(), archive).recover(0)
     assert (again.next_offset, again.scopes.stored()) == (found.next_offset, found.scopes.stored())
+
+
+@pytest.mark.parametrize("is_trimmed", [False, True])
+@pytest.mark.parametrize("units_behind", [0, 1])
+def test_without_committed_offsets_what_the_state_holds_is_not_read_again(is_trimmed, units_behind):
+    simulation, process = busy_pricer(Telemetry(60.0))
+    service, whole = process.service, process.service.states[0]
+    reader = Counting(simulation.log)
+    units = [UnitHeader.decode(r.headers) for r in reader.read("charges", 0, 0, reader.bounds("charges", 0)[1])]
+    if units_behind:  # the last unit was committed, and the process died before its state was kept
+        simulation.store.invalidate(0)
+        earlier = Recovery(
+            Until(simulation.log, units[-1].start), reader, simulation.store, service.clock, Observer()
+        ).recover(0)
+        assert earlier.next_offset == units[-1].start
+    kept = simulation.store.head(0).charges_next_offset
+    reader.low = kept if is_trimmed else 0
+    reader.asked.clear()
+    found = Recovery(Until(simulation.log, None), reader, simulation.store, service.clock, Observer()).recover(0)
+    assert found.next_offset == whole.next_offset == units[-1].end
+    assert min(reader.asked) == kept
 
 
 def test_charges_that_were_lost_are_no_charges_that_retention_deleted():

@@ -133,9 +133,9 @@ class Recovery:
         """
         low, end = self._reader.bounds(CHARGES, partition)
         committed = self._committed(partition)
-        if committed is None:
-            committed = self._last_unit_end(partition, low, end)
         head = self._store.head(partition)
+        if committed is None:
+            committed = self._last_unit_end(partition, low, end, head)
         if head is not None and head.next_offset > committed:
             raise Fault(
                 f"Redis is ahead of Kafka on partition {partition}: it knows offset {head.next_offset}, the group "
@@ -275,10 +275,15 @@ class Recovery:
             place = (header.end, record.offset + 1)
         return place
 
-    def _last_unit_end(self, partition: int, low: int, end: int) -> int:
-        """Where to go on without a committed offset: after the last unit in `charges`, or at the very beginning."""
-        start = low
-        last = 0
+    def _last_unit_end(self, partition: int, low: int, end: int, head: StateHead | None) -> int:
+        """Where to go on without a committed offset: after the last unit in `charges`, or at the very beginning.
+
+        What the stored state holds need not be read again; retention may have deleted all of it.
+        """
+        start, last = low, 0
+        # The offset after a unit is that of its commit marker: with only this deleted, no unit is missing either.
+        if head is not None and low - 1 <= head.charges_next_offset <= end:
+            start, last = max(low, head.charges_next_offset), head.next_offset
         for record in self._reader.read(CHARGES, partition, start, end):
             last = UnitHeader.decode(record.headers).end
         return last
