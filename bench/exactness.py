@@ -1,19 +1,22 @@
 """Random events with random cards, priced by the engine in columns and by the slow reference: how many differ.
 
-    python bench/exactness.py [--events N] [--seed FIRST]
+    python bench/exactness.py [--events N] [--seed FIRST] [--jobs N]
 
 A case is one seed: random cards, accounts and exchange rates, and random events in blocks cut somewhere. Three cases in
-four have usage alone, 2,000 events; the fourth has corrections, control records and closes among 100 events. Every
-object of a line must be that of the reference in every field but what `tests/support/same_entries.py` allows in the
-12th decimal of a list cost. Exit code 1: something differs, and the seeds are named.
+four have usage alone, 6,000 lines; the fourth has corrections, control records and closes among 100 lines. Every
+object of a line must be that of the reference, field by field (`tests/support/same_entries.py`). Exit code 1: something
+differs, and the seeds are named.
 """
 
 import argparse
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +28,15 @@ from tests.support.same_entries import assert_same_object
 
 from chargeline.verify.rating.price import price_document
 
-USAGE_EVENTS, MIXED_EVENTS = 2_000, 100
+USAGE_EVENTS, MIXED_EVENTS = 6_000, 100
 SHOWN = 20  # seeds of differences
 
 
 @dataclass
 class Count:
-    """What was compared so far. `priced`: lines with entries; `different`: those that the reference has otherwise."""
+    """What was compared. `priced`: lines with entries; `different`: those that the reference has otherwise."""
 
+    cases: int = 0
     lines: int = 0
     priced: int = 0
     entries: int = 0
@@ -40,9 +44,18 @@ class Count:
     outcomes: Counter[str] = field(default_factory=Counter)
     seeds: list[int] = field(default_factory=list)
 
+    def add(self, other: "Count") -> None:
+        self.cases += other.cases
+        self.lines += other.lines
+        self.priced += other.priced
+        self.entries += other.entries
+        self.different += other.different
+        self.outcomes += other.outcomes
+        self.seeds += other.seeds
 
-def compare(seed: int, count: Count) -> None:
-    """One case more."""
+
+def compare(seed: int) -> Count:
+    """One case."""
     is_mixed = seed % 4 == 3
     case = RandomRating(seed, MIXED_EVENTS if is_mixed else USAGE_EVENTS)
     cards, events = publishable_case(case) if is_mixed else publishable(case)
@@ -50,13 +63,28 @@ def compare(seed: int, count: Count) -> None:
     found = engine(cards, case.accounts, case.fx, events, unit=len(events) // 5 + seed * 37 % len(events))
     lines = slice(len(events))  # what a close books for scopes is compared by tests of its own
     wrong = sum(not is_same(one, other) for one, other in zip(found[lines], wanted[lines], strict=True))
-    count.lines += len(events)
-    count.priced += sum(bool(each["entries"]) for each in wanted[lines])
-    count.entries += sum(len(each["entries"]) for each in wanted[lines])
-    count.outcomes.update(each["outcome"] for each in wanted[lines])
-    count.different += wrong
-    if wrong:
-        count.seeds.append(seed)
+    return Count(
+        1,
+        len(events),
+        sum(bool(each["entries"]) for each in wanted[lines]),
+        sum(len(each["entries"]) for each in wanted[lines]),
+        wrong,
+        Counter(each["outcome"] for each in wanted[lines]),
+        [seed] if wrong else [],
+    )
+
+
+def cases(first: int, jobs: int) -> Iterator[Count]:
+    """The cases from a seed on, in their order, worked out in so many processes."""
+    with ProcessPoolExecutor(jobs) as pool:
+        ahead = 2 * jobs
+        waiting = deque(pool.submit(compare, seed) for seed in range(first, first + ahead))
+        try:
+            for seed in count(first + ahead):
+                yield waiting.popleft().result()
+                waiting.append(pool.submit(compare, seed))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -71,17 +99,19 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--events", type=int, default=50_000, help="priced events to compare, at least")
     options.add_argument("--seed", type=int, default=0, help="of the first case")
+    options.add_argument("--jobs", type=int, default=1, help="processes that compare cases")
     given = options.parse_args()
-    count, seed, started = Count(), given.seed, time.monotonic()
-    while count.priced < given.events:
-        compare(seed, count)
-        seed += 1
+    found, started = Count(), time.monotonic()
+    for case in cases(given.seed, given.jobs):
+        found.add(case)
+        if found.priced >= given.events:
+            break
     sys.stdout.write(json.dumps({
-        "priced_events": count.priced, "differences": count.different, "lines": count.lines, "entries": count.entries,
-        "outcomes": dict(sorted(count.outcomes.items())), "seeds": [given.seed, seed - 1],
-        "seeds_that_differ": count.seeds[:SHOWN], "seconds": round(time.monotonic() - started, 1),
+        "priced_events": found.priced, "differences": found.different, "lines": found.lines, "entries": found.entries,
+        "outcomes": dict(sorted(found.outcomes.items())), "seeds": [given.seed, given.seed + found.cases - 1],
+        "seeds_that_differ": found.seeds[:SHOWN], "seconds": round(time.monotonic() - started, 1),
     }) + "\n")  # fmt: skip
-    return 1 if count.different else 0
+    return 1 if found.different else 0
 
 
 if __name__ == "__main__":

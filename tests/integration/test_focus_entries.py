@@ -84,7 +84,7 @@ DEFAULTS = {"charge_category": "USAGE"}
 ROWS = [
     row(0, "whole", WHOLE),
     row(1, "whole", CLOSE, outcome="CONTROL", event_kind="PERIOD_CLOSE", event_time="2026-03-04 00:00:00"),
-    row(2, "cancelled", CANCELLED, event_kind="CANCEL"),
+    row(2, "cancelled", CANCELLED, event_kind="CANCEL", sample_weight=5, estimated=True),
     row(3, "waived", WAIVED),
     row(4, "parts", PARTS, event_time="2026-01-31 23:00:00"),
     row(5, "sampled", SAMPLED, sample_weight=5, estimated=True, cost_variance="0.00018"),
@@ -215,4 +215,11 @@ def test_the_variance_of_a_sampled_event_stands_once(export):
     assert of(export, "sampled", "x_Estimated", "x_CostVariance") == [
         ["UNIT", Decimal("0.005"), "true", ""],
         ["UNIT", Decimal("0.01"), "true", "0.00018"],
+    ]
+
+
+def test_what_other_events_owe_after_a_cancel_is_no_estimate(export):
+    assert of(export, "cancelled", "x_Estimated") == [
+        ["REVERSAL", -21, "true"],
+        ["TIER_SHIFT", Decimal("1.5"), "false"],
     ]

@@ -14,9 +14,10 @@ Document = dict[str, Any]
 _OF_RATES = {"TIER_FLAT", "TIER_SETTLEMENT", "TRUE_UP"}
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_every_object_is_that_of_the_reference(seed):
-    case = RandomRating(seed)
+# 8499 has list costs of blocks of a volume rate that counts whole units.
+@pytest.mark.parametrize(("seed", "lines"), [*((seed, 60) for seed in range(30)), (8499, 100)])
+def test_every_object_is_that_of_the_reference(seed, lines):
+    case = RandomRating(seed, lines)
     cards, events = publishable_case(case)
     wanted = price_document(cards, case.accounts, case.fx, events, False)
     found = engine(cards, case.accounts, case.fx, events, unit=3 + seed)

@@ -4,7 +4,7 @@ Rows that no column can hold, and bounds between two base units, are left to the
 Source: spec/rating.md, section 3 (crossing).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -164,9 +164,9 @@ class _Parts:
                     tier[units],
                     Exact(self.quantity[units]),
                     scale(self.counted[units], self.segment[units], self.columns.pricing),
+                    Exact(self.counted[units]),
                 ),
             ],
             len(self.owner),
         )
-        row = self.row[self.owner[both.row]]
-        return AccumulatedEntries(row, both.kind, both.tier, both.quantity, both.pricing, both.amount)
+        return replace(both, row=self.row[self.owner[both.row]])

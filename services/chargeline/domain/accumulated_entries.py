@@ -1,13 +1,14 @@
 """The entries of accumulating rates as columns, put together from blocks that were worked out in different ways."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from chargeline.domain.codes import stable_order
-from chargeline.domain.exact import Exact, Int64Array
+from chargeline.domain.exact import Exact, Int64Array, taken
 from chargeline.domain.exact_rows import exact_of, joined
+from chargeline.domain.money import PICOS
 from chargeline.domain.period_function import Piece, PieceKind, q12
 
 KINDS = tuple(PieceKind)
@@ -23,6 +24,9 @@ class AccumulatedEntries:
         kind: index into KINDS.
         tier: from 1, the tier of the scope's rate whose unit price it has; 0: none.
         quantity: base units. pricing: picounits of the pricing quantity. amount: picounits.
+        counted: the pricing quantity in whole steps (X of period_columns); 0 where `pieces` has the entry.
+        price: picounits, of a fee whose price depends on the event; -1: the price is that of the price point.
+        pieces: by entry, what was worked out one by one; its pricing quantity may be no whole number of steps.
     """
 
     row: Int64Array
@@ -31,6 +35,9 @@ class AccumulatedEntries:
     quantity: Exact
     pricing: Exact
     amount: Exact
+    counted: Exact
+    price: Exact
+    pieces: dict[int, Piece] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row)
@@ -43,6 +50,9 @@ class AccumulatedEntries:
             self.quantity.take(at),
             self.pricing.take(at),
             self.amount.take(at),
+            self.counted.take(at),
+            self.price.take(at),
+            taken(self.pieces, at),
         )
 
 
@@ -53,6 +63,8 @@ def block(
     tier: Int64Array | int = 0,
     quantity: Exact | None = None,
     pricing: Exact | None = None,
+    counted: Exact | None = None,
+    price: Exact | None = None,
 ) -> AccumulatedEntries:
     """Entries of which some columns are the same in all rows; without a quantity it is 0."""
     none = np.zeros(len(row), np.int64)
@@ -63,6 +75,8 @@ def block(
         Exact(none) if quantity is None else quantity,
         Exact(none) if pricing is None else pricing,
         amount,
+        Exact(none) if counted is None else counted,
+        Exact(none - 1) if price is None else price,
     )
 
 
@@ -75,7 +89,16 @@ def from_pieces(pieces: Sequence[tuple[int, Piece]]) -> AccumulatedEntries:
         exact_of(piece.quantity for _, piece in pieces),
         exact_of(q12(piece.pricing_quantity) for _, piece in pieces),
         exact_of(piece.picos for _, piece in pieces),
+        Exact(np.zeros(len(pieces), np.int64)),
+        exact_of(_price(piece) for _, piece in pieces),
+        {entry: piece for entry, (_, piece) in enumerate(pieces)},
     )
+
+
+def _price(piece: Piece) -> int:
+    """Of a fee that is raised it is whole; another one that is whole is that of the price point."""
+    price = piece.unit_price * PICOS
+    return price.numerator if piece.kind is PieceKind.PER_EVENT_FEE and price.denominator == 1 else -1
 
 
 def in_order(blocks: Sequence[AccumulatedEntries], rows: int) -> AccumulatedEntries:
@@ -83,6 +106,7 @@ def in_order(blocks: Sequence[AccumulatedEntries], rows: int) -> AccumulatedEntr
     filled = [each for each in blocks if len(each)]
     if not filled:
         return from_pieces([])
+    starts = np.cumsum([0, *map(len, filled)]).tolist()
     whole = AccumulatedEntries(
         np.concatenate([each.row for each in filled]),
         np.concatenate([each.kind for each in filled]),
@@ -90,5 +114,8 @@ def in_order(blocks: Sequence[AccumulatedEntries], rows: int) -> AccumulatedEntr
         joined([each.quantity for each in filled]),
         joined([each.pricing for each in filled]),
         joined([each.amount for each in filled]),
+        joined([each.counted for each in filled]),
+        joined([each.price for each in filled]),
+        {start + at: piece for start, each in zip(starts, filled, strict=False) for at, piece in each.pieces.items()},
     )
     return whole.take(stable_order(whole.row, rows))

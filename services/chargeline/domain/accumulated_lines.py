@@ -101,6 +101,7 @@ def _inside(columns: SegmentColumns, steps: Steps, segment: Int64Array) -> tuple
         tier,
         Exact(steps.upper - steps.lower),
         scale(counted, segment, columns.pricing),
+        Exact(counted),
     )
     return [entries, *tails, *shifts], failed
 

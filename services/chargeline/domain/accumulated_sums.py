@@ -5,7 +5,7 @@ are priced like quantities: by a rate whose base unit is the picounit. Source: s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 
 import numpy as np
@@ -53,6 +53,7 @@ class FeeParts:
     Attributes:
         share: of the amount. due: the fixed fee, or what the least fee is more than the share. over: <= 0, what the
             most fee takes off.
+        price: of one fee that the least fee raises; -1: it is the fixed fee.
         is_due, is_over: there is such a part, exactly.
         weight: how many transactions an event stands for.
     """
@@ -60,12 +61,13 @@ class FeeParts:
     share: Int64Array
     due: Int64Array
     over: Int64Array
+    price: Int64Array
     is_due: BoolArray
     is_over: BoolArray
     weight: Int64Array
 
     def take(self, at: Int64Array) -> "FeeParts":
-        return FeeParts(self.share[at], self.due[at], self.over[at], self.is_due[at], self.is_over[at], self.weight[at])
+        return FeeParts(**{each.name: getattr(self, each.name)[at] for each in fields(self)})
 
     def blocks(
         self, row: Int64Array, at: Int64Array, amount: Int64Array, additions: "Additions"
@@ -78,9 +80,17 @@ class FeeParts:
         share = np.where(is_due | is_over, share, amount)
         with_due, with_over = np.flatnonzero(is_due), np.flatnonzero(is_over)
         tier, fees = additions.tier[at], product(self.weight[at], np.full(len(at), PICOS))
+        units = block(
+            row[at], UNIT, Exact(share), tier, Exact(additions.charged[at]), additions.pricing.take(at),
+            Exact(additions.counted[at]),
+        )  # fmt: skip
+        raised = block(
+            row[at[with_due]], PER_EVENT_FEE, Exact(due[with_due]), tier[with_due], None, fees.take(with_due),
+            None, Exact(self.price[at[with_due]]),
+        )  # fmt: skip
         return [
-            block(row[at], UNIT, Exact(share), tier, Exact(additions.charged[at]), additions.pricing.take(at)),
-            block(row[at[with_due]], PER_EVENT_FEE, Exact(due[with_due]), tier[with_due], None, fees.take(with_due)),
+            units,
+            raised,
             block(row[at[with_over]], CAP, Exact(over[with_over])),
         ]
 
@@ -91,7 +101,8 @@ class Additions:
 
     Attributes:
         added, gross: picounits; 0 where not `known`.
-        free, charged: base units. pricing_free, pricing: picounits of the pricing quantities.
+        free, charged: base units. pricing_free, pricing: picounits of the pricing quantities; counted_free, counted:
+            these in steps of X.
         tier: of the charged part; 0: free units only.
         kind: index into KINDS of the charged part.
         known: False: the exact function must say.
@@ -103,6 +114,8 @@ class Additions:
     charged: Int64Array
     pricing_free: Exact
     pricing: Exact
+    counted_free: Int64Array
+    counted: Int64Array
     tier: Int64Array
     kind: int
     known: BoolArray
@@ -116,6 +129,8 @@ class Additions:
             self.charged[at],
             self.pricing_free.take(at),
             self.pricing.take(at),
+            self.counted_free[at],
+            self.counted[at],
             self.tier[at],
             self.kind,
             self.known[at],
@@ -151,6 +166,8 @@ def modified_additions(
         np.where(free, 0, quantity),
         pricing,
         pricing,
+        counted,
+        counted,
         tier,
         UNIT,
         known,
@@ -242,6 +259,8 @@ def fee_additions(
         charged * weight,
         scale(free * weight, pair, pricing),
         scale(charged * weight, pair, pricing),
+        free * weight,
+        charged * weight,
         np.where(charged > 0, 1, 0),
         PER_EVENT_FEE,
         known,
@@ -268,8 +287,8 @@ def _fee_parts(
     raise_to = column("least", 1) + (down - twice) // (2 * down)  # least - share, halves away from zero
     due = np.where(is_raised, raise_to, np.where(pays, column("fixed", 1), 0))
     over = np.where(is_over, column("most", 1) - share - column("fixed", 1), 0)
-    is_due = pays & (is_raised | (fixed > 0))
-    return FeeParts(np.where(pays, share, 0) * weight, due * weight, over * weight, is_due, is_over, weight)
+    is_due, price = pays & (is_raised | (fixed > 0)), np.where(is_raised, raise_to, -1)
+    return FeeParts(np.where(pays, share, 0) * weight, due * weight, over * weight, price, is_due, is_over, weight)
 
 
 def sum_entries(
@@ -296,7 +315,7 @@ def sum_entries(
     blocks = [
         block(
             row[free], FREE_UNITS, Exact(np.zeros(len(free), np.int64)), 0, Exact(additions.free[free]),
-            additions.pricing_free.take(free),
+            additions.pricing_free.take(free), Exact(additions.counted_free[free]),
         ),
     ]  # fmt: skip
     if additions.fees is not None:
@@ -305,7 +324,7 @@ def sum_entries(
         blocks.append(
             block(
                 row[charged], additions.kind, Exact(amount[charged]), additions.tier[charged],
-                Exact(additions.charged[charged]), additions.pricing.take(charged),
+                Exact(additions.charged[charged]), additions.pricing.take(charged), Exact(additions.counted[charged]),
             )
         )  # fmt: skip
     for kind, taken in ((DISCOUNT, is_discounted), (CAP, is_capped)):

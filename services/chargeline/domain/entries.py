@@ -38,6 +38,7 @@ class Entries:
         start, period_start, period_end: of the part, microseconds. None: no event has parts.
         scope: index into `scope_keys`; -1: none. None: nowhere.
         moved, moved_amount, moved_count: what the event moved the scope by, on the first entry of each use.
+        price: picounits, of a fee whose price depends on the event; -1: that of the point. None: nowhere.
     """
 
     row: Int64Array
@@ -61,6 +62,7 @@ class Entries:
     moved: Exact | None = None
     moved_amount: Exact | None = None
     moved_count: Int64Array | None = None
+    price: Exact | None = None
     scope_keys: bytes = b""
 
     def __len__(self) -> int:
@@ -124,9 +126,9 @@ def merged(first: Entries, second: Entries) -> Entries:
 
 _UNSET = {
     "fx": -1, "policy": BILL_FULL, "scope": -1, "start": -1, "period_start": -1, "period_end": -1, "moved_count": 0,
-    "place": 0, "pricing_cost": 0, "waived": 0, "moved": 0, "moved_amount": 0,
+    "place": 0, "price": -1, "pricing_cost": 0, "waived": 0, "moved": 0, "moved_amount": 0,
 }  # fmt: skip
-_EXACT = {"pricing_cost", "waived", "moved", "moved_amount"}
+_EXACT = {"price", "pricing_cost", "waived", "moved", "moved_amount"}
 
 
 def _filled(name: str, length: int) -> Exact | Int64Array:

@@ -4,13 +4,16 @@ An int64 product wraps without an error, so every operation first proves that th
 (spec/rating.md 2); the others are worked out one by one, with the same result.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 Int64Array = npt.NDArray[np.int64]
+T = TypeVar("T")
 
 _FITS = 2.0**56  # far enough below 2**63 to cover the error of the float estimate of a product
 _SUM_FITS = 1 << 62
@@ -37,16 +40,20 @@ class Exact:
         return self.large.get(row, int(self.values[row]))
 
     def take(self, rows: Int64Array) -> "Exact":
-        if not self.large:
-            return Exact(self.values[rows])
-        at = np.flatnonzero(np.isin(rows, np.fromiter(self.large, np.int64)))
-        return Exact(self.values[rows], {new: self.large[int(rows[new])] for new in at.tolist()})
+        return Exact(self.values[rows], taken(self.large, rows))
 
     def times(self, factor: Int64Array) -> "Exact":
         """Row by row."""
         result = product(self.values, factor)
         result.large.update({row: number * int(factor[row]) for row, number in self.large.items()})
         return result
+
+    def over(self, divisor: Int64Array) -> "Exact":
+        """Row by row; every number is a multiple of its divisor."""
+        if not self.large and int(divisor.max(initial=1)) == 1:
+            return self
+        large = {row: number // int(divisor[row]) for row, number in self.large.items()}
+        return Exact(self.values // divisor, large)
 
     def beyond_limit(self) -> list[int]:
         """Rows whose size no stored decimal can hold."""
@@ -94,6 +101,14 @@ class Exact:
             scaled = number * step
             stored[row] = (scaled % _WORD, (scaled >> 64) % _WORD)
         return pa.Array.from_buffers(pa.decimal128(38, 12), len(self), [_bitmap(valid), pa.py_buffer(stored)])
+
+
+def taken(by_row: Mapping[int, T], rows: Int64Array) -> dict[int, T]:
+    """What some rows have, by their new number."""
+    if not by_row:
+        return {}
+    at = np.flatnonzero(np.isin(rows, np.fromiter(by_row, np.int64)))
+    return {new: by_row[int(rows[new])] for new in at.tolist()}
 
 
 def _bitmap(valid: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:

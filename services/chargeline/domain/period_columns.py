@@ -177,7 +177,7 @@ def _segment(function: RateFunction, start: int, until: int, bounds: list[_Bound
     is_free = bool(function.free_units) and start < function.last_at(function.free_units)
     tier = 0 if is_free else function.tier_of(start + 1) + 1
     zone = _zone(function, until)
-    unit, block, price, pricing = _measure(function, tier)
+    unit, block, price, pricing = measure(function, tier)
     enters = [bound.tier for bound in bounds if bound.tier > 1]
     fee = sum((function.tiers[number - 1].flat_fee for number in enters), Fraction(0))
     enter = max((max(bound.first, bound.last + (1 if bound.tier > 1 and fee else 0)) for bound in bounds), default=0)
@@ -241,8 +241,8 @@ def _zone(function: RateFunction, until: int) -> Zone:
     return Zone.BETWEEN
 
 
-def _measure(function: RateFunction, tier: int) -> tuple[tuple[int, int], tuple[int, int, int], Fraction, Fraction]:
-    """How X is counted in a tier: unit factors, block factors, price and pricing units of one step of X."""
+def measure(function: RateFunction, tier: int) -> tuple[tuple[int, int], tuple[int, int, int], Fraction, Fraction]:
+    """How X is counted in a tier (0: free units): unit and block factors, price and pricing units of a step of X."""
     size = function.divide_by
     unit, each = ((size.denominator, size.numerator), ONE) if function.round_up else ((1, 1), 1 / size)
     if tier == 0:

@@ -347,7 +347,7 @@ class RateFunction:
     ) -> list[Piece]:
         """FREE_UNITS, UNIT (the share), PER_EVENT_FEE, CAP (the most fee), DISCOUNT, CAP of one transaction.
 
-        PER_EVENT_FEE is the fixed fee, or what the least fee is more than the share.
+        PER_EVENT_FEE is the fixed fee, or what the least fee is more than the share: an amount, stored as one (Q12).
 
         Args:
             running: picounits before it.
@@ -375,7 +375,8 @@ class RateFunction:
         price, quantity = kept * factor * rule.rate, (amount - floor(free)) * weight
         parts = [Piece(PieceKind.UNIT, 1, quantity, units * weight, price, times(share))]
         if due > 0:
-            parts.append(Piece(PieceKind.PER_EVENT_FEE, 1, 0, Fraction(weight), kept * due, times(due)))
+            each = Fraction(q12(kept * due), PICOS) if fee > share + fixed else kept * due
+            parts.append(Piece(PieceKind.PER_EVENT_FEE, 1, 0, Fraction(weight), each, times(due)))
         if over > 0:
             parts.append(Piece(PieceKind.CAP, 0, 0, ZERO, ZERO, -times(over)))
         return parts

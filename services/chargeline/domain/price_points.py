@@ -10,6 +10,7 @@ from enum import IntEnum
 from fractions import Fraction
 
 from chargeline.domain.money import PICOS, rounded
+from chargeline.domain.period_columns import measure
 from chargeline.domain.period_function import RateFunction
 from chargeline.domain.rate_book import Choice, Rate
 from chargeline.domain.rate_card import FactorTable, PerUnit, Sku, Threshold, TimeBands
@@ -26,9 +27,8 @@ class ListedBy(IntEnum):
     """How the list cost of an entry follows."""
 
     AMOUNT = 0  # it is what the entry costs
-    QUANTITY = 1  # list price of a base unit x base units
-    STEPS = 2  # list price x pricing quantity
-    NOTHING = 3  # no part of the list
+    QUANTITY = 1  # list price x pricing quantity
+    NOTHING = 2  # no part of the list
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Point:
     Attributes:
         kind: index into KINDS.
         contracted, pricing: picounits (of money, of the pricing quantity) for one base unit.
-        listed: picounits for one base unit, or for one pricing unit; see `listed_by`.
+        listed: picounits for one base unit, or where units or blocks are counted up for one of these.
     """
 
     kind: int
@@ -137,13 +137,10 @@ def scope_points(
         step = size * (block or 1)  # base units that the price is for
         listed = _list_price(choice, list_factor, days, step, 0)
         list_price = price if listed is None else listed
-        # Where units or blocks are counted up, the list counts them too; elsewhere base units.
-        counted = function.round_up or (block is not None and not function.is_volume)
-        by = ListedBy.AMOUNT if listed is None else ListedBy.STEPS if counted else ListedBy.QUANTITY
-        each = list_price if counted else list_price / step
+        each = list_price * (1 / size if function.fee_rule is not None else measure(function, tier)[-1])
         prices = rounded(list_price, _PRICE_DECIMALS), rounded(price, _PRICE_DECIMALS)
         return Point(KINDS.index(kind), rate, f"{name}/{tier}", sku.pricing_unit, *prices, listed=each * PICOS,
-                     listed_by=by)  # fmt: skip
+                     listed_by=ListedBy.AMOUNT if listed is None else ListedBy.QUANTITY)  # fmt: skip
 
     def fee(kind: str, tier: int, price: Fraction) -> Point:
         shown = rounded(price, _PRICE_DECIMALS)

@@ -5,6 +5,7 @@ moves. `moved` folds the same out of booked entries. Source: spec/rating.md, sec
 """
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -17,11 +18,12 @@ from chargeline.domain.accumulated_entries import KINDS as ACCUMULATED
 from chargeline.domain.accumulated_entries import AccumulatedEntries
 from chargeline.domain.codes import combine, dense_codes
 from chargeline.domain.entries import Entries
-from chargeline.domain.exact import Exact, Int64Array, Ratios, scaled
-from chargeline.domain.exact_rows import put
+from chargeline.domain.exact import Exact, Int64Array, scaled
+from chargeline.domain.exact_rows import exact_of, put
 from chargeline.domain.interval_parts import Parts
-from chargeline.domain.price_arrays import BILL_ZERO, WINDOWS, Arrays
-from chargeline.domain.price_points import KINDS, ListedBy
+from chargeline.domain.period_function import Piece, q12
+from chargeline.domain.price_arrays import BILL_ZERO, WINDOWS, Arrays, Points
+from chargeline.domain.price_points import KINDS, ListedBy, Point
 from chargeline.domain.rate_book import Rate
 from chargeline.domain.scope_keys import rate_name, scope_keys
 from chargeline.domain.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
@@ -201,8 +203,8 @@ def _entries(uses: ScopedUses, found: AccumulatedEntries, counts: BoolArray, amo
     moves = first[~stays[first]]
     none = Exact(np.zeros(len(use), np.int64))
     count = np.zeros(len(use), np.int64)
-    fees = arrays.rate_functions.fee[uses.function[uses.scope[use[moves]]]]
-    weight = np.where(fees, 1 if uses.weight is None else uses.weight[use[moves]], 0)
+    fees = arrays.rate_functions.fee[uses.function[uses.scope[use]]]
+    weight = np.where(fees[moves], 1 if uses.weight is None else uses.weight[use[moves]], 0)
     count[moves] = weight
     return Entries(
         uses.row[use],
@@ -211,7 +213,7 @@ def _entries(uses: ScopedUses, found: AccumulatedEntries, counts: BoolArray, amo
         found.quantity,
         found.pricing,
         found.amount,
-        _listed(found, points.listed_by[point], point, points.listed),
+        _listed(found, point, points, None if uses.weight is None else np.where(fees, uses.weight[use], 1)),
         uses.leaves,
         points,
         place=uses.place[use],
@@ -224,21 +226,31 @@ def _entries(uses: ScopedUses, found: AccumulatedEntries, counts: BoolArray, amo
         moved=put(none, moves, uses.quantity.take(use[moves]).times(np.maximum(weight, 1))),
         moved_amount=put(none, moves, amounts.take(use[moves])),
         moved_count=count,
+        price=None if (found.price.values < 0).all() else found.price,
         scope_keys=uses.keys,
     )
 
 
-def _listed(found: AccumulatedEntries, listed_by: Int64Array, point: Int64Array, prices: Ratios) -> Exact:
-    """The list cost of entries: of base units, of pricing units counted up, of nothing, or what they cost."""
-    listed = found.amount
+def _listed(found: AccumulatedEntries, point: Int64Array, points: Points, times: Int64Array | None) -> Exact:
+    """The list cost of entries: of what is counted, of nothing, or what they cost.
+
+    Args:
+        times: so many transactions, each rounded by itself; None: 1.
+    """
+    listed, listed_by = found.amount, points.listed_by[point]
     at = np.flatnonzero(listed_by == ListedBy.QUANTITY)
-    listed = put(listed, at, scaled(found.quantity.take(at), point[at], prices))
-    at = np.flatnonzero(listed_by == ListedBy.STEPS)
-    if len(at):
-        each = Ratios.of([(n, d * 10**12) for n, d in prices.exact])
-        listed = put(listed, at, scaled(found.pricing.take(at), point[at], each))
+    weight = np.ones(len(at), np.int64) if times is None else times[at]
+    listed = put(listed, at, scaled(found.counted.take(at).over(weight), point[at], points.listed).times(weight))
     at = np.flatnonzero(listed_by == ListedBy.NOTHING)
-    return put(listed, at, Exact(np.zeros(len(at), np.int64))) if len(at) else listed
+    listed = put(listed, at, Exact(np.zeros(len(at), np.int64))) if len(at) else listed
+    slow = [entry for entry in found.pieces if listed_by[entry] == ListedBy.QUANTITY]
+    costs = [_list_cost(found.pieces[entry], points.points[point[entry]],
+                        1 if times is None else int(times[entry])) for entry in slow]  # fmt: skip
+    return put(listed, np.array(slow, np.int64), exact_of(costs)) if slow else listed
+
+
+def _list_cost(piece: Piece, point: Point, times: int) -> int:
+    return q12(Fraction(point.list_unit_price or 0) * piece.pricing_quantity / times) * times
 
 
 def moved(scope: Int64Array, keys: bytes, quantity: Exact, amount: Exact, count: Int64Array) -> ScopeStates:

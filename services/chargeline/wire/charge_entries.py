@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from chargeline.domain.entries import Entries
 from chargeline.domain.exact import Exact, Int64Array
-from chargeline.domain.exact_rows import as_decimals, plus
+from chargeline.domain.exact_rows import as_decimals
 from chargeline.domain.panes import consumed_quantity
 from chargeline.domain.price_arrays import BILL_ZERO, FIRST_POOL
 from chargeline.domain.price_points import KINDS
@@ -71,25 +72,17 @@ def _add_kinds(columns: dict[str, pa.Array], entries: Entries) -> None:
     if bare.any():
         pricing = Exact(np.where(bare, 10**12, entries.pricing.values), entries.pricing.large)
         columns["pricing_quantity"] = pricing.decimal(12, ~adjusts)
-    _price_fees(columns, entries, np.flatnonzero(kind == KINDS.index("PER_EVENT_FEE")))
+    if entries.price is not None:
+        _price_fees(columns, entries.price)
 
 
-def _price_fees(columns: dict[str, pa.Array], entries: Entries, fees: Int64Array) -> None:
-    """The fee of a transaction depends on its amount where a least fee raises it, so its price is what it costs."""
-    if not len(fees):
-        return
-    given = entries.pricing_cost if entries.fx is not None and entries.pricing_cost is not None else None
-    amount = (entries.contracted if given is None else given).take(fees)
-    if entries.waived is not None and given is None:
-        amount = plus(amount, entries.waived.take(fees))
-    times = entries.pricing.take(fees).values // 10**12
-    each = Exact(amount.values // np.maximum(times, 1))
-    price = as_decimals(each.times(np.full(len(fees), 10**6)), 18)
-    place = np.arange(len(entries))
-    place[fees] = len(entries) + np.arange(len(fees))
+def _price_fees(columns: dict[str, pa.Array], price: Exact) -> None:
+    """The fee of a transaction depends on its amount where a least fee raises it."""
+    raised = price.values >= 0
+    own = price.decimal(12).cast(pa.decimal128(38, 18))
     for name in ("contracted_unit_price", "list_unit_price"):
         if name in columns:
-            columns[name] = pa.concat_arrays([columns[name], price]).take(pa.array(place))
+            columns[name] = pc.if_else(pa.array(raised), own, columns[name])
 
 
 def _add_parts(columns: dict[str, pa.Array], entries: Entries) -> None:

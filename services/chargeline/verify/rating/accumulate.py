@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from chargeline.verify.rating.cards import Rate
 from chargeline.verify.rating.models import Terms
-from chargeline.verify.rating.numbers import q12
+from chargeline.verify.rating.numbers import PICOS, q12
 from chargeline.verify.rating.times import Period
 
 _MILLION = 10**6
@@ -212,8 +212,10 @@ def _add_transaction(scope: Scope, terms: Terms, use: Use) -> tuple[Scope, list[
         drafts.append(Draft("UNIT", 1, steps, price, q12(part * terms.kept) * use.weight, steps * _MILLION))
     due = max(fee, part + fixed) - part
     if due > 0 and not is_free:
-        each = due * terms.kept
-        drafts.append(Draft("PER_EVENT_FEE", 1, Fraction(use.weight), each, q12(each) * use.weight))
+        each = q12(due * terms.kept)
+        # What a least fee adds is an amount, not a price.
+        price = Fraction(each, PICOS) if fee > part + fixed else due * terms.kept
+        drafts.append(Draft("PER_EVENT_FEE", 1, Fraction(use.weight), price, each * use.weight))
     over = part + fixed - fee
     if over > 0 and not is_free:
         drafts.append(Draft("CAP", None, None, None, -q12(over * terms.kept) * use.weight))

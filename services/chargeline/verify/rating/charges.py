@@ -350,7 +350,9 @@ class _Pricing:
             price *= factor(listed, self._event, wanted.part.time)
         step = draft.base / draft.steps if draft.steps else terms.unit_base
         price = price18(price * step / size)
-        weight = 1 if rate.accumulates else self._event["sample_weight"]
+        # What has no tiers is charged as so many events; the scope of a rate that accumulates moves as a whole.
+        is_whole = rate.accumulates and terms.model != "percentage"
+        weight = 1 if is_whole else self._event["sample_weight"]
         return price, q12(price * draft.base / step / weight) * weight
 
     def _check_size(self, row: Row, wanted: list[Wanted]) -> None:
