@@ -7,7 +7,9 @@ table lives in memory with its changelog in Kafka. Prints one JSON line.
 import io
 import json
 import os
+import shutil
 import sys
+import tempfile
 import time
 import uuid
 
@@ -32,11 +34,12 @@ class UsageEvents(Codec):
             return None
 
 
-def main(total: int, partitions: int) -> None:
+def main(total: int, partitions: int, folder: str) -> None:
     app = faust.App(
         f"bench-faust-{uuid.uuid4()}",
         broker=f"kafka://{os.environ['CHARGELINE_KAFKA']}",
         store="memory://",
+        datadir=folder,  # it stays empty
         topic_replication_factor=1,
         topic_partitions=partitions,
         web_enabled=False,
@@ -62,10 +65,12 @@ def main(total: int, partitions: int) -> None:
             if number == total:
                 took = time.perf_counter() - began
                 print(json.dumps({"events_per_s": (total - 1) / took, "priced": len(seen)}), flush=True)
+                shutil.rmtree(folder)
                 os._exit(0)  # its own way to stop waits for a rebalance
 
     faust.Worker(app, loglevel="WARN", redirect_stdouts=False).execute_from_commandline()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    with tempfile.TemporaryDirectory() as folder:
+        main(int(sys.argv[1]), int(sys.argv[2]), folder)

@@ -3,28 +3,22 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 from chargeline.ports import LogReader, Warehouse
 from chargeline.verify.events import Rules, SchemaOf
 from chargeline.verify.oracle import BookedRow, Governance, Judgement, Oracle, money
 from chargeline.verify.rating.entries import Entry
-from chargeline.verify.rating.numbers import quantity as plain_quantity
-from chargeline.verify.rating.numbers import rounded
+from chargeline.verify.rating.numbers import q12, rounded
 from chargeline.verify.rows import rows
+from chargeline.verify.tables import EXACT, Difference, Key, Tables, picos
 from chargeline.wire.left_out import completed
 from chargeline.wire.units import OUTCOMES, UnitHeader
 
 INPUT = "usage-events"
-_EXACT = Context(prec=60)  # the usual 28 digits would round what Decimal(38, 12) can hold
 _UNIT_RECORDS = 1_000_000  # no unit is larger
 _VARIANCE_MAX = 10**38 - 1  # of Decimal(38, 24)
-Key = tuple[Any, ...]
-
-
-class Difference(Exception):
-    """What was booked is not what must have been; the text names the place, what was expected and what was found."""
 
 
 @dataclass
@@ -48,7 +42,7 @@ class Report:
         self.dead_letters += other.dead_letters
         self.ends |= other.ends
         for currency, amount in other.billed.items():
-            self.billed[currency] = _EXACT.add(self.billed.get(currency, Decimal(0)), amount)
+            self.billed[currency] = EXACT.add(self.billed.get(currency, Decimal(0)), amount)
         self.units += other.units
         self.charges += other.charges
         self.panes += other.panes
@@ -105,7 +99,8 @@ class Verification:
         counts: Counter[str] = Counter()
         report.outcomes[partition] = counts
         sums = _Sums()
-        stored = self._stored_ends(partition)
+        tables = None if self._warehouse is None else Tables(self._warehouse, partition)
+        stored = 0 if tables is None else tables.stored_end()
         ends: list[tuple[int, int]] = []
         kept: list[dict[Key, int]] = []  # the sums at the last two units that the tables may hold whole
         source = self._input(partition)
@@ -129,12 +124,12 @@ class Verification:
         report.ends[partition] = expected_start or 0
         for (_, currency, _, _, _), amount in sums.billed.items():
             if currency is not None:
-                report.billed[currency] = _EXACT.add(report.billed.get(currency, Decimal(0)), money(amount))
+                report.billed[currency] = EXACT.add(report.billed.get(currency, Decimal(0)), money(amount))
         panes = self._check_panes(partition, report.ends[partition], sums, report)
         self._check_dead_letters(partition, report.ends[partition], dead, report)
-        if self._warehouse is not None:
-            inside = [each for each in ends if each[0] <= stored]
-            self._check_tables(partition, inside, panes, kept, report)
+        limit = None if tables is None else tables.check([each for each in ends if each[0] <= stored], panes, kept)
+        if limit is not None:
+            report.stored[partition] = limit
 
     def _input(self, partition: int) -> Iterator[Any]:
         low, end = self._reader.bounds(INPUT, partition)
@@ -224,7 +219,7 @@ class Verification:
         for name, value in event.items():
             if name in {"leaves", "event_time", "charge_period_end"} or name not in row:
                 continue
-            if (row[name] or None) != (value or None):
+            if row[name] != value and (row[name] or value):
                 raise Difference(f"{where}: {name} is {row[name]!r}, expected {value!r}")
         variance = _variance(where, wanted, row)
         if row["event_time"] != event["event_time"] or row["window_start"] != wanted.window_start:
@@ -259,9 +254,9 @@ class Verification:
                 window = pane["window_start"]
                 key = (pane["billing_account_id"], pane["billing_currency"], window // 86_400_000_000,
                        pane["sku_id"], window)  # fmt: skip
-                billed[key] += _picos(pane["billed_cost"])
+                billed[key] += picos(pane["billed_cost"])
                 events[key] += pane["event_count"]
-                variances[key] += int(_EXACT.scaleb(pane["cost_variance"] or Decimal(0), 24))
+                variances[key] += int(EXACT.scaleb(pane["cost_variance"] or Decimal(0), 24))
                 report.panes += 1
                 count[pane["unit_end_offset"]] += 1
         # A pane holds no more than the most of its type: such sums are not compared.
@@ -297,79 +292,6 @@ class Verification:
                 )
         report.dead_letters.update(dead.values())
 
-    def _stored_ends(self, partition: int) -> int:
-        """The smallest of the tables' largest unit ends."""
-        if self._warehouse is None:
-            return 0
-        ends = [
-            self._warehouse.query(
-                f"SELECT max(unit_end) AS e FROM {table} WHERE source_partition = {{p:Int32}}",
-                {"p": partition},
-            ).to_pylist()[0]["e"]
-            for table in ("charges", "cost_rollups")
-        ]
-        return min(end or 0 for end in ends)
-
-    def _check_tables(
-        self,
-        partition: int,
-        ends: list[tuple[int, int]],
-        panes: Counter[int],
-        kept: list[dict[Key, int]],
-        report: Report,
-    ) -> None:
-        """The tables up to the smallest stored unit end; a newest unit that is still being stored is left out."""
-        assert self._warehouse is not None
-        if not ends or not kept:
-            return
-        end, charges = ends[-1]
-        whole = self._rows("charges", partition, end) == charges and (
-            self._rows("cost_rollups", partition, end) == panes[end]
-        )
-        if not whole and len(ends) > 1:
-            end = ends[-2][0]
-        limit, sums = end, kept[-1] if whole or len(kept) == 1 else kept[-2]
-        if not whole and len(ends) == 1:
-            return
-        report.stored[partition] = limit
-        counts = self._warehouse.query(
-            "SELECT count() AS n, uniqExact(source_partition, source_offset, source_index) AS u FROM charges "
-            "WHERE source_partition = {p:Int32}",
-            {"p": partition},
-        ).to_pylist()[0]
-        if counts["n"] != counts["u"]:
-            raise Difference(
-                f"ClickHouse charges, partition {partition}: {counts['n']} rows, {counts['u']} coordinates"
-            )
-        for table in ("charges", "cost_rollups"):
-            found = self._stored_sums(table, partition, limit)
-            wanted = {key: amount for key, amount in sums.items() if amount}
-            for key in {*found, *wanted}:
-                if found.get(key, 0) != wanted.get(key, 0):
-                    raise Difference(
-                        f"ClickHouse {table}, partition {partition}, (account, currency, day, SKU, "
-                        f"window) {key}, up to offset "
-                        f"{limit}: {found.get(key, 0)}, expected {wanted.get(key, 0)}"
-                    )
-
-    def _rows(self, table: str, partition: int, unit_end: int) -> int:
-        assert self._warehouse is not None
-        found = self._warehouse.query(
-            f"SELECT count() AS n FROM {table} WHERE source_partition = {{p:Int32}} AND unit_end = {{e:Int64}}",
-            {"p": partition, "e": unit_end},
-        )
-        return int(found.to_pylist()[0]["n"])
-
-    def _stored_sums(self, table: str, partition: int, limit: int) -> dict[Key, int]:
-        assert self._warehouse is not None
-        found = self._warehouse.query(_STORED[table], {"p": partition, "e": limit}).to_pylist()
-        return {
-            (_text(row["a"]), _text(row["c"]), row["w"] // 86_400, _text(row["s"]), row["w"] * 1_000_000): _picos(
-                row["b"]
-            )
-            for row in found
-        }
-
 
 _ENTRY = ("entry_kind", "leaf", "sku_id", "sku_price_id", "rate_card_id", "rate_card_version", "pricing_quantity",
           "contracted_cost", "list_cost")  # fmt: skip
@@ -377,8 +299,8 @@ _ENTRY = ("entry_kind", "leaf", "sku_id", "sku_price_id", "rate_card_id", "rate_
 
 def _variance(where: str, wanted: BookedRow, row: dict[str, Any]) -> int:
     """Of a row, in the 10^-24 of a squared amount. A row that takes back has that of what it takes back, negative."""
-    exact = None if wanted.variance is None else min(rounded(wanted.variance * 10**24), _VARIANCE_MAX)
-    stored = None if row["cost_variance"] is None else int(_EXACT.scaleb(row["cost_variance"], 24))
+    exact = None if wanted.variance is None else min(rounded(wanted.variance, 10**24), _VARIANCE_MAX)
+    stored = None if row["cost_variance"] is None else int(EXACT.scaleb(row["cost_variance"], 24))
     is_new = wanted.count > 0 and wanted.reason is None
     if (is_new and stored != exact) or (wanted.count < 0 and (stored or 0) > 0):
         raise Difference(f"{where}: cost_variance is {row['cost_variance']}, expected {exact} E-24")
@@ -387,25 +309,7 @@ def _variance(where: str, wanted: BookedRow, row: dict[str, Any]) -> int:
 
 def _entry(entry: Entry) -> tuple[Any, ...]:
     """As `_ENTRY` names the fields of a charge; then its class and the start of the period that it is billed in."""
-    quantity = None if entry.pricing_quantity is None else Decimal(plain_quantity(entry.pricing_quantity))
+    quantity = None if entry.pricing_quantity is None else money(q12(entry.pricing_quantity))
     return (entry.kind, entry.leaf, entry.sku_id, entry.sku_price_id, entry.rate_card_id, entry.rate_card_version,
             quantity, money(entry.contracted), money(entry.listed), entry.charge_class,
             entry.period.start)  # fmt: skip
-
-
-_STORED = {
-    "charges": "SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(window_start) AS w, sku AS s, "
-    "sum(cost) AS b FROM charges ARRAY JOIN `entries.sku_id` AS sku, `entries.contracted_cost` AS cost "
-    "WHERE source_partition = {p:Int32} AND unit_end <= {e:Int64} GROUP BY a, c, w, s HAVING b != 0",
-    "cost_rollups": "SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(window_start) AS w, "
-    "sku_id AS s, sum(billed_cost) AS b FROM cost_rollups "
-    "WHERE source_partition = {p:Int32} AND unit_end <= {e:Int64} GROUP BY a, c, w, s HAVING b != 0",
-}
-
-
-def _text(value: str | bytes | None) -> str | None:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _picos(amount: Decimal) -> int:
-    return int(_EXACT.scaleb(amount, 12))

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import fastavro
@@ -79,7 +79,8 @@ def _is_usage(text: str) -> bool:
 
 def _decode(datum: bytes, text: str) -> dict[str, Any]:
     if text not in _WRITERS:
-        _WRITERS[text] = parsed(text)
+        schema = parsed(text)
+        _WRITERS[text] = USAGE_EVENT if schema == USAGE_EVENT else schema  # the library has nothing to compare then
     source = io.BytesIO(datum)
     try:
         event = fastavro.schemaless_reader(source, _WRITERS[text], USAGE_EVENT)
@@ -156,6 +157,7 @@ def leaves_of(event: dict[str, Any]) -> dict[str, int]:
     return part
 
 
+@lru_cache(maxsize=10_000)
 def murmur2(key: bytes) -> int:
     """Java Kafka's hash of a key, sign bit cleared."""
     m = 0x5BD1E995

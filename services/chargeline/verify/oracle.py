@@ -7,9 +7,11 @@ rules of rating are in `rating/`; here are what a log adds: raw bytes, visible f
 import hashlib
 import io
 import json
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from operator import itemgetter
 from typing import Any
 
 import fastavro
@@ -97,7 +99,7 @@ class Governance:
             self.last_hash = hashlib.sha256(value[5:]).hexdigest()
 
     def visible(self, append_time: int) -> int:
-        return sum(recorded + self.rules_margin_ms <= append_time for recorded, _ in self.facts)
+        return bisect_right(self.facts, append_time - self.rules_margin_ms, key=itemgetter(0))
 
     def view(self, count: int) -> View:
         """What the first so many facts say; a published document of accounts replaces the one before it."""
@@ -168,11 +170,13 @@ class Oracle:
 
     def _row(self, part: Part) -> BookedRow:
         """A row has the name of the record that makes it and the attributes of the event that it is about."""
-        named = {name: part.by[name] for name in ("event_id", "event_kind", "amends_event_id", "run_id")}
+        event = part.event
+        if part.by is not event:
+            event = event | {name: part.by[name] for name in ("event_id", "event_kind", "amends_event_id", "run_id")}
         is_rated = part.row.reason is None
         time = part.event["event_time"]
         return BookedRow(
-            part.event | (named if part.by is not part.event else {}),
+            event,
             part.row.entries if is_rated else (),
             part.row.reason,
             part.row.currency if is_rated else None,

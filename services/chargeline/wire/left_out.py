@@ -12,21 +12,32 @@ from chargeline.wire._generated import LEFT_OUT
 
 def completed(rows: Iterable[dict[str, Any]], record: str) -> Iterator[dict[str, Any]]:
     """The rows of a message of a record (its name in the schemas) with every column that they may leave out."""
-    flat = {name: value for name, value in LEFT_OUT[record].items() if "." not in name}
+    flat = _Defaults({name: value for name, value in LEFT_OUT[record].items() if "." not in name})
     nested: dict[str, dict[str, Any]] = {}
     for name, value in LEFT_OUT[record].items():
         outer, _, inner = name.partition(".")
         if inner:
             nested.setdefault(outer, {})[inner] = value
+    inside = {outer: _Defaults(values) for outer, values in nested.items()}
     for row in rows:
-        for outer, defaults in nested.items():
-            row[outer] = [_with(entry, defaults) for entry in row[outer]]
-        yield _with(row, flat)
+        for outer, defaults in inside.items():
+            row[outer] = [defaults.added_to(entry) for entry in row[outer]]
+        yield flat.added_to(row)
 
 
-def _with(row: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    missing = {name: value for name, value in defaults.items() if name not in row}
-    return row | {name: row.get(value["same_as"]) if _is_reference(value) else value for name, value in missing.items()}
+class _Defaults:
+    """Values by column. A reference, `{"same_as": column}`, is the value of another column of the same row."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+        self._same_as = {name: value["same_as"] for name, value in values.items() if _is_reference(value)}
+
+    def added_to(self, row: dict[str, Any]) -> dict[str, Any]:
+        whole = row | self._values | row
+        for name, other in self._same_as.items():
+            if name not in row:
+                whole[name] = row.get(other)
+        return whole
 
 
 def _is_reference(value: Any) -> bool:

@@ -25,21 +25,25 @@ class Facts:
     fx: dict[str, Any] = field(default_factory=lambda: {"policy": "event_date"})
 
 
+_NO_FACTS = Facts()
+
+
 class Accounts:
     """The accounts document; null is one without rows."""
 
     def __init__(self, document: dict[str, Any] | None) -> None:
         rows = {name: list(each or []) for name, each in (document or {}).items()}
         self._accounts: list[dict[str, Any]] = rows.get("accounts", [])
-        self._contracts: list[dict[str, Any]] = rows.get("contracts", [])
+        self._accounts_of = _by_account(self._accounts)
+        self._contracts_of = _by_account(rows.get("contracts", []))
         self._parents = {row["group"]: row.get("parent") for row in rows.get("groups", [])}
         self._subscriptions: list[dict[str, Any]] = rows.get("subscriptions", [])
         self._commitments: list[dict[str, Any]] = rows.get("commitments", [])
         self._credits: list[dict[str, Any]] = rows.get("credits", [])
 
     def facts(self, account: str, time: int) -> Facts:
-        for row in self._accounts:
-            if row["billing_account_id"] == account and _holds(row, time):
+        for row in self._accounts_of.get(account, ()):
+            if _holds(row, time):
                 return Facts(
                     known=True,
                     group=row.get("group"),
@@ -50,12 +54,12 @@ class Accounts:
                     bill_estimates=bool(row.get("bill_estimates")),
                     fx=row.get("fx") or {"policy": "event_date"},
                 )
-        return Facts()
+        return _NO_FACTS
 
     def facts_at_close(self, account: str, period: Period) -> Facts:
         """What a close goes by: the last instant of the period, or the last one at which the account had facts."""
         found = self.facts(account, period.end - 1)
-        ends = [open_micros(row.get("valid_to")) for row in self._accounts if row["billing_account_id"] == account]
+        ends = [open_micros(row.get("valid_to")) for row in self._accounts_of.get(account, ())]
         inside = [end for end in ends if end is not None and period.start < end < period.end]
         return found if found.known or not inside else self.facts(account, max(inside) - 1)
 
@@ -64,12 +68,12 @@ class Accounts:
 
     def is_in_force(self, account: str, time: int) -> bool:
         """False where the account has rows and none holds: before it began and after it ended."""
-        mine = [row for row in self._accounts if row["billing_account_id"] == account]
+        mine = self._accounts_of.get(account, [])
         return not mine or any(_holds(row, time) for row in mine)
 
     def edges(self, account: str) -> set[int]:
         """The instants at which a fact about an account begins or ends."""
-        rows = [row for row in self._accounts + self._contracts if row["billing_account_id"] == account]
+        rows = self._accounts_of.get(account, []) + self._contracts_of.get(account, [])
         return {micros(row[name]) for row in rows for name in ("valid_from", "valid_to") if row.get(name) is not None}
 
     def owners(self, account: str, time: int) -> list[dict[str, str] | str]:
@@ -77,7 +81,7 @@ class Accounts:
 
         Contracts (the one that began last first, then by id), the account, its groups from the nearest, the default.
         """
-        contracts = [row for row in self._contracts if row["billing_account_id"] == account and _holds(row, time)]
+        contracts = [row for row in self._contracts_of.get(account, ()) if _holds(row, time)]
         contracts.sort(key=lambda row: (-micros(row["valid_from"]), row["contract"].encode()))
         groups: list[str] = []
         group = self.facts(account, time).group
@@ -105,6 +109,13 @@ class Accounts:
 
     def credits(self, account: str) -> list[dict[str, Any]]:
         return _sorted(self._credits, account, "grant_id")
+
+
+def _by_account(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["billing_account_id"], []).append(row)
+    return found
 
 
 def _sorted(rows: list[dict[str, Any]], account: str, key: str) -> list[dict[str, Any]]:

@@ -286,10 +286,10 @@ def take_back(
     return after, Draft("TIER_SHIFT", None, None, None, change) if change else None
 
 
-def alone(terms: Terms, use: Use, base_units: Fraction) -> list[Draft]:
+def alone(terms: Terms, use: Use) -> list[Draft]:
     """The one entry of a rate that does not accumulate: of the event alone, times its weight."""
     price = terms.tier_price(1) * use.factor * terms.kept
-    steps = use.quantity / base_units
+    steps = use.quantity / terms.unit_base
     number = terms.price_number(1, use.total_input)
     amount = q12(price * steps) * use.weight
     return [Draft("UNIT", number, steps * use.weight, price, amount, Fraction(use.quantity * use.weight))]

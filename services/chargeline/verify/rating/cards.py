@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from chargeline.verify.events import COUNTED
-from chargeline.verify.rating.models import accumulates
+from chargeline.verify.rating.models import Terms, accumulates
 from chargeline.verify.rating.numbers import PICOS, number
 from chargeline.verify.rating.times import SECOND, Period, micros, open_micros
 
@@ -107,6 +107,18 @@ class Rate:
         if name == "GB-Months":
             return Fraction(10**9 * (period.end - period.start), SECOND * _MIB) * int(count)
         return Fraction(_UNITS.get(name, 1) * int(count) * field_units)
+
+    def terms(self, period: Period, total_input: int) -> Terms:
+        """Its parameters in a period, for a request of so many input tokens; only thresholds look at them."""
+        if self.sku["charge_model"] == "threshold":
+            return Terms(self.sku, self.base_units(period), total_input)
+        if period not in self._terms:
+            self._terms[period] = Terms(self.sku, self.base_units(period))
+        return self._terms[period]
+
+    @cached_property
+    def _terms(self) -> dict[Period, Terms]:
+        return {}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Source: spec/rating.md, sections 3-7, 10, 11 and 14.
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -42,7 +43,7 @@ class Books:
     """The state that a price depends on. `open_period`: by account, the period that corrections are billed in."""
 
     scopes: Mapping[ScopeKey, Scope]
-    closed: frozenset[tuple[str, Period]]
+    closed: AbstractSet[tuple[str, Period]]
     open_period: Period
     accounts_required: bool
     platform_account: str
@@ -162,7 +163,7 @@ class _Pricing:
             alone = Fraction(sum(e.contracted for e in row.entries if e.kind in own), weight * PICOS)
             row = replace(row, variance=alone * alone * weight * (weight - 1))
         signature = tuple((e.name, e.choice.rate.rate_id, e.choice.rate.version, e.factor) for e in wanted)
-        return Priced(replace(row, signature=(signature, tuple(sorted(fx.items(), key=repr)))), self._scopes, None)
+        return Priced(replace(row, signature=(signature, tuple(fx.items()))), self._scopes, None)
 
     def _note(self, reason: str, holds: bool) -> None:
         if holds:
@@ -219,20 +220,18 @@ class _Pricing:
             self._reasons.add("UNKNOWN_MODEL" if kind == "NONE" else "NO_PRICE")
             return []
         payable = [name for name in present if name in choices]
-        used = [name for name, count in part_quantities(event).items() if count and name != "requests"]
-        if event["status"] == "ERROR" and not used:
+        if event["status"] == "ERROR" and not _has_used(event):
             payable = [name for name in payable if _policy(choices[name].rate, event["status"]) == "bill_full"]
         return payable
 
     def _charge(self, row: Row, wanted: Wanted, currency: str, fx: Fraction | None) -> Row:
         """Adds the entries of one leaf to a row, and moves its scope."""
         rate, event = wanted.choice.rate, self._event
-        base_units = rate.base_units(wanted.period)
-        terms = Terms(rate.sku, base_units, self._total_input)
+        terms = rate.terms(wanted.period, self._total_input)
         count = wanted.part.quantities[wanted.name]
         use = Use(count, event["sample_weight"], wanted.factor, self._total_input, event["project"])
         policy = _policy(rate, event["status"])
-        period, charge_class = self._billed_in(wanted.period)
+        is_closed = self._billed_in(wanted.period)[1] is not None
         key = None
         if rate.accumulates or terms.model == "percentage":
             key = self._scope_key(rate, wanted)
@@ -241,20 +240,10 @@ class _Pricing:
             is_waived = policy == "bill_zero"
             known = opened(scope, terms) if is_waived else scope
             # Nor is there anything to settle: the total of the scope does not change.
-            after, drafts = add(known, terms, use, is_closed=charge_class is not None and not is_waived)
+            after, drafts = add(known, terms, use, is_closed=is_closed and not is_waived)
         else:
-            drafts = alone(terms, use, base_units)
-        entries = tuple(
-            replace(
-                self._entry(draft, wanted, terms, currency, fx),
-                period=period,
-                charge_class=charge_class,
-                origin=identity_of(event),
-                is_estimated=event["sample_weight"] > 1,
-                pool=policy["amortise"] if isinstance(policy, dict) else None,
-            )
-            for draft in drafts
-        )
+            drafts = alone(terms, use)
+        entries = tuple(self._entry(draft, wanted, terms, currency, fx) for draft in drafts)
         if policy == "bill_zero":
             return self._waived(row, entries)
         moves = row.moves
@@ -304,14 +293,16 @@ class _Pricing:
         )
 
     def _entry(self, draft: Draft, wanted: Wanted, terms: Terms, currency: str, fx: Fraction | None) -> Entry:
-        rate = wanted.choice.rate
+        rate, event = wanted.choice.rate, self._event
+        period, charge_class = self._billed_in(wanted.period)
+        policy = _policy(rate, event["status"])
         listed_price, listed = self._list(draft, wanted, terms)
         is_fee = draft.kind in ("TIER_FLAT", "PER_EVENT_FEE")
         unit = "Fees" if is_fee else rate.sku["pricing_unit"]
         return Entry(
             kind=draft.kind,
             account=self._account,
-            period=wanted.period,
+            period=period,
             charge_time=wanted.part.time,
             currency=currency,
             contracted=converted(draft.amount, fx),
@@ -329,7 +320,11 @@ class _Pricing:
             pricing_currency=rate.card["currency"],
             pricing_cost=draft.amount,
             fx_rate=fx,
-            project=self._event["project"],
+            charge_class=charge_class,
+            project=event["project"],
+            pool=policy["amortise"] if isinstance(policy, dict) else None,
+            is_estimated=event["sample_weight"] > 1,
+            origin=identity_of(event),
         )
 
     def _list(self, draft: Draft, wanted: Wanted, terms: Terms) -> tuple[Fraction | None, int]:
@@ -344,7 +339,7 @@ class _Pricing:
         has_list = listed.owner == "default" and listed.card["currency"] == rate.card["currency"]
         if draft.steps is None or draft.kind not in ("UNIT", "FREE_UNITS") or not has_list:
             return draft.price, draft.amount
-        units = Terms(listed.sku, listed.base_units(wanted.period), self._total_input)
+        units = listed.terms(wanted.period, self._total_input)
         price, size = units.first_price()
         with suppress(UnknownValue):  # it is not the rate that is paid
             price *= factor(listed, self._event, wanted.part.time)
@@ -365,6 +360,10 @@ class _Pricing:
             sizes.append(each.part.quantities[each.name] * self._event["sample_weight"] * scale)
         if max(sizes) >= LIMIT:
             raise Dead("AMOUNT_OVERFLOW")
+
+
+def _has_used(event: Event) -> bool:
+    return any(count and name != "requests" for name, count in part_quantities(event).items())
 
 
 def _policy(rate: Rate, status: str) -> Any:

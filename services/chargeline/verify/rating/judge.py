@@ -3,6 +3,7 @@
 Source: spec/rating.md, sections 1 (outcomes), 7.6, 12 and 14.
 """
 
+from collections import ChainMap
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -208,7 +209,7 @@ class Judge:
 
     def _amended(self, event: Event, scopes: dict[ScopeKey, Scope], append_time: int, view: View) -> Priced:
         books = self._books(event, append_time, view)
-        return price_event(event, append_time, view, replace(books, scopes=self.state.scopes | scopes))
+        return price_event(event, append_time, view, replace(books, scopes=ChainMap(scopes, self.state.scopes)))
 
     def _rerate(self, event: Event, append_time: int, view: View, content: Any) -> Judgement:
         """Rates one event anew with what is visible now; equal results write nothing."""
@@ -220,7 +221,7 @@ class Judge:
         first = self.state.charges[_original(charge.event)] if charge.row is None and is_amend else charge
         empty = Row(target[0], None, None, identity=target)
         undone, scopes = self._undone(first, empty, append_time, view)
-        books = replace(self._books(charge.event, append_time, view), scopes=self.state.scopes | scopes)
+        books = replace(self._books(charge.event, append_time, view), scopes=ChainMap(scopes, self.state.scopes))
         try:
             priced = price_event(charge.event, append_time, view, books, rerating=True)
         except Dead:
@@ -278,8 +279,7 @@ class Judge:
     def _books(self, event: Event, append_time: int, view: View) -> Books:
         account = event["billing_account_id"]
         open_period = self._open_period(account, append_time, view)
-        closed = frozenset(self.state.closed)
-        return Books(self.state.scopes, closed, open_period, self._accounts_required, self._platform)
+        return Books(self.state.scopes, self.state.closed, open_period, self._accounts_required, self._platform)
 
     def _open_period(self, account: str, append_time: int, view: View) -> Period:
         """Where corrections are billed: the period of the append time, or the next one that is open."""

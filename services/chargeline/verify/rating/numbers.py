@@ -29,13 +29,13 @@ def _exact(value: str | int) -> Fraction:
 
 def q12(amount: Fraction) -> int:
     """Picounits of an amount, half away from zero."""
-    return rounded(amount * PICOS)
+    return rounded(amount, PICOS)
 
 
-def rounded(value: Fraction) -> int:
-    """The nearest whole number, half away from zero."""
-    size = (2 * abs(value.numerator) + value.denominator) // (2 * value.denominator)
-    return size if value >= 0 else -size
+def rounded(value: Fraction, times: int = 1) -> int:
+    """The whole number that is nearest to a value times another number, half away from zero."""
+    size = (2 * times * abs(value.numerator) + value.denominator) // (2 * value.denominator)
+    return size if value.numerator >= 0 else -size
 
 
 def money(picos: int) -> str:
@@ -50,17 +50,17 @@ def quantity(value: Fraction) -> str:
 
 def price(value: Fraction) -> str:
     """A unit price or rate, rounded to 18 decimals, as a plain text."""
-    return _plain(rounded(value * 10**_PRICE_DIGITS), _PRICE_DIGITS)
+    return _plain(rounded(value, 10**_PRICE_DIGITS), _PRICE_DIGITS)
 
 
 def price18(value: Fraction) -> Fraction:
     """A unit price as it is stored: 18 decimals."""
-    return Fraction(rounded(value * 10**_PRICE_DIGITS), 10**_PRICE_DIGITS)
+    return Fraction(rounded(value, 10**_PRICE_DIGITS), 10**_PRICE_DIGITS)
 
 
 def variance(value: Fraction) -> str:
     """A variance of cost: 24 decimals, rounded once, as a plain text."""
-    return _plain(rounded(value * 10**24), 24)
+    return _plain(rounded(value, 10**24), 24)
 
 
 def split(amount: int, weights: Mapping[str | None, int]) -> dict[str | None, int]:

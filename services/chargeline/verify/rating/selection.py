@@ -3,6 +3,7 @@
 Source: spec/rating.md, sections 3 (version change), 5 (modifiers), 6 (price of a leaf) and 7.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +20,7 @@ _PARENTS = {
     "cache_read_audio": ["cache_read_input", "input_audio", "input"], "reasoning_output": ["output"],
     "output_audio": ["output"], "output_image": ["output"],
 }  # fmt: skip
+_CHOSEN_MAX = 100_000  # some 100 MB
 Event = dict[str, Any]
 
 
@@ -48,6 +50,11 @@ class Selector:
     def __init__(self, cards: Cards, accounts: Accounts) -> None:
         self._cards = cards
         self._accounts = accounts
+        rates = cards.rates + cards.corrections
+        self._attributes = sorted({name for rate in rates for name in rate.wanted})
+        self._labels = sorted({name for rate in rates for name in rate.match.get("labels") or {}})
+        self._edges_of: dict[str, list[int]] = {}
+        self._chosen: dict[tuple[Any, ...], Selection] = {}
 
     def select(self, event: Event, time: int, *, rerating: bool) -> Selection:
         """What holds at an instant, the rule for versions of accumulating rates included.
@@ -68,6 +75,26 @@ class Selector:
         return Selection(now.match_kind, choices)
 
     def _at(self, event: Event, time: int, *, rerating: bool) -> Selection:
+        """Worked out once for all that no card and no fact can tell apart: between two edges nothing changes."""
+        account = event["billing_account_id"]
+        asked = (account, bisect_right(self._edges(account), time), rerating,
+                 event["provider_name"], event["request_model"], event["response_model"],
+                 *[event[name] for name in self._attributes],
+                 *[event["labels"].get(name) for name in self._labels])  # fmt: skip
+        found = self._chosen.get(asked)
+        if found is None:
+            if len(self._chosen) >= _CHOSEN_MAX:
+                self._chosen.clear()
+            found = self._chosen[asked] = self._choose(event, time, rerating=rerating)
+        return found
+
+    def _edges(self, account: str) -> list[int]:
+        """The instants, ascending, at which another rate or owner may begin to hold for an account."""
+        if account not in self._edges_of:
+            self._edges_of[account] = sorted(self._cards.edges() | self._accounts.edges(account))
+        return self._edges_of[account]
+
+    def _choose(self, event: Event, time: int, *, rerating: bool) -> Selection:
         kind, names = self._cards.naming(event, time)
         owners = self._accounts.owners(event["billing_account_id"], time)
         corrections = self._cards.corrections[::-1] if rerating else []  # of several the one recorded last
@@ -94,7 +121,6 @@ class Selector:
 
     def cuts(self, event: Event, start: int, end: int, *, rerating: bool) -> list[int]:
         """Where an interval is split: at billing periods, where a leaf's rate changes, and at time bands."""
-        edges = self._cards.edges() | self._accounts.edges(event["billing_account_id"])
         period = self._accounts.period(event["billing_account_id"], start)
         found = set()
         while period.end < end:
@@ -102,7 +128,8 @@ class Selector:
             period = self._accounts.period(event["billing_account_id"], period.end)
         last = self.select(event, start, rerating=rerating)
         seen = [last]
-        for edge in sorted(edge for edge in edges | found if start < edge < end):
+        edges = {*self._edges(event["billing_account_id"]), *found}
+        for edge in sorted(edge for edge in edges if start < edge < end):
             now = self.select(event, edge, rerating=rerating)
             if now != last:
                 found.add(edge)

@@ -5,6 +5,7 @@ Source: spec/rating.md, sections 1 (billing_period) and 5 (time_band); spec/allo
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -28,6 +29,7 @@ class Period(NamedTuple):
         return (self.end - self.start) // DAY
 
 
+@lru_cache(maxsize=10_000)
 def micros(text: str) -> int:
     """Raises ValueError where the text is no instant in UTC with Z, to microseconds (spec/formats.md 1)."""
     if not _INSTANT.fullmatch(text):
@@ -57,7 +59,12 @@ def utc_date(time: int) -> str:
 
 def period_of(time: int, cycle_day: int) -> Period:
     """The billing period of an instant: one month from the cycle day at 00:00Z."""
-    moment = moment_of(time)
+    return _period_of_day(time // DAY, cycle_day)
+
+
+@lru_cache(maxsize=10_000)
+def _period_of_day(day: int, cycle_day: int) -> Period:
+    moment = moment_of(day * DAY)
     year, month = moment.year, moment.month
     if moment.day < cycle_day:
         year, month = (year, month - 1) if month > 1 else (year - 1, 12)
