@@ -391,9 +391,19 @@ class ChargeArchive(Protocol):
         """
 
     def of_account(
-        self, partition: int, billing_account_id: str, sku_ids: Sequence[str], before: int, held: int
+        self,
+        partition: int,
+        billing_account_id: str,
+        sku_ids: Sequence[str],
+        period_start: int | None,
+        before: int,
+        held: int,
     ) -> list[dict[str, Any]]:
-        """The account's rows below `before` with an entry of one of the SKUs, and its closes, in order; see `find`."""
+        """The account's rows below `before` that a close has to know, in order; see `find`.
+
+        They are its closes, rows with an entry of one of the SKUs, and those that are billed, in part at least, in the
+        period that starts at `period_start` (microseconds; None: in none).
+        """
 
 
 class LogWriter(Protocol):

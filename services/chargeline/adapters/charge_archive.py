@@ -30,11 +30,14 @@ _SCOPES = ("SELECT assumeNotNull(`entries.scope_key`) AS scope_key, "
            "FROM charges ARRAY JOIN `entries.scope_key`, `entries.scope_quantity`, `entries.scope_amount`, "
            "`entries.scope_count` "
            "WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} AND isNotNull(`entries.scope_key`) "
-           "GROUP BY scope_key")  # fmt: skip
+           "GROUP BY scope_key HAVING scope_quantity != 0 OR scope_amount != 0 OR scope_count != 0")  # fmt: skip
 _OF_ACCOUNT = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} "
                "AND billing_account_id = {account:String} AND (event_kind = 'PERIOD_CLOSE' "
-               "OR arrayExists(sku -> has({skus:Array(String)}, sku), `entries.sku_id`)) "
+               "OR arrayExists(sku -> has({skus:Array(String)}, sku), `entries.sku_id`) "
+               "OR toUnixTimestamp64Micro(billing_period_start) = {start:Int64} OR arrayExists("
+               "start -> ifNull(toUnixTimestamp64Micro(start) = {start:Int64}, 0), `entries.billing_period_start`)) "
                "ORDER BY source_offset, source_index")  # fmt: skip
+_NO_PERIOD = -1  # none begins a microsecond before 1970
 Row = dict[str, Any]
 
 
@@ -58,10 +61,17 @@ class ClickHouseArchive:
         return summed_scopes(self._warehouse.query(_SCOPES, {"p": partition, "o": before}))
 
     def of_account(
-        self, partition: int, billing_account_id: str, sku_ids: Sequence[str], before: int, held: int
+        self,
+        partition: int,
+        billing_account_id: str,
+        sku_ids: Sequence[str],
+        period_start: int | None,
+        before: int,
+        held: int,
     ) -> list[Row]:
         self._wait_for(partition, held)
-        given = {"p": partition, "o": before, "account": billing_account_id, "skus": list(sku_ids)}
+        start = _NO_PERIOD if period_start is None else period_start
+        given = {"p": partition, "o": before, "account": billing_account_id, "skus": list(sku_ids), "start": start}
         return rows_of(self._warehouse.query(_OF_ACCOUNT, given))
 
     def _wait_for(self, partition: int, held: int) -> None:

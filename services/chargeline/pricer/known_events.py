@@ -16,7 +16,7 @@ from chargeline.domain.scope_states import ScopeStates
 from chargeline.ports import ChargeArchive
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
 from chargeline.wire.correction_rows import Row, are_last, rows_of
-from chargeline.wire.event_rows import EventRow, Identity, PeriodOf, event_row
+from chargeline.wire.event_rows import EventRow, Identity, PeriodOf, event_row, micros_of
 
 FindRows = Callable[[int], list[Row]]  # of a committed record of this partition, by its offset
 _HASH, _KEY = 12, 24
@@ -53,6 +53,11 @@ class Event:
     @property
     def is_too_late(self) -> bool:
         return bool(self.row["reason"] == "TOO_LATE")
+
+    @property
+    def event_id(self) -> str:
+        """Its own, also where a re-rating has priced it anew."""
+        return str(self.row["amends_event_id" if self.row["event_kind"] == "RERATE" else "event_id"])
 
     @property
     def is_amend(self) -> bool:
@@ -107,8 +112,8 @@ class KnownEvents:
         newest = _newest(rows, identity)
         return None if newest is None else Event(newest, event_row(newest, self._period_of))
 
-    def of_account(self, billing_account_id: str, sku_ids: Sequence[str]) -> list[Row]:
-        """Everything booked of an account so far with an entry of one of the SKUs, and its closes, in log order.
+    def of_account(self, billing_account_id: str, sku_ids: Sequence[str], period_start: int | None) -> list[Row]:
+        """What a close of an account has to know of all that is booked so far, in log order: see `matters`.
 
         Raises:
             Fault: there is no archive.
@@ -119,14 +124,14 @@ class KnownEvents:
             if self._known.archive is None:
                 raise Fault("a period is to be closed and no archive is set: set the address of ClickHouse")
             rows += self._known.archive.of_account(
-                self._partition, billing_account_id, sku_ids, self._first, self._known.booked_end()
+                self._partition, billing_account_id, sku_ids, period_start, self._first, self._known.booked_end()
             )
         for table in self.tables:
             mine = pc.equal(table.column("billing_account_id").cast(pa.string()), billing_account_id)
             rows += rows_of(table.filter(mine))
         here = [row for each in self.singles.values() for row in each]
         rows += [row for row in here if row["billing_account_id"] == billing_account_id]
-        wanted = [row for row in rows if is_settled_by(row, sku_ids)]
+        wanted = [row for row in rows if matters(row, sku_ids, period_start)]
         return sorted(wanted, key=lambda row: (row["source_offset"], row["source_index"]))
 
     def _archived(self, identity: Identity, name: bytes) -> list[Row]:
@@ -159,9 +164,16 @@ class KnownEvents:
         return []
 
 
-def is_settled_by(row: Row, sku_ids: Sequence[str]) -> bool:
-    """Whether a close that settles the SKUs has to know a row."""
-    return row["event_kind"] == "PERIOD_CLOSE" or any(entry["sku_id"] in sku_ids for entry in row["entries"])
+def matters(row: Row, sku_ids: Sequence[str], period_start: int | None) -> bool:
+    """Whether a close has to know a row of its account: every close, rows with entries of the SKUs, and what is billed.
+
+    Args:
+        period_start: of the billing period of which every entry counts; None: of none.
+    """
+    if row["event_kind"] == "PERIOD_CLOSE" or any(entry["sku_id"] in sku_ids for entry in row["entries"]):
+        return True
+    starts = [row["billing_period_start"], *(entry["billing_period_start"] for entry in row["entries"])]
+    return period_start in [micros_of(each) for each in starts if each is not None]
 
 
 def _newest(rows: Sequence[Row], identity: Identity) -> Row | None:

@@ -6,7 +6,7 @@ Source: spec/rating.md, sections 1 (outcomes), 7.6 and 12; spec/formats.md, sect
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -385,7 +385,7 @@ class LogPricer:
             self.scopes.states(scope_keys_of(charge.row.entries)),
             self._facts,
             where,
-            frozenset(self.held),
+            self.held,
         )
         if not taken.scopes:
             return taken.entries, self.scopes
@@ -447,6 +447,13 @@ class LogPricer:
         self.closed.setdefault(account, set()).add(period)
         if self.closer is not None:
             self.closer.close(account, period)
+
+    def hold(self, scopes: Mapping[bytes, int]) -> None:
+        """Scopes that owe T(0) from now on, with the running amount that they begin with."""
+        self.held |= scopes.keys()
+        states = self.scopes.states(scopes)
+        opened = [replace(each, opened=True, amount=each.amount + scopes[key]) for key, each in states.items()]
+        self.scopes = self.scopes.merge(ScopeStates.of(b"".join(scopes), ScopeColumns.of(opened)))
 
     def _billed_in(self, account: str, time: int) -> BilledIn:
         """Where usage of an account is billed by a record of that time."""

@@ -6,6 +6,7 @@ Source: spec/rating.md, sections 1 (outcomes), 7.6, 12 and 14.
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chargeline.verify.closes import attributes_of
 from chargeline.verify.events import Dead
 from chargeline.verify.rating.accumulate import Scope, ScopeKey
 from chargeline.verify.rating.charges import Books, Event, Priced, View, identity_of, price_event
@@ -13,7 +14,6 @@ from chargeline.verify.rating.closing import close
 from chargeline.verify.rating.corrections import undo
 from chargeline.verify.rating.entries import Entry, Identity, Row
 from chargeline.verify.rating.ledger import Ledger
-from chargeline.verify.rating.taken import may_book
 from chargeline.verify.rating.times import Period, months_before
 
 
@@ -80,12 +80,8 @@ class State:
 class Judge:
     """One record at a time; the state changes only where a record is accepted."""
 
-    def __init__(
-        self, *, accounts_required: bool = False, platform_account: str = "platform", only_closes: bool = False
-    ) -> None:
-        """`only_closes`: a close that may book something is refused."""
+    def __init__(self, *, accounts_required: bool = False, platform_account: str = "platform") -> None:
         self.state = State()
-        self._only_closes = only_closes
         self._accounts_required = accounts_required
         self._platform = platform_account
 
@@ -243,12 +239,10 @@ class Judge:
         period = view.accounts.period(account, event["event_time"])
         if (account, period) in self.state.closed:
             return Judgement("CONTROL")
-        if self._only_closes and may_book(account, view):
-            raise Dead("UNSUPPORTED")
         before = len(self.state.closings)
         self.close(account, period, view)
         rows = self.state.closings[before:]
-        scopes = [Part(event | (row.scope or {}).get("by", {}), event, row, 0) for row in rows]
+        scopes = [Part(event | by, event, part, 0) for row in rows for by, part in attributes_of(row)]
         return Judgement("CONTROL", parts=(*scopes, Part(event, event, Row(account, period, None), 0)))
 
     def close(self, account: str, period: Period, view: View) -> None:
