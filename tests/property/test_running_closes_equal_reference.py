@@ -10,7 +10,9 @@ from chargeline.verify.rating.price import price_document
 from tests.support.closable import closable_case
 from tests.support.closed_entries import of_objects, of_rows
 from tests.support.corrected import Running, read_lines, used
+from tests.support.pricing import engine
 from tests.support.random_rating import RandomRating
+from tests.support.rating import card, event, sku
 from tests.support.same_entries import assert_same, entries
 
 
@@ -34,7 +36,8 @@ def run(documents, lines, cuts):
     return running
 
 
-@pytest.mark.parametrize("seed", range(24))
+# 123: what waited takes back what a grant has paid in the same record.
+@pytest.mark.parametrize("seed", [*range(24), 123])
 def test_every_record_books_what_the_reference_says_wherever_a_unit_ends(seed):
     documents, events, lines = case_of(seed)
     wanted = reference(documents, events)
@@ -82,6 +85,24 @@ def test_the_cases_reach_everything_that_closes_book():
     assert wanted <= {(named, kind) for named, kind, _ in kinds}
     late = {(named, kind) for named, kind, charge_class in kinds if charge_class == "CORRECTION"}
     assert {("by", "TRUE_UP"), ("commitment_id", "OVERAGE"), ("grant_id", "CREDIT")} <= late
+
+
+def test_a_close_that_cannot_be_booked_is_refused_as_a_whole_and_the_period_stays_open():
+    closing = event(
+        "close", source="chargeline", event_kind="PERIOD_CLOSE", event_time="2026-06-15T00:00:00Z", requests=0
+    )
+    events = [event("e", event_time="2026-06-10T00:00:00Z", extra_quantities={"units": 3_000_000}),
+              closing, event("late", event_time="2026-06-10T00:00:00Z", extra_quantities={"units": 1_000_000})]  # fmt: skip
+    seats = {"sku_id": "seats", "charge_model": "flat", "amount": "9" * 20, "pricing_unit": "Seats"}
+    bought = [{"at": "2026-01-01T00:00:00Z", "quantity": "9" * 20}]
+    subscription = {"subscription_id": "S", "billing_account_id": "acme", "sku_id": "seats", "changes": bought}
+    documents = [card(sku("per_unit", unit_price="2", minimum="9"), seats)], {"subscriptions": [subscription]}, None
+    wanted = reference(documents, events)
+    running = run(documents, read_lines(events), [1, 2])
+    assert [each["outcome"] for each in wanted[:3]] == ["CHARGED", "DEAD_LETTER", "CHARGED"]
+    assert running.outcomes == {1: "AMOUNT_OVERFLOW"}
+    assert engine(*documents, events, False)[1]["reason"] == wanted[1]["reason"] == "AMOUNT_OVERFLOW"
+    assert [each["charge_class"] for each in running.rows[2][0]["entries"]] == [None]
 
 
 @pytest.mark.parametrize("seed", range(100, 104))

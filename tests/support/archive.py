@@ -25,12 +25,12 @@ class LogArchive:
         """The rows of one record."""
         return [row for row in self._all(partition, offset + 1) if row["source_offset"] == offset]
 
-    def of_account(self, partition, account, sku_ids, start, before, held):
-        """The account's rows with an entry of the SKUs, and its closes."""
+    def of_account(self, partition, account, wanted, before, held):
+        """The account's rows that a close has to know."""
         return [
             row
             for row in self._all(partition, held)
-            if row["source_offset"] < before and row["billing_account_id"] == account and matters(row, sku_ids, start)
+            if row["source_offset"] < before and row["billing_account_id"] == account and matters(row, wanted)
         ]
 
     def scopes(self, partition, before):

@@ -40,9 +40,9 @@ class OwnRows:
     def find(self, partition, identity, before, held):
         return []
 
-    def of_account(self, partition, account, sku_ids, start, before, held):
+    def of_account(self, partition, account, wanted, before, held):
         rows = [row for rows in self._rows.values() for row in rows]
-        return [row for row in rows if row["billing_account_id"] == account and matters(row, sku_ids, start)]
+        return [row for row in rows if row["billing_account_id"] == account and matters(row, wanted)]
 
 
 class Running:

@@ -94,7 +94,7 @@ def close_account(
     return [each for _, each in sorted(closed, key=lambda each: each[0])], after
 
 
-def booked_of(entry: BookedEntry, offset: int, event_id: str, corrects: Coordinate | str | None) -> Booked:
+def booked_of(entry: BookedEntry, event: Coordinate, event_id: str, corrects: Coordinate | str | None) -> Booked:
     """An entry of an event as a close sees it: its three costs are equal until then."""
     cost = entry.contracted_cost
     return Booked(
@@ -104,7 +104,7 @@ def booked_of(entry: BookedEntry, offset: int, event_id: str, corrects: Coordina
         cost,
         cost,
         cost,
-        event=(0, offset, 0),
+        event=event,
         event_id=event_id,
         corrects=corrects,
         sku_id=entry.sku_id,

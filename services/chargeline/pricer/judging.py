@@ -20,7 +20,7 @@ from chargeline.domain.pricing import REASONS
 from chargeline.domain.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
 from chargeline.domain.usage import CODES, UsageColumns
-from chargeline.ports import LogBatch
+from chargeline.ports import ClosingRows, LogBatch
 from chargeline.pricer import closed_periods
 from chargeline.pricer.aggregate import charges_alone
 from chargeline.pricer.compute import Prepared, Rules, book, prepare
@@ -138,7 +138,9 @@ class Judging:
         account, facts = row["billing_account_id"], self._facts
         skus = sorted({each.sku.sku_id for each in facts.all_rates() if is_settled(each.sku)})
         is_whole = has_terms(facts.accounts, account) or self.state.carries(account)
-        booked = self.events.of_account(account, skus, period[0] if is_whole else None) if skus or is_whole else []
+        attributes = frozenset(name for each in facts.all_rates() for name in each.sku.scope_by)
+        wanted = ClosingRows(tuple(skus), period[0] if is_whole else None, attributes)
+        booked = self.events.of_account(account, wanted) if skus or is_whole else ()
         return settled_rows(row, period, booked, facts, self.state.closed(account), self.state, self._states_of)
 
     def _accept(self, record: Record) -> Verdict:

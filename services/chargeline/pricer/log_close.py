@@ -58,5 +58,5 @@ class LogCloser:
         assert about is not None
         offset = offsets[about.identity]
         corrects = None if entry.corrects is None and offset == row.offset else (0, offset, 0)
-        found = booked_of(entry, row.offset, about.identity[2], corrects)
+        found = booked_of(entry, (0, row.offset, 0), about.identity[2], corrects)
         return about.currency or row.currency, found

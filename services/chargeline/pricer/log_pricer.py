@@ -19,6 +19,7 @@ from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BilledIn, BookedEntry, Span, rebilled, scope_keys_of
 from chargeline.domain.codes import combine, dense_codes
 from chargeline.domain.corrections import late_settlement, own_entries, take_back
+from chargeline.domain.errors import Refused
 from chargeline.domain.fx import FxTable
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
@@ -245,7 +246,10 @@ class LogPricer:
 
     def _judged(self, record: Record) -> Answer:
         if record.kind == "PERIOD_CLOSE":
-            self.close(record.identity[0], self.period(record.identity[0], record.time))
+            try:
+                self.close(record.identity[0], self.period(record.identity[0], record.time))
+            except Refused as refused:
+                raise RefusedRecord(refused.code) from None
             return Answer("CONTROL")
         content, found = self.known.find(record.keys)
         if found[0] >= 0:
@@ -444,9 +448,9 @@ class LogPricer:
         """Close a period for ever; a second close changes nothing."""
         if period in self.closed.get(account, ()):
             return
-        self.closed.setdefault(account, set()).add(period)
         if self.closer is not None:
             self.closer.close(account, period)
+        self.closed.setdefault(account, set()).add(period)
 
     def hold(self, scopes: Mapping[bytes, int]) -> None:
         """Scopes that owe T(0) from now on, with the running amount that they begin with."""

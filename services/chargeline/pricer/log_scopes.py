@@ -3,7 +3,7 @@
 Source: spec/rating.md, sections 3 (Opening), 4 ("Minimum and maximum of a rate"), 4.5 and 12.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from hashlib import blake2b
@@ -105,12 +105,13 @@ class Books(Protocol):
 class LogScopes:
     """Finds the scopes of a close, and remembers what it booked for them.
 
-    `trued_up`: by scope, what closes before it booked for its minimum, picounits of the pricing currency.
+    `trued_up`: by scope, what closes before it booked for its minimum, picounits of the pricing currency; it may be
+    filled while `found` reads the rows.
     """
 
-    def __init__(self, pricer: Books, trued_up: Mapping[bytes, int] | None = None) -> None:
+    def __init__(self, pricer: Books, trued_up: dict[bytes, int] | None = None) -> None:
         self._pricer = pricer
-        self._trued_up: dict[bytes, int] = dict(trued_up or {})
+        self._trued_up: dict[bytes, int] = {} if trued_up is None else trued_up
         self._rates = {
             (rate.card.rate_card_id, rate.card.version, rate.sku.sku_id, rate.sku.variant): rate
             for rate in pricer.all_rates()
@@ -121,11 +122,11 @@ class LogScopes:
             if rate.sku.window == "event" and rate.sku.accumulates
         }
 
-    def found(self, account: str, period: Period, rows: Sequence[EventRow]) -> list[FoundScope]:
+    def found(self, account: str, period: Period, rows: Iterable[EventRow]) -> list[FoundScope]:
         """The scopes of the period, those that the account has by name, and closed ones with a minimum.
 
         Args:
-            rows: all of the account so far.
+            rows: all of the account so far; they are read once, before anything else.
         """
         span = (period.start, period.end)
         seen = self._seen(rows)
@@ -199,7 +200,7 @@ class LogScopes:
                 found[each.key] = function.opening_running() if function.runs_an_amount and not is_opened else 0
         return found
 
-    def _seen(self, rows: Sequence[EventRow]) -> dict[bytes, _Seen]:
+    def _seen(self, rows: Iterable[EventRow]) -> dict[bytes, _Seen]:
         found: dict[bytes, _Seen] = {}
         for row in rows:
             for entry in row.entries:

@@ -5,9 +5,11 @@ adds to the charges of events; then the row of the record itself. What the next 
 Source: docs/rating.md (Closes); docs/architecture.md.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
+from itertools import islice
 
 from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BookedEntry, Span
@@ -19,15 +21,16 @@ from chargeline.domain.rate_book import Rate, RateBook
 from chargeline.domain.rate_card import Sku, Tiered
 from chargeline.domain.scope_step import ScopeState
 from chargeline.pricer.account_close import ClosedScope, booked_of, close_account
-from chargeline.pricer.carried import carried_of, written
+from chargeline.pricer.carried import AccountCarried, carried_of, written
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_scopes import FoundScope, LogScopes
 from chargeline.wire.correction_rows import Row, unrated, with_entries
-from chargeline.wire.event_rows import EventRow, event_row
+from chargeline.wire.event_rows import EventRow, event_row, micros_of, steps
 from chargeline.wire.usage_decoder import identity_hashes
 
 _CLOSE = "PERIOD_CLOSE"
 _ENTRIES = 1_000  # in one row: about 300 kB, a third of a message
+_PAGE = 5_000  # rows that are read together
 StatesOf = Callable[[Iterable[bytes]], dict[bytes, ScopeState]]
 
 
@@ -76,7 +79,7 @@ def has_terms(accounts: Accounts, billing_account_id: str) -> bool:
 def settled_rows(
     close: Row,
     period: Span,
-    booked: Sequence[Row],
+    booked: Iterable[Row],
     facts: Facts,
     closed: Iterable[Span],
     held: Container[bytes],
@@ -93,58 +96,77 @@ def settled_rows(
     """
     account = close["billing_account_id"]
     books = _Books(facts, {account: set(closed)}, held, states)
-    events = _events([row for row in booked if row["event_kind"] != _CLOSE], facts)
-    closes = [row for row in booked if row["event_kind"] == _CLOSE]
-    before = carried_of(row["carried"] for row in closes if row["carried"] is not None)
-    log_scopes = LogScopes(books, _trued_up(closes, before.unpriced))
-    scopes = log_scopes.found(account, Period(*period), [row for row, _ in events])
-    charges = [charge for row, name in events for charge in _booked(row, name, period, facts)]
-    made, after = close_account(account, period, charges, scopes, books, before.currencies)
+    read = _Read(period, facts)
+    log_scopes = LogScopes(books, read.trued_up)
+    scopes = log_scopes.found(account, Period(*period), read.events(booked))
+    made, after = close_account(account, period, read.charges, scopes, books, read.carried.currencies)
     holding = log_scopes.newly_held(Period(*period), scopes)
-    texts = written(before, after, holding, _unpriced(scopes, Period(*period)))
+    texts = written(read.carried, after, holding, _unpriced(scopes, Period(*period)))
     writer = _Writer(close, period, facts, {_name(each): each for each in scopes})
     rows = [row for each in made for row in writer.rows(each)]
     own = [close | {"carried": text} for text in texts] or [close]
     return Settled((*rows, *own), holding)
 
 
-def _events(rows: Sequence[Row], facts: Facts) -> list[tuple[EventRow, str]]:
-    """Rows with the identity of the event that each is about, and its name: the same at every close."""
-    found = []
-    for row in rows:
-        event = event_row(row, facts.period)
-        found.append(replace(event, identity=(*event.identity[:2], _about(event))))
-    hashes = identity_hashes([event.identity for event in found])
-    return [(event, name.hex()) for event, name in zip(found, hashes, strict=True)]
+@dataclass
+class _Read:
+    """What was read of the rows so far.
+
+    Attributes:
+        charges: (currency, entry) of events in the period. Estimates count where they are invoiced.
+        trued_up: by scope, what closes have booked, or could not convert, for its minimum.
+        carried: by the closes; known when all rows are read.
+    """
+
+    period: Span
+    facts: Facts
+    charges: list[tuple[str, Booked]] = field(default_factory=list)
+    trued_up: dict[bytes, int] = field(default_factory=dict)
+    carried: AccountCarried = field(default_factory=AccountCarried)
+
+    def events(self, booked: Iterable[Row]) -> Iterator[EventRow]:
+        """The rows of events, with the identity of the one that each is about; the period's charges are kept."""
+        rows, texts = iter(booked), list[str]()
+        while page := list(islice(rows, _PAGE)):
+            closes = [row for row in page if row["event_kind"] == _CLOSE]
+            texts += [row["carried"] for row in closes if row["carried"] is not None]
+            self._true_ups(closes)
+            usage = [row for row in page if row["event_kind"] != _CLOSE]
+            found = [_about(event_row(row, self.facts.period)) for row in usage]
+            hashes = identity_hashes([event.identity for event in found])
+            for row, event, name in zip(usage, found, hashes, strict=True):
+                self.charges += self._charged(row, event, name.hex())
+            yield from found
+        self.carried = carried_of(texts)
+        for key, amount in self.carried.unpriced.items():
+            self.trued_up[key] = self.trued_up.get(key, 0) + amount
+
+    def _true_ups(self, closes: Sequence[Row]) -> None:
+        for entry in (entry for row in closes for entry in row["entries"]):
+            key = entry["scope_key"]
+            if entry["entry_kind"] == "TRUE_UP" and key is not None:
+                cost = entry["contracted_cost"] if entry["pricing_cost"] is None else entry["pricing_cost"]
+                self.trued_up[key] = self.trued_up.get(key, 0) + steps(cost)
+
+    def _charged(self, row: Row, event: EventRow, name: str) -> Iterator[tuple[str, Booked]]:
+        """What each record makes of an event is a charge of its own, also where two act in the rows of one."""
+        place = (0, event.offset, int.from_bytes(row["identity_hash"], "big"))
+        for entry in event.entries if event.currency is not None else ():
+            is_invoiced = not entry.estimated or self._bills_estimates(event, entry)
+            if entry.billing_period == self.period and is_invoiced:
+                assert event.currency is not None
+                yield event.currency, booked_of(entry, place, event.identity[2], name)
+
+    def _bills_estimates(self, event: EventRow, entry: BookedEntry) -> bool:
+        return self.facts.accounts.at(event.identity[0], entry.charge_time).bill_estimates
 
 
-def _about(row: EventRow) -> str:
-    """The event_id that the entries of a row are about: a re-rating books anew what it names."""
-    named = next((entry.event_id for entry in row.entries if entry.event_id is not None), None)
-    if named is not None:
-        return named
-    return str(row.usage["amends_event_id"]) if row.event_kind in ("RERATE", "CANCEL") else row.identity[2]
-
-
-def _booked(row: EventRow, name: str, period: Span, facts: Facts) -> list[tuple[str, Booked]]:
-    """(currency, entry) of what a row has in the period. Estimates count where they are invoiced."""
-    if row.currency is None:
-        return []
-    return [
-        (row.currency, booked_of(entry, row.offset, row.identity[2], name))
-        for entry in row.entries
-        if entry.billing_period == period
-        and (not entry.estimated or facts.accounts.at(row.identity[0], entry.charge_time).bill_estimates)
-    ]
-
-
-def _trued_up(closes: Iterable[Row], unpriced: Mapping[bytes, int]) -> Mapping[bytes, int]:
-    sums = dict(unpriced)
-    for row in closes:
-        for entry in event_row(row).entries:
-            if entry.entry_kind == "TRUE_UP" and entry.scope_key is not None:
-                sums[entry.scope_key] = sums.get(entry.scope_key, 0) + entry.pricing_cost
-    return sums
+def _about(row: EventRow) -> EventRow:
+    """With the identity of the event that the entries are about: a re-rating books anew what it names."""
+    event_id = next((entry.event_id for entry in row.entries if entry.event_id is not None), None)
+    if event_id is None:
+        event_id = str(row.usage["amends_event_id"]) if row.event_kind in ("RERATE", "CANCEL") else row.identity[2]
+    return replace(row, identity=(*row.identity[:2], event_id))
 
 
 def _unpriced(scopes: Iterable[FoundScope], period: Period) -> dict[bytes, int]:
@@ -166,6 +188,10 @@ class _Writer:
     facts: Facts
     scopes: Mapping[tuple[object, ...], FoundScope]
 
+    @cached_property
+    def _time(self) -> int:
+        return micros_of(self.close["event_time"])
+
     def rows(self, closed: ClosedScope) -> list[Row]:
         """The rows of one object: one for each project of entries about events, as many as messages need."""
         scope = closed.scope
@@ -185,7 +211,7 @@ class _Writer:
 
     def _entry(self, entry: Booked, currency: str | None) -> BookedEntry:
         """In the period that closes. What is about no event has all of that as its charge period, and no instant."""
-        rate, own = entry.rate, event_row(self.close).event_time
+        rate, own = entry.rate, self._time
         of_event = entry.event is not None
         leaf = "" if rate is None else self.facts.measured_by(rate)
         found = None if rate is None else self.scopes.get((entry.scope, rate, entry.usage))

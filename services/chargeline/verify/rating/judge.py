@@ -3,6 +3,7 @@
 Source: spec/rating.md, sections 1 (outcomes), 7.6, 12 and 14.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from chargeline.verify.rating.corrections import undo
 from chargeline.verify.rating.entries import Entry, Identity, Row
 from chargeline.verify.rating.ledger import Ledger
 from chargeline.verify.rating.times import Period, months_before
+
+_LIMIT = 10**38  # picounits that Decimal(38, 12) cannot hold
 
 
 @dataclass(frozen=True)
@@ -239,9 +242,15 @@ class Judge:
         period = view.accounts.period(account, event["event_time"])
         if (account, period) in self.state.closed:
             return Judgement("CONTROL")
-        before = len(self.state.closings)
+        before, scopes_before = len(self.state.closings), dict(self.state.scopes)
+        ledger_before = deepcopy(self.state.ledgers.get(account, Ledger(account)))
         self.close(account, period, view)
         rows = self.state.closings[before:]
+        if any(_is_too_large(entry) for row in rows for entry in row.entries):
+            del self.state.closings[before:]
+            self.state.closed.discard((account, period))
+            self.state.scopes, self.state.ledgers[account] = scopes_before, ledger_before
+            raise Dead("AMOUNT_OVERFLOW")
         scopes = [Part(event | by, event, part, 0) for row in rows for by, part in attributes_of(row)]
         return Judgement("CONTROL", parts=(*scopes, Part(event, event, Row(account, period, None), 0)))
 
@@ -289,6 +298,10 @@ class Judge:
             return (open_period, "CORRECTION") if (account, period) in self.state.closed else (period, None)
 
         return billed_in
+
+
+def _is_too_large(entry: Entry) -> bool:
+    return max(map(abs, (entry.contracted, entry.pricing_cost, entry.billed_cost))) >= _LIMIT
 
 
 def _original(event: Event) -> Identity:
