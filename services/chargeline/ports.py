@@ -12,7 +12,7 @@ Errors of the ports (see `domain.errors` for the tree):
     OutcomePending      whether the last transaction committed is not known yet: wait, ask again.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -367,6 +367,21 @@ class Warehouse(Protocol):
         """Rows of a SELECT as an Arrow table."""
 
 
+@dataclass(frozen=True)
+class ClosingRows:
+    """Which rows a close has to know: the own ones of closes, and of events those with an entry of one of the SKUs, or
+    that are billed, in part at least, in a period.
+
+    Attributes:
+        period_start: of that period, microseconds; None: of none.
+        attributes: of events that name scopes.
+    """
+
+    sku_ids: tuple[str, ...]
+    period_start: int | None
+    attributes: frozenset[str] = frozenset()
+
+
 class ChargeArchive(Protocol):
     """Booked rows of long ago, complete and as plain values (`wire.left_out`); all calls raise TransientError."""
 
@@ -391,9 +406,12 @@ class ChargeArchive(Protocol):
         """
 
     def of_account(
-        self, partition: int, billing_account_id: str, sku_ids: Sequence[str], before: int, held: int
-    ) -> list[dict[str, Any]]:
-        """The account's rows below `before` with an entry of one of the SKUs, and its closes, in order; see `find`."""
+        self, partition: int, billing_account_id: str, wanted: ClosingRows, before: int, held: int
+    ) -> Iterable[dict[str, Any]]:
+        """The account's rows below `before` that a close has to know, in order, read as they are asked for; see `find`.
+
+        They may be without values that no close looks at.
+        """
 
 
 class LogWriter(Protocol):

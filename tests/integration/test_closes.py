@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -29,9 +30,22 @@ skus:
     charge_model: volume
     minimum: 25
     tiers: [{up_to: 10, unit_price: "2"}, {up_to: null, unit_price: "1"}]
+  - {sku_id: seats, charge_model: flat, amount: "5", pricing_unit: Seats}
 """
-# The last day of the month before, that month, and the first day of this one.
-MONTHS = ("SELECT formatDateTime(toStartOfMonth(now('UTC')) - 1, '%Y-%m-%dT12:00:00Z') AS last, "
+# Beside the account of the example, as a document takes the place of the one before.
+TERMS = """
+commitments:
+  - {{commitment_id: K, billing_account_id: closing, amount: "50", currency: USD, overage_factor: "1.5",
+      from: "{first}T00:00:00Z", to: "{open}T00:00:00Z", sku_ids: [calls], priority: 1}}
+credits:
+  - {{grant_id: G, billing_account_id: closing, kind: granted, amount: "20", currency: USD, priority: 1,
+      sku_ids: [pages], effective_at: "2026-01-01T00:00:00Z", expires_at: null}}
+"""
+ACCOUNTS = Path(__file__).resolve().parents[2] / "examples" / "accounts.yaml"
+# The first day of the month before last, the last day of the month before, both months, and the first day of this one.
+MONTHS = ("SELECT formatDateTime(toStartOfMonth(now('UTC')) - INTERVAL 2 MONTH, '%Y-%m-%d') AS first, "
+          "formatDateTime(toStartOfMonth(now('UTC')) - INTERVAL 2 MONTH, '%Y-%m') AS earlier, "
+          "formatDateTime(toStartOfMonth(now('UTC')) - 1, '%Y-%m-%dT12:00:00Z') AS last, "
           "formatDateTime(toStartOfMonth(now('UTC')) - 1, '%Y-%m') AS month, "
           "formatDateTime(toStartOfMonth(now('UTC')), '%Y-%m-%d') AS open")  # fmt: skip
 
@@ -45,6 +59,11 @@ def event(event_id, time, count=0, **fields):
 
 def pages(event_id, time, count, project):
     return event(event_id, time, project=project, extra_quantities={"pages": count * 1_000_000})
+
+
+def closed(stack, month):
+    done = chargeline(stack, "accounts", "close-period", "--account", ACCOUNT, "--period", month, "--json")
+    return json.loads(done)["state"]
 
 
 def corrections(stack):
@@ -66,15 +85,30 @@ def test_what_comes_after_a_close_is_a_correction_in_the_open_period(stack, tmp_
     (when,) = rows(stack, MONTHS)
     (tmp_path / "card.yaml").write_text(CARD)
     chargeline(stack, "rates", "publish", tmp_path / "card.yaml")
+    (tmp_path / "accounts.yaml").write_text(ACCOUNTS.read_text() + TERMS.format(**when))
+    chargeline(stack, "accounts", "publish", tmp_path / "accounts.yaml")
+    earlier = f"{when['first']}T12:00:00Z"
+    send(stack, tmp_path, "earlier", [event("m0", earlier, 30), pages("m1", earlier, 4, "a")])
+    assert closed(stack, when["earlier"]) == "closed"
+    pricer_restarted(stack)
     send(stack, tmp_path, "in-time", [event("e0", when["last"], 10), event("e1", when["last"], 25),
                                       pages("p0", when["last"], 8, "a"), pages("p1", when["last"], 4, "b")])  # fmt: skip
-    close = ("accounts", "close-period", "--account", ACCOUNT, "--period", when["month"], "--json")
-    assert json.loads(chargeline(stack, *close))["state"] == "closed"
-    assert json.loads(chargeline(stack, *close))["state"] == "closed"
-    # 12 pages at 1, booked as 8 at 2 and 4 at 1; then 25 less 12.
     month = when["month"]
-    assert settled(stack) == [("a", month, ["TIER_SETTLEMENT"], Decimal(-8)), (None, month, ["TRUE_UP"], Decimal(13)),
-                              (None, month, [], Decimal(0))]  # fmt: skip
+    assert [closed(stack, month), closed(stack, month)] == ["closed", "closed"]
+    # 4 pages of at least 25, 8 of them granted. Then 12 pages at 1, booked as 8 at 2 and 4 at 1, and 25 less 12; of 62.5
+    # for calls 50 were promised; 12 were left of the grant, and the settlement gives 8 back.
+    assert settled(stack) == [
+        (None, when["earlier"], ["STANDING_FEE"], Decimal(5)),
+        (None, when["earlier"], ["TRUE_UP"], Decimal(17)),
+        ("a", when["earlier"], ["CREDIT"], Decimal(-8)),
+        (None, when["earlier"], [], Decimal(0)),
+        (None, month, ["STANDING_FEE"], Decimal(5)),
+        (None, month, ["TRUE_UP"], Decimal(13)),
+        ("a", month, ["TIER_SETTLEMENT"], Decimal(-8)),
+        (None, month, ["OVERAGE"], Decimal("6.25")),
+        ("a", month, ["CREDIT", "CREDIT"], Decimal(-4)),
+        (None, month, [], Decimal(0)),
+    ]
     pricer_restarted(stack)
     late = [event("late", when["last"], 10),
             event("c0", when["last"], event_kind="CANCEL", amends_event_id="e0"),
@@ -86,4 +120,4 @@ def test_what_comes_after_a_close_is_a_correction_in_the_open_period(stack, tmp_
         ("late", open_period, "CORRECTION", Decimal(5), ["UNIT"]),
         ("c0", open_period, "CORRECTION", Decimal(-5), ["REVERSAL", "TIER_SHIFT"]),
     ]
-    assert sum(counts.get("CONTROL", 0) for counts in verified(stack)["outcomes"].values()) >= 2
+    assert sum(counts.get("CONTROL", 0) for counts in verified(stack)["outcomes"].values()) >= 3

@@ -49,13 +49,28 @@ WHOLE = [
     entry("-1.84", "CAP", "0", charge_category="ADJUSTMENT", pricing_cost="-2", **IN_DOLLARS),
 ]  # fmt: skip
 CLOSE = [
-    entry("8.4", "OVERAGE", charge_category="ADJUSTMENT"),
     entry("7.5", "TRUE_UP", charge_category="ADJUSTMENT"),
     entry("-3.25", "TIER_SETTLEMENT", charge_category="ADJUSTMENT"),
-    entry("-30", "CREDIT", "0", charge_category="CREDIT"),
     entry("100", "STANDING_FEE", charge_category="PURCHASE", sku_price_id="m/input/fee", pricing_quantity="1",
           pricing_unit="Fees", contracted_unit_price="100", list_unit_price="100"),
 ]  # fmt: skip
+
+
+def beside(billed, kind, category, effective=None, **fields):
+    """An entry of a close that is of no rate: its contracted cost is 0."""
+    costs = {"billed_cost": billed, "effective_cost": billed if effective is None else effective}
+    without = {"rate_card_id": "", "rate_card_version": 0, "leaf": "", "consumed_unit": ""}
+    return entry("0", kind, charge_category=category, **(without | costs | fields))
+
+
+OF_THE_EVENT = {"charge_period_start": "2026-02-10 08:15:30.25", "event_id": "e0"}
+PROMISED = [
+    beside("100", "STANDING_FEE", "PURCHASE", "0", sku_id=""),
+    beside("-100", "COVER", "USAGE", "0", **OF_THE_EVENT),
+    beside("8.4", "OVERAGE", "ADJUSTMENT", **OF_THE_EVENT),
+]
+GRANTED = [beside("-30", "CREDIT", "CREDIT")]
+LEAST = [beside("12", "TRUE_UP", "ADJUSTMENT", sku_id="")]
 OF_JANUARY = {"charge_class": "CORRECTION", "charge_period_start": "2026-01-20 10:30:00"}
 CANCELLED = [
     unit("-21", "-30", "0.7", kind="REVERSAL", **OF_JANUARY),
@@ -81,9 +96,13 @@ def row(offset, account, entries, **fields):
 
 
 DEFAULTS = {"charge_category": "USAGE"}
+CLOSED = {"event_kind": "PERIOD_CLOSE", "event_time": "2026-03-04 00:00:00"}
 ROWS = [
     row(0, "whole", WHOLE),
-    row(1, "whole", CLOSE, outcome="CONTROL", event_kind="PERIOD_CLOSE", event_time="2026-03-04 00:00:00"),
+    row(1, "whole", CLOSE, **CLOSED),
+    row(1, "whole", GRANTED, source_index=1, rule_id="grant:G", **CLOSED),
+    row(1, "promised", PROMISED, source_index=2, rule_id="commitment:K", **CLOSED),
+    row(1, "promised", LEAST, source_index=3, rule_id="minimum", **CLOSED),
     row(2, "cancelled", CANCELLED, event_kind="CANCEL", sample_weight=5, estimated=True),
     row(3, "waived", WAIVED),
     row(4, "parts", PARTS, event_time="2026-01-31 23:00:00"),
@@ -106,8 +125,10 @@ def export(stack):
     asked(stack, f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
     for path in sorted(FOLDER.glob("[0-9]*.sql")):
         for statement in _statements(path.read_text(), replicated=False):
-            if "EXISTS charges\n" in statement or "VIEW focus_cost_and_usage" in statement:
+            is_column = statement.startswith("ALTER TABLE charges ADD COLUMN")
+            if is_column or "EXISTS charges\n" in statement or "VIEW focus_cost_and_usage" in statement:
                 here = statement.replace("EXISTS charges\n", f"EXISTS {DATABASE}.charges\n")
+                here = here.replace("TABLE charges ADD", f"TABLE {DATABASE}.charges ADD")
                 here = here.replace("VIEW focus_", f"VIEW {DATABASE}.focus_")
                 asked(stack, here.replace("FROM charges\n", f"FROM {DATABASE}.charges\n"))
     asked(stack, f"TRUNCATE TABLE {DATABASE}.charges")
@@ -136,7 +157,7 @@ def test_every_entry_is_billed_once_and_an_unrated_row_is_not_there(export):
     for line in export:
         account = line["BillingAccountId"]
         billed[account] = billed.get(account, Decimal(0)) + Decimal(line["BilledCost"])
-    assert billed == {"whole": Decimal("266.65"), "cancelled": Decimal("-19.5"), "waived": 0, "parts": 2,
+    assert billed == {"whole": Decimal("258.25"), "promised": Decimal("20.4"), "cancelled": Decimal("-19.5"), "waived": 0, "parts": 2,
                       "sampled": Decimal("0.015")}  # fmt: skip
 
 
@@ -147,7 +168,6 @@ def test_category_and_frequency_are_those_of_the_kind(export):
         ("UNIT", "Usage", "Usage-Based"),
         ("DISCOUNT", "Adjustment", "Usage-Based"),
         ("CAP", "Adjustment", "Usage-Based"),
-        ("OVERAGE", "Adjustment", "Usage-Based"),
         ("TRUE_UP", "Adjustment", "Usage-Based"),
         ("TIER_SETTLEMENT", "Adjustment", "Usage-Based"),
         ("CREDIT", "Credit", "One-Time"),
@@ -164,7 +184,7 @@ def test_prices_are_in_the_billing_currency_beside_those_of_the_card(export):
 
 def test_cost_is_price_times_quantity_wherever_there_is_a_price(export):
     priced = [line for line in export if line["SkuPriceId"]]
-    assert len(priced) == 10
+    assert len(priced) == 11
     for line in priced:
         for kind in ("List", "Contracted"):
             assert Decimal(line[f"{kind}UnitPrice"]) * Decimal(line["PricingQuantity"]) == Decimal(line[f"{kind}Cost"])
@@ -174,7 +194,7 @@ def test_an_entry_without_a_price_point_has_neither_price_nor_quantity(export):
     names = ("PricingQuantity", "PricingUnit", "ConsumedQuantity", "ConsumedUnit", "ListUnitPrice",
              "ContractedUnitPrice", "PricingCategory")  # fmt: skip
     bare = [line for line in export if not line["SkuPriceId"]]
-    assert len(bare) == 7
+    assert len(bare) == 9
     assert {line[name] for line in bare for name in names} == {""}
 
 
@@ -183,11 +203,22 @@ def test_a_credit_has_four_equal_costs(export):
     assert {credit[f"{name}Cost"] for name in ("Billed", "Effective", "List", "Contracted")} == {"-30"}
 
 
+def test_what_is_promised_has_a_billed_and_an_effective_cost_and_the_hour_of_the_usage(export):
+    columns = ("EffectiveCost", "ContractedCost", "ListCost", "SkuId", "x_RateCardId", "ChargePeriodStart")
+    month, hour = "2026-02-01T00:00:00Z", "2026-02-10T08:00:00Z"
+    assert of(export, "promised", *columns) == [
+        ["COVER", -100, "0", "0", "0", "m/input", "", hour],
+        ["OVERAGE", Decimal("8.4"), "8.4", "0", "0", "m/input", "", hour],
+        ["STANDING_FEE", 100, "0", "100", "100", "commitment:K", "", month],
+        ["TRUE_UP", 12, "12", "0", "0", "", "", month],
+    ]
+
+
 def test_what_a_close_books_lies_in_its_billing_period(export):
     found = {line["x_EntryKind"]: (line["ChargePeriodStart"], line["ChargePeriodEnd"]) for line in export
              if line["BillingAccountId"] == "whole"}  # fmt: skip
     whole = ("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z")
-    assert [found[kind] for kind in ("CREDIT", "TRUE_UP", "OVERAGE", "STANDING_FEE", "TIER_SETTLEMENT")] == [whole] * 5
+    assert [found[kind] for kind in ("CREDIT", "TRUE_UP", "STANDING_FEE", "TIER_SETTLEMENT")] == [whole] * 4
     assert found["DISCOUNT"] == found["UNIT"] == ("2026-02-10T08:00:00Z", "2026-02-10T09:00:00Z")
 
 

@@ -6,20 +6,21 @@ from typing import Any
 
 import pytest
 
-from chargeline.verify.rating.price import picos, price_document
-from chargeline.verify.rating.times import micros
-from chargeline.wire.event_rows import event_row
-from tests.support.closable import only_closing_case
+from chargeline.verify.rating.price import price_document
+from tests.support.closable import closable_case
+from tests.support.closed_entries import of_objects, of_rows
 from tests.support.corrected import Running, read_lines, used
+from tests.support.pricing import engine
 from tests.support.random_rating import RandomRating
+from tests.support.rating import card, event, sku
 from tests.support.same_entries import assert_same, entries
 
 
-def case_of(seed, count=80, *, settles=False):
+def case_of(seed, count=80):
     case = RandomRating(seed, count, closes=True)
-    cards, accounts, events = only_closing_case(case, settles=settles)
+    cards, events = closable_case(case)
     lines = [(each, line) for each in events if each is not None for line in read_lines([each])]
-    return (cards, accounts, case.fx), [each for each, _ in lines], [line for _, line in lines]
+    return (cards, case.accounts, case.fx), [each for each, _ in lines], [line for _, line in lines]
 
 
 def reference(documents, events):
@@ -35,13 +36,12 @@ def run(documents, lines, cuts):
     return running
 
 
-@pytest.mark.parametrize("settles", [False, True])
-@pytest.mark.parametrize("seed", range(12))
-def test_every_record_books_what_the_reference_says_wherever_a_unit_ends(seed, settles):
-    documents, events, lines = case_of(seed, settles=settles)
+# 123: what waited takes back what a grant has paid in the same record.
+@pytest.mark.parametrize("seed", [*range(24), 123])
+def test_every_record_books_what_the_reference_says_wherever_a_unit_ends(seed):
+    documents, events, lines = case_of(seed)
     wanted = reference(documents, events)
     closings = [each for each in wanted[len(events) : -1] if each["scope"]["billing_account_id"] != "platform"]
-    assert settles or not closings
     chance = random.Random(seed)
     cuts = sorted(chance.sample(range(1, len(lines)), chance.choice([0, 3, 12])))
     running = run(documents, lines, cuts)
@@ -56,21 +56,7 @@ def test_every_record_books_what_the_reference_says_wherever_a_unit_ends(seed, s
             different["billing_currency"] = None
         assert {**one, **different} == {**other, **different}, offset
         assert_same(entries(one), entries(other))
-    assert [settlement(row) for row in running.settled()] == [of_reference(each) for each in closings]
-
-
-def settlement(row):
-    booked = event_row(row)
-    amounts = [(each.entry_kind, each.sku_id, each.leaf, each.rate_card_version, each.contracted_cost, each.charge_class)
-               for each in booked.entries]  # fmt: skip
-    return row["billing_account_id"], row["reason"], booked.period[0], amounts and booked.currency, amounts
-
-
-def of_reference(found):
-    amounts = [(each["entry_kind"], each["sku_id"], each["leaf"], each["rate_card_version"],
-                picos(each["contracted_cost"]), each.get("charge_class")) for each in found["entries"]]  # fmt: skip
-    scope, currency = found["scope"], found["billing_currency"]
-    return scope["billing_account_id"], found["reason"], micros(found["billing_period"]), amounts and currency, amounts
+    assert of_rows(running.settled()) == of_objects(closings)
 
 
 def test_the_cases_reach_corrections_of_closed_periods():
@@ -83,20 +69,45 @@ def test_the_cases_reach_corrections_of_closed_periods():
     assert kinds["TIER_SHIFT"]
 
 
-def test_the_cases_reach_settlements_and_minimums_that_change():
+def test_the_cases_reach_everything_that_closes_book():
     kinds: Counter[Any] = Counter()
-    for seed in range(12):
-        documents, events, _ = case_of(seed, settles=True)
+    for seed in range(24):
+        documents, events, _ = case_of(seed)
         for each in reference(documents, events)[len(events) : -1]:
             if each["scope"]["billing_account_id"] != "platform":
-                kinds.update((entry["entry_kind"], entry.get("charge_class")) for entry in each["entries"])
-    wanted = [("TIER_SETTLEMENT", None), ("TRUE_UP", None), ("TRUE_UP", "CORRECTION")]
-    assert min(kinds[each] for each in wanted) >= 2, kinds
+                named = min(set(each["scope"]) - {"billing_account_id"})
+                kinds.update((named, entry["entry_kind"], entry.get("charge_class")) for entry in each["entries"])
+    wanted = {("subscription_id", "STANDING_FEE"), ("subscription_id", "UNIT"), ("subscription_id", "TIER_FLAT"),
+              ("by", "STANDING_FEE"), ("by", "TIER_FLAT"), ("by", "TIER_SETTLEMENT"), ("by", "TRUE_UP"),
+              ("commitment_id", "STANDING_FEE"), ("commitment_id", "COVER"), ("commitment_id", "OVERAGE"),
+              ("commitment_id", "TRUE_UP"), ("account_minimum", "TRUE_UP"),
+              ("grant_id", "COVER"), ("grant_id", "CREDIT"), ("grant_id", "FORFEIT")}  # fmt: skip
+    assert wanted <= {(named, kind) for named, kind, _ in kinds}
+    late = {(named, kind) for named, kind, charge_class in kinds if charge_class == "CORRECTION"}
+    assert {("by", "TRUE_UP"), ("commitment_id", "OVERAGE"), ("grant_id", "CREDIT")} <= late
+
+
+def test_a_close_that_cannot_be_booked_is_refused_as_a_whole_and_the_period_stays_open():
+    closing = event(
+        "close", source="chargeline", event_kind="PERIOD_CLOSE", event_time="2026-06-15T00:00:00Z", requests=0
+    )
+    events = [event("e", event_time="2026-06-10T00:00:00Z", extra_quantities={"units": 3_000_000}),
+              closing, event("late", event_time="2026-06-10T00:00:00Z", extra_quantities={"units": 1_000_000})]  # fmt: skip
+    seats = {"sku_id": "seats", "charge_model": "flat", "amount": "9" * 20, "pricing_unit": "Seats"}
+    bought = [{"at": "2026-01-01T00:00:00Z", "quantity": "9" * 20}]
+    subscription = {"subscription_id": "S", "billing_account_id": "acme", "sku_id": "seats", "changes": bought}
+    documents = [card(sku("per_unit", unit_price="2", minimum="9"), seats)], {"subscriptions": [subscription]}, None
+    wanted = reference(documents, events)
+    running = run(documents, read_lines(events), [1, 2])
+    assert [each["outcome"] for each in wanted[:3]] == ["CHARGED", "DEAD_LETTER", "CHARGED"]
+    assert running.outcomes == {1: "AMOUNT_OVERFLOW"}
+    assert engine(*documents, events, False)[1]["reason"] == wanted[1]["reason"] == "AMOUNT_OVERFLOW"
+    assert [each["charge_class"] for each in running.rows[2][0]["entries"]] == [None]
 
 
 @pytest.mark.parametrize("seed", range(100, 104))
 def test_units_of_one_record_each_give_the_same_rows_as_one_unit(seed):
-    documents, _, lines = case_of(seed, 70, settles=seed % 2 == 0)
+    documents, _, lines = case_of(seed, 70)
     one = run(documents, lines, [])
     other = run(documents, lines, list(range(1, len(lines))))
     assert one.rows.keys() == other.rows.keys()

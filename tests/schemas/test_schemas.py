@@ -38,7 +38,16 @@ def test_golden_bytes_of_every_released_version_decode_to_the_same_values(path):
     newest = fastavro.parse_schema(plain(json.loads(SCHEMAS[path.parent.name])))
     found = fastavro.schemaless_reader(io.BytesIO(golden.with_suffix(".bin").read_bytes()), schema, newest)
     wanted = json.loads(golden.with_suffix(".json").read_text())
-    assert {name: as_text(found[name]) for name in wanted} == wanted
+    assert known(as_text(found), wanted) == wanted
+
+
+def known(found, wanted):
+    """What is found under the names that were written: newer versions have more, in records within records too."""
+    if isinstance(wanted, list):
+        return [known(one, other) for one, other in zip(found, wanted, strict=True)]
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return {name: known(found[name], value) for name, value in wanted.items()}
+    return found
 
 
 def as_text(value):
@@ -113,7 +122,7 @@ def test_the_tables_have_the_schemas_columns():
         assert body is not None
         columns = re.findall(r"^\s+`([\w.]+)` (.*?),?$", body.group(1), re.MULTILINE)
         for name, kind, before in re.findall(
-            rf"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS `(\w+)` (.*) AFTER `(\w+)`;", sql
+            rf"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS `([\w.]+)` (.*) AFTER `([\w.]+)`;", sql
         ):
             columns.insert([each for each, _ in columns].index(before) + 1, (name, kind))
         assert tuple(columns[: len(COLUMNS[record])]) == COLUMNS[record]

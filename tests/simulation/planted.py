@@ -263,6 +263,34 @@ class StoresNoCloses(MemoryStateStore):
         return {name: value for name, value in super().corrections(partition).items() if name[:1] != b"k"}
 
 
+class StoresNoHeldScopes(MemoryStateStore):
+    """Which scopes owe T(0) without an event is kept in memory only."""
+
+    def corrections(self, partition):
+        return {name: value for name, value in super().corrections(partition).items() if name[:1] != b"h"}
+
+
+class ForgetsWhatClosesCarry(Pricer):
+    """A close begins with nothing, whatever the closes before it handed on."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.archive = CarriesNothing(self.archive)
+
+
+class CarriesNothing:
+    """An archive whose rows of closes say nothing to the next close."""
+
+    def __init__(self, archive):
+        self._archive = archive
+
+    def __getattr__(self, name):
+        return getattr(self._archive, name)
+
+    def of_account(self, *asked):
+        return [row | {"carried": None} for row in self._archive.of_account(*asked)]
+
+
 class NamesNothingThatWaits(MemoryTransactionalProducer):
     """`charges` does not tell which records wait for their original."""
 
@@ -301,6 +329,8 @@ BUGS = (
     Bug("corrections not stored", 60, {"store": StoresNoCorrections()}),
     Bug("a period closed before the commit", 60, {"make": ClosesBeforeTheCommit}),
     Bug("closed periods not stored", 60, {"store": StoresNoCloses()}),
+    Bug("scopes that a close holds not stored", 60, {"store": StoresNoHeldScopes()}),
+    Bug("what closes carry forgotten", 60, {"make": ForgetsWhatClosesCarry}),
     Bug("what waits is not named in charges", 60, {"producer": NamesNothingThatWaits}),
     Bug("an event taken back twice", 30, {"make": TakesBackTheSameTwice}),
     Bug("an archive that must hold units without rows", 30, {"make": WaitsForUnitsWithoutRows}),

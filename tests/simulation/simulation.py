@@ -39,8 +39,10 @@ from tests.simulation.processes import (
     lost_answer,
 )
 from tests.simulation.stored import wrongly_stored
+from tests.support import terms
 from tests.support.cards import ACCOUNT_CARD, CARD
-from tests.support.events import START, RandomEvents, schema_of
+from tests.support.events import START, RandomEvents, account_on, schema_of
+from tests.support.terms import terms_of
 
 TOPICS = dict.fromkeys(("usage-events", "charges", "cost-rollups", "performance-rollups", "usage-events-dlq"), PARTITIONS) | {"governance-log": 1}  # fmt: skip
 SETTLED = """  - {sku_id: odd, match: {provider_name: openai, models: [gpt-4o, gpt-4o-mini]}, quantity: odd, minimum: 1,
@@ -73,6 +75,11 @@ class Simulation:
         self.last_hash = "0" * 64
         self.snapshot: Any = None
         self.cards = [CARDS[0] + SETTLED * (seed % 10 in (0, 7)), *CARDS[1:]]
+        self.terms: list[str] = []
+        if seed % 5 == 2:  # closes book all that a close can
+            accounts = [account_on(p, PARTITIONS, random.Random(p)) for p in range(PARTITIONS)]
+            self.terms = [terms_of(accounts), terms_of(accounts, later=True)]
+            self.cards[1:1] = terms.CARDS
         kinds = {"corrections": seed % 2 == 0, "closes": seed % 5 in (0, 2)}
         self.events = [RandomEvents(seed * 10 + p, p, PARTITIONS, **kinds) for p in range(PARTITIONS)]
 
@@ -83,6 +90,8 @@ class Simulation:
     def run(self, actions: int = 55) -> str | None:
         """What is wrong during or after the run; None: nothing."""
         self.fact({"topic": "usage-events", "partitions": PARTITIONS, "partitioner": "MURMUR2"}, "InputTopicCreated")
+        for _ in terms.CARDS if self.terms else ():
+            self.publish_card()
         self.publish()
         self.pricers = [PricerProcess(self, f"pricer-{slot}") for slot in range(2)]
         self.sinks = [SinkProcess(self, f"sink-{n}-{topic}", topic) for topic in STORED for n in range(2)]
@@ -268,6 +277,11 @@ class Simulation:
             self.log.rebalance(f"sink-{topic}", topic)
 
     def publish(self) -> None:
+        if self.terms:
+            self.fact({"accounts": self.terms.pop(0), "file_hash": ""}, "AccountsPublished")
+        self.publish_card()
+
+    def publish_card(self) -> None:
         if self.cards:
             card = card_of(self.cards.pop(0))
             fact = {"rate_card_id": card.rate_card_id, "rate_card_version": card.version, "card": card.text}

@@ -75,7 +75,8 @@ def _sums_differ(warehouse: MemoryWarehouse) -> str | None:
     for table in TABLES.values():
         sums[table] = {partition: defaultdict(Decimal) for partition in range(PARTITIONS)}
         for block in warehouse.tables.get(table, []):
-            cost = "contracted_cost" if table == "charges" else "billed_cost"  # charges leave out what equals it
+            # Charges leave out what equals the contracted cost in every row.
+            cost = "billed_cost" if "billed_cost" in block.column_names else "contracted_cost"
             columns = (_column(block, name) for name in ("source_partition", "unit_end", cost))
             for partition, unit_end, amount in zip(*columns, strict=True):
                 sums[table][partition][unit_end] += amount or 0

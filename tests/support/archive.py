@@ -4,7 +4,7 @@ import pyarrow.compute as pc
 
 from chargeline.domain.errors import TransientError
 from chargeline.domain.scope_states import ScopeStates
-from chargeline.pricer.known_events import is_settled_by
+from chargeline.pricer.known_events import matters
 from chargeline.wire.arrow_messages import decode
 from chargeline.wire.charge_scopes import moved_scopes
 from chargeline.wire.correction_rows import rows_of
@@ -25,12 +25,12 @@ class LogArchive:
         """The rows of one record."""
         return [row for row in self._all(partition, offset + 1) if row["source_offset"] == offset]
 
-    def of_account(self, partition, account, sku_ids, before, held):
-        """The account's rows with an entry of the SKUs, and its closes."""
+    def of_account(self, partition, account, wanted, before, held):
+        """The account's rows that a close has to know."""
         return [
             row
             for row in self._all(partition, held)
-            if row["source_offset"] < before and row["billing_account_id"] == account and is_settled_by(row, sku_ids)
+            if row["source_offset"] < before and row["billing_account_id"] == account and matters(row, wanted)
         ]
 
     def scopes(self, partition, before):

@@ -18,42 +18,6 @@ def closable_case(case: RandomRating) -> tuple[list[Document], list[Any]]:
     return cards, [each for each in events if not _is_left_out(each)]
 
 
-def only_closing_case(
-    case: RandomRating, *, settles: bool = False
-) -> tuple[list[Document], Document | None, list[Any]]:
-    """(cards, accounts, events of every kind) of a case whose closes the running pricer takes: docs/rating.md (Closes).
-
-    `settles`: they book settlements of volume rates and minimums of rates; else nothing.
-    """
-    cards, events = publishable_case(case)
-    cards = [
-        each | {"skus": [_unsettled(sku, settles=settles) for sku in each["skus"] if sku["charge_model"] != "flat"]}
-        for each in cards
-    ]
-    nothing: Document = {"subscriptions": [], "commitments": [], "credits": []}
-    accounts = case.accounts
-    if accounts is not None:
-        accounts = accounts | nothing | {"accounts": [row | {"minimum": None} for row in accounts["accounts"]]}
-    return (
-        [card | {"skus": [s for s in card["skus"] if s.get("quantity") != "recurring_units"]} for card in cards],
-        accounts,
-        events,
-    )
-
-
-def _unsettled(sku: Document, *, settles: bool) -> Document:
-    found = sku | {"window": "day"} if sku["charge_model"] == "volume" and sku.get("window") == "event" else sku
-    if not settles or found.get("window") == "event":
-        found = {name: value for name, value in found.items() if name != "minimum"}
-    if settles and (found["charge_model"] == "volume" or found.get("minimum")):
-        found["status_policy"] = dict.fromkeys(("ERROR", "CANCELLED", "PARTIAL"), "bill_full")
-    if found["charge_model"] == "volume" and not settles:
-        found["charge_model"] = "graduated"
-    if "tiers" in found:
-        found["tiers"] = [found["tiers"][0] | {"flat_fee": "0"}, *found["tiers"][1:]]
-    return found
-
-
 def _is_left_out(event: Document | None) -> bool:
     if event is None:
         return False

@@ -18,7 +18,7 @@ from chargeline.pricer.compute import Rules, book, prepare
 from chargeline.pricer.correcting import Correcting, needs_care
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
 from chargeline.pricer.facts import Facts
-from chargeline.pricer.known_events import Known, is_settled_by
+from chargeline.pricer.known_events import Known, matters
 from chargeline.pricer.recovery import keys_of
 from chargeline.sdk.jsonlines import BadLine, read_line
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
@@ -40,9 +40,9 @@ class OwnRows:
     def find(self, partition, identity, before, held):
         return []
 
-    def of_account(self, partition, account, sku_ids, before, held):
+    def of_account(self, partition, account, wanted, before, held):
         rows = [row for rows in self._rows.values() for row in rows]
-        return [row for row in rows if row["billing_account_id"] == account and is_settled_by(row, sku_ids)]
+        return [row for row in rows if row["billing_account_id"] == account and matters(row, wanted)]
 
 
 class Running:
@@ -122,7 +122,7 @@ class Running:
     def settled(self):
         """The rows of closes that are about scopes, in order."""
         rows = [row for _, each in sorted(self.rows.items()) for row in each]
-        is_scope = [row["entries"] or row["reason"] == "NO_FX_RATE" for row in rows]
+        is_scope = [row["entries"] or row["reason"] is not None for row in rows]
         return [row for row, kept in zip(rows, is_scope, strict=True) if kept and row["event_kind"] == "PERIOD_CLOSE"]
 
 

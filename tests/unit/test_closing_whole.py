@@ -28,7 +28,7 @@ def test_one_charge_through_all_steps():
     made, carried = close_period(event, [], facts, JUNE, Carried())
     assert [(each.entry_kind, *texts([each.billed_cost])) for each in made] == [("OVERAGE", "8.4"), ("CREDIT", "-30")]
     assert texts([sum(each.billed_cost for each in [*event, *made])]) == ["162.4"]
-    assert carried.balances == {"G": 0}
+    assert carried.used == {"G": picos(30)}
     assert texts([carried.commitments["K"].counted]) == ["184"]
 
 

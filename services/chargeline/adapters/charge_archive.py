@@ -1,13 +1,14 @@
 """`ports.ChargeArchive` on ClickHouse: booked rows of long ago, as the log had them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from chargeline.domain.errors import TransientError
 from chargeline.domain.scope_states import ScopeStates
-from chargeline.ports import Warehouse
+from chargeline.ports import ClosingRows, Warehouse
+from chargeline.wire._arrow import CHARGE
 from chargeline.wire.charge_scopes import summed_scopes
 
 _ENTRY = "entries."
@@ -30,11 +31,27 @@ _SCOPES = ("SELECT assumeNotNull(`entries.scope_key`) AS scope_key, "
            "FROM charges ARRAY JOIN `entries.scope_key`, `entries.scope_quantity`, `entries.scope_amount`, "
            "`entries.scope_count` "
            "WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} AND isNotNull(`entries.scope_key`) "
-           "GROUP BY scope_key")  # fmt: skip
-_OF_ACCOUNT = ("SELECT * FROM charges WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} "
-               "AND billing_account_id = {account:String} AND (event_kind = 'PERIOD_CLOSE' "
-               "OR arrayExists(sku -> has({skus:Array(String)}, sku), `entries.sku_id`)) "
-               "ORDER BY source_offset, source_index")  # fmt: skip
+           "GROUP BY scope_key HAVING scope_quantity != 0 OR scope_amount != 0 OR scope_count != 0")  # fmt: skip
+# What a close looks at; a month of an account may be millions of rows.
+_OF_CLOSE = ("source_offset", "source_index", "identity_hash", "event_kind", "rule_id", "carried", "outcome", "reason",
+             "billing_account_id", "source", "event_id", "amends_event_id", "event_time", "billing_period_start",
+             "billing_period_end", "charge_class", "billing_currency", "estimated", "project")  # fmt: skip
+_OF_CLOSE_ENTRIES = ("entry_kind", "sku_id", "sku_price_id", "rate_card_id", "rate_card_version", "leaf",
+                     "consumed_quantity", "consumed_unit", "contracted_cost", "list_cost", "charge_category",
+                     "charge_class", "charge_period_start", "billing_period_start", "billing_period_end",
+                     "pricing_currency", "pricing_cost", "waived_cost", "scope_key", "scope_quantity",
+                     "event_id")  # fmt: skip
+_OF_ACCOUNT = ("FROM charges WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} "
+               "AND (source_offset, source_index) > ({after:Int64}, {index:Int32}) "
+               "AND billing_account_id = {account:String} AND rule_id IS NULL AND (event_kind = 'PERIOD_CLOSE' "
+               "OR arrayExists(sku -> has({skus:Array(String)}, sku), `entries.sku_id`) "
+               "OR toUnixTimestamp64Micro(billing_period_start) = {start:Int64} OR arrayExists("
+               "start -> ifNull(toUnixTimestamp64Micro(start) = {start:Int64}, 0), `entries.billing_period_start`)) "
+               "ORDER BY source_offset, source_index LIMIT {rows:UInt32}")  # fmt: skip
+_PAGE = 20_000
+_NO_PERIOD = -1  # none begins a microsecond before 1970
+_NO_ROW = dict.fromkeys(CHARGE.names)
+_NO_ENTRY = {field.name: None for field in CHARGE.field("entries").type.value_type}
 Row = dict[str, Any]
 
 
@@ -58,11 +75,24 @@ class ClickHouseArchive:
         return summed_scopes(self._warehouse.query(_SCOPES, {"p": partition, "o": before}))
 
     def of_account(
-        self, partition: int, billing_account_id: str, sku_ids: Sequence[str], before: int, held: int
-    ) -> list[Row]:
+        self, partition: int, billing_account_id: str, wanted: ClosingRows, before: int, held: int
+    ) -> Iterator[Row]:
         self._wait_for(partition, held)
-        given = {"p": partition, "o": before, "account": billing_account_id, "skus": list(sku_ids)}
-        return rows_of(self._warehouse.query(_OF_ACCOUNT, given))
+        start = _NO_PERIOD if wanted.period_start is None else wanted.period_start
+        columns = [f"`{name}`" for name in dict.fromkeys((*_OF_CLOSE, *sorted(wanted.attributes)))]
+        statement = (
+            f"SELECT {', '.join([*columns, *(f'`{_ENTRY}{name}`' for name in _OF_CLOSE_ENTRIES)])} {_OF_ACCOUNT}"
+        )
+        given = {"p": partition, "o": before, "account": billing_account_id, "skus": list(wanted.sku_ids),
+                 "start": start, "rows": _PAGE}  # fmt: skip
+        place = {"after": -1, "index": 0}
+        while True:
+            found = rows_of(self._warehouse.query(statement, given | place))
+            for row in found:
+                yield _NO_ROW | row | {"entries": [_NO_ENTRY | entry for entry in row["entries"]]}
+            if len(found) < _PAGE:
+                return
+            place = {"after": found[-1]["source_offset"], "index": found[-1]["source_index"]}
 
     def _wait_for(self, partition: int, held: int) -> None:
         """An answer counts only if the sink has stored everything that it is about."""

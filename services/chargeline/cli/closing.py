@@ -90,8 +90,8 @@ def _waited(stack: Stack, account: str, start: int, place: tuple[int, int], valu
         for letter in warehouse.query(_REFUSED, refused).to_pylist():
             raise Refused(
                 _text(letter["code"]),
-                f"the period of {account} was not closed: its close would have to book what the running "
-                "pricer does not book (docs/rating.md, Closes), or CHARGELINE_CONTROL_SOURCES leaves out chargeline",
+                f"the period of {account} was not closed: see `chargeline dlq list`; UNSUPPORTED: "
+                "CHARGELINE_CONTROL_SOURCES leaves out chargeline; AMOUNT_OVERFLOW: it would book 1e26 or more",
             )
         time.sleep(0.2)
     raise Refused("NOT_CLOSED", f"the period of {account} is not closed after {_WAIT_S:.0f} s: see `chargeline status`")

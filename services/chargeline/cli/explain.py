@@ -119,6 +119,8 @@ def quantities(row: dict[str, Any]) -> dict[str, int]:
 def arithmetic(entry: dict[str, Any], billing_currency: str | None) -> str:
     """The calculation of one entry in a line, from consumed quantity to contracted cost."""
     cost = f"{_number(entry['contracted_cost'])} {billing_currency or ''}".rstrip()
+    if entry.get("billed_cost") not in (None, entry["contracted_cost"]):  # what a close covers, credits or raises
+        return f"billed {_number(entry['billed_cost'])} {billing_currency or ''}".rstrip()
     pricing_currency = entry.get("pricing_currency") or billing_currency
     if entry.get("fx_rate") and entry.get("pricing_cost") is not None:
         priced = f"{_number(entry['pricing_cost'])} {pricing_currency}"

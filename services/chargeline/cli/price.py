@@ -19,7 +19,8 @@ from chargeline.cli.price_rows import ParquetRows
 from chargeline.cli.price_threads import Behind, ahead
 from chargeline.cli.publishing import stderr
 from chargeline.cli.whole_file import whole_file
-from chargeline.pricer.log_close import ClosedScope, LogCloser
+from chargeline.pricer.account_close import ClosedScope
+from chargeline.pricer.log_close import LogCloser
 from chargeline.pricer.log_pricer import LogPricer
 from chargeline.pricer.log_records import Answers
 

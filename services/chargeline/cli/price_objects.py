@@ -15,7 +15,7 @@ from chargeline.domain.closing.entries import Booked, Scope
 from chargeline.domain.money import plain, plain_picos, rounded
 from chargeline.domain.periods import billing_period
 from chargeline.domain.rate_card import RateCard, Sku, instant
-from chargeline.pricer.log_close import ClosedScope
+from chargeline.pricer.account_close import ClosedScope
 from chargeline.pricer.log_records import Answer, Answers
 from chargeline.wire.charge_lines import is_plain
 from chargeline.wire.event_rows import EventRow, event_rows, steps

@@ -29,6 +29,8 @@ class BookedEntry:
         scope_key: the scope that the entry is booked in; None: the event moves none.
         scope_quantity, scope_amount, scope_count: what the entry moves the scope by.
         corrects: offset of the row whose entry this takes back; None: an entry of the event itself.
+        effective_cost, billed_cost: None: as `contracted_cost`; others are made by closes alone, and not read again.
+        event_id: the event that it takes back, or whose charge it covers, credits or raises; None: that of the row.
     """
 
     entry_kind: str
@@ -64,6 +66,9 @@ class BookedEntry:
     consumed_unit: str = ""
     charge_category: str = "USAGE"
     fx_rate_id: str | None = None
+    effective_cost: int | None = None
+    billed_cost: int | None = None
+    event_id: str | None = None
 
 
 def base_units(entry: BookedEntry) -> int:

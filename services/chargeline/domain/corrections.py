@@ -4,7 +4,7 @@ The entries of the original are read, never priced again: tiers, caps and free e
 Source: spec/rating.md, section 12.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -47,7 +47,7 @@ def take_back(
     scopes: Mapping[bytes, ScopeState],
     rates: PaidRates,
     billed_in: BilledIn,
-    held: frozenset[bytes] = frozenset(),
+    held: Container[bytes] = frozenset(),
 ) -> TakenBack:
     """The exact negatives of an event's entries, then one entry for each scope whose sum they left wrong.
 
@@ -89,7 +89,7 @@ def late_settlement(
     scopes: Mapping[bytes, ScopeState],
     rates: PaidRates,
     billed_in: BilledIn,
-    held: Collection[bytes] = frozenset(),
+    held: Container[bytes] = frozenset(),
 ) -> list[BookedEntry]:
     """The entries of a late event with the change of the settled total of each closed volume scope beside them.
 

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.closing.booking import is_settled
 from chargeline.domain.identities import Keys
 from chargeline.domain.scope_states import KEY_BYTES, ScopeStates
 from chargeline.domain.usage import CODES, GOOD, no_usage
@@ -25,6 +24,7 @@ from chargeline.pricer.correction_state import CorrectionFields
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.judging import Judging, Refused, SchemaOf, original_of
 from chargeline.pricer.known_events import Known, names_of, stored_key
+from chargeline.pricer.settling import is_settled
 from chargeline.wire.correction_rows import Row, billed_elsewhere
 from chargeline.wire.usage_decoder import identity_hashes
 
@@ -112,7 +112,7 @@ class Correcting:
     def _booked(self, watermark: int | None) -> Booked:
         judging = self._judging
         base = self._known.scopes.take(judging.scopes.keys)
-        changes = judging.scopes.columns.less(base)
+        changes = judging.stored_scopes().less(base)
         moved = (changes.quantity.values != 0) | (changes.amount.values != 0) | (changes.count != 0)
         moved[[*changes.quantity.large, *changes.amount.large]] = True
         at = np.flatnonzero(moved)

@@ -10,6 +10,11 @@ Fields, each named by a letter and the 12 bytes of an identity's hash (docs/stat
 And, named by the account itself:
 
     k account    -> start and end of each of its closed billing periods
+    t account    -> 1: a close has carried on commitments, minimums or grants
+
+And by the key of a scope (16 bytes):
+
+    h scope      -> it owes T(0) without an event; the running amount that a close has opened it with
 
 Source: spec/rating.md, sections 1 (period state), 7.6 and 12.
 """
@@ -26,6 +31,7 @@ import pyarrow.compute as pc
 
 from chargeline.domain.booked_entries import Span
 from chargeline.domain.identities import Keys
+from chargeline.pricer.carried import has_terms, held_of
 from chargeline.wire._generated import LEFT_OUT
 from chargeline.wire.correction_rows import are_last
 from chargeline.wire.usage_decoder import identity_hashes
@@ -33,8 +39,9 @@ from chargeline.wire.usage_decoder import identity_hashes
 _PLACE = struct.Struct(">qq")
 _OFFSET = struct.Struct(">q")
 _PERIOD = struct.Struct(">qq")
+_AMOUNT_BYTES = 16
 _NAMES = ("source_offset", "source_index", "event_kind", "billing_account_id", "source", "amends_event_id", "outcome",
-          "reason", "billing_period_start", "billing_period_end")  # fmt: skip
+          "reason", "billing_period_start", "billing_period_end", "carried")  # fmt: skip
 _PLAIN = {"source_offset": pa.int64(), "source_index": pa.int32(), "billing_period_start": pa.int64(),
           "billing_period_end": pa.int64()}  # fmt: skip
 
@@ -144,9 +151,32 @@ class CorrectionState:
         """The account's closed billing periods."""
         return _periods(self.get(b"k" + billing_account_id.encode()))
 
-    def close(self, billing_account_id: str, period: Span) -> None:
+    def close(self, billing_account_id: str, period: Span, carried: Iterable[str] = ()) -> None:
+        """`carried`: what the rows of the close hand on."""
         name = b"k" + billing_account_id.encode()
         self.changes[name] = (self.get(name) or b"") + _PERIOD.pack(*period)
+        for text in carried:
+            self.carry(billing_account_id, text)
+
+    def carry(self, billing_account_id: str, text: str) -> None:
+        """One row of a close hands something on."""
+        if has_terms(text):
+            self.changes[b"t" + billing_account_id.encode()] = b"1"
+        for scope, amount in held_of(text).items():
+            self.changes[b"h" + scope] = amount.to_bytes(_AMOUNT_BYTES, "big", signed=True)
+
+    def carries(self, billing_account_id: str) -> bool:
+        """Whether closes of the account have carried on commitments, minimums or grants."""
+        return self.get(b"t" + billing_account_id.encode()) is not None
+
+    def __contains__(self, scope: object) -> bool:
+        """Whether a scope owes T(0) without an event."""
+        return isinstance(scope, bytes) and self.held(scope) is not None
+
+    def held(self, scope: bytes) -> int | None:
+        """The running amount, picounits, that a close has opened a scope with; None: it owes nothing without events."""
+        stored = self.get(b"h" + scope)
+        return None if stored is None else int.from_bytes(stored, "big", signed=True)
 
     def rerated_at(self, event: bytes) -> int | None:
         """Where the newest price of an event lies, if not in the row of its own record."""
@@ -207,6 +237,9 @@ class CorrectionState:
         originals = identity_hashes(
             [(row["billing_account_id"], row["source"], row["amends_event_id"]) for row in rows]
         )
+        for row in rows:
+            if row.get("carried") is not None:
+                self.carry(row["billing_account_id"], row["carried"])
         for row, original, is_last in zip(rows, originals, are_last(rows), strict=True):
             if is_last:
                 self._correction(row, original, row["identity_hash"])

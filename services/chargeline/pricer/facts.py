@@ -6,6 +6,7 @@ from functools import cached_property
 
 from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BookedEntry, Span
+from chargeline.domain.closing.entries import Rate as ClosingRate
 from chargeline.domain.fx import FxTable
 from chargeline.domain.governance import GovernanceChain
 from chargeline.domain.period_function import RateFunction
@@ -81,6 +82,12 @@ class Facts:
     def measures(self, entry: BookedEntry) -> str:
         """The leaf or quantity that the rate which an entry paid is for."""
         return self._skus[_rate_key(entry)].measures
+
+    def measured_by(self, rate: ClosingRate) -> str:
+        """The leaf or quantity that a rate is for; empty: it is a fee."""
+        assert rate.rate_card_id is not None
+        assert rate.rate_card_version is not None
+        return self._skus[rate.rate_card_id, rate.rate_card_version, rate.sku_id, rate.variant].measures
 
     def is_volume_by_event(self, entry: BookedEntry) -> bool:
         """Whether an entry paid volume tiers, every event on its own."""

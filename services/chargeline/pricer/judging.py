@@ -5,22 +5,22 @@ by nobody else before the commit: the state is read, not changed.
 Source: spec/rating.md, sections 1 (outcomes), 7.6 and 12.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import numpy as np
 
-from chargeline.domain.booked_entries import BilledIn, BookedEntry, rebilled, scope_keys_of
-from chargeline.domain.closing.booking import is_settled, may_book
+from chargeline.domain import errors
+from chargeline.domain.booked_entries import BilledIn, BookedEntry, Span, rebilled, scope_keys_of
 from chargeline.domain.corrections import TakenBack, late_settlement, take_back
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.pricing import REASONS
 from chargeline.domain.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
 from chargeline.domain.scope_step import ScopeState
 from chargeline.domain.usage import CODES, UsageColumns
-from chargeline.ports import LogBatch
+from chargeline.ports import ClosingRows, LogBatch
 from chargeline.pricer import closed_periods
 from chargeline.pricer.aggregate import charges_alone
 from chargeline.pricer.compute import Prepared, Rules, book, prepare
@@ -28,7 +28,7 @@ from chargeline.pricer.correction_state import CorrectionState, WaitingRecord
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.known_events import Event, Known, KnownEvents, names_of
 from chargeline.pricer.log_records import is_beyond_reach, is_equal, text_at
-from chargeline.pricer.settling import settled_rows
+from chargeline.pricer.settling import Settled, has_terms, is_settled, settled_rows
 from chargeline.wire import correction_rows
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.correction_rows import Row, closing, rows_of, taken_back, unrated
@@ -83,7 +83,7 @@ class Judging:
     def __init__(self, batch: LogBatch, known: Known, facts: Facts, rules: Rules, schema_of: SchemaOf) -> None:
         self._batch, self._known, self._facts, self._rules = batch, known, facts, rules
         self._schema_of = schema_of
-        self.state = CorrectionState(known.corrections)
+        self._known_state, self.state = CorrectionState(known.corrections), CorrectionState(known.corrections)
         self.scopes = ScopeStates.empty()
         self.events = KnownEvents(known, self.state, batch.partition, int(batch.offsets[0]), facts.period)
         self.waiting: list[tuple[int, bytes]] = []
@@ -126,14 +126,22 @@ class Judging:
         period = self._facts.period(account, int(record.prepared.usage.long("event_time")[0]))
         if period in self.state.closed(account):
             return Verdict("CONTROL")
-        if may_book(account, self._facts.accounts, [each.card for each in self._facts.cards]):
-            raise Refused("UNSUPPORTED")
-        row = closing(self._blank(record), period)
-        skus = sorted({each.sku.sku_id for each in self._facts.all_rates() if is_settled(each.sku)})
-        booked = self.events.of_account(account, skus) if skus else []
-        settled = settled_rows(row, period, booked, self._facts, self.state.closed(account), self._states_of)
-        self.state.close(account, period)
-        return Verdict("CONTROL", (*settled, row))
+        try:
+            settled = self._settled(closing(self._blank(record), period), period)
+        except errors.Refused as refused:
+            raise Refused(refused.code) from None
+        self.state.close(account, period, [row["carried"] for row in settled.rows if row["carried"] is not None])
+        self._hold(settled.held)
+        return Verdict("CONTROL", settled.rows)
+
+    def _settled(self, row: Row, period: Span) -> Settled:
+        account, facts = row["billing_account_id"], self._facts
+        skus = sorted({each.sku.sku_id for each in facts.all_rates() if is_settled(each.sku)})
+        is_whole = has_terms(facts.accounts, account) or self.state.carries(account)
+        attributes = frozenset(name for each in facts.all_rates() for name in each.sku.scope_by)
+        wanted = ClosingRows(tuple(skus), period[0] if is_whole else None, attributes)
+        booked = self.events.of_account(account, wanted) if skus or is_whole else ()
+        return settled_rows(row, period, booked, facts, self.state.closed(account), self.state, self._states_of)
 
     def _accept(self, record: Record) -> Verdict:
         if record.kind == "USAGE":
@@ -206,7 +214,7 @@ class Judging:
         where, event = self.billed_in(row["billing_account_id"], append_time), event_row(row)
         entries = [rebilled(entry, where) for entry in event.entries]
         states = scopes.states(scope_keys_of(entries))
-        entries = late_settlement(entries, states, self._facts, where)
+        entries = late_settlement(entries, states, self._facts, where, self.state)
         return correction_rows.rebilled(row, entries, where(event.period)[0])
 
     def billed_in(self, account: str, append_time: int) -> BilledIn:
@@ -335,25 +343,50 @@ class Judging:
         if not names:
             return
         joined = b"".join(sorted(names))
-        part = self._known.scopes.part(joined)
+        part = self._with_held(self._known.scopes.part(joined), names)
         self.scopes = part.merge(self.scopes)
+
+    def _hold(self, held: Mapping[bytes, int]) -> None:
+        """Scopes that a close of this unit opens without an event."""
+        self.load(b"".join(held))
+        states = self.scopes.states(held)
+        self.scopes = self.scopes.merge(_opened(states, held))
+
+    def _with_held(self, scopes: ScopeStates, names: Iterable[bytes]) -> ScopeStates:
+        """With those open that closes before this unit opened: what is stored is what events have moved."""
+        held = {name: amount for name in names if (amount := self._known_state.held(name)) is not None}
+        states = scopes.states(held)
+        return scopes.merge(_opened(states, held))
+
+    def stored_scopes(self) -> ScopeColumns:
+        """The columns of `scopes` as events have moved them."""
+        keys = self.scopes.keys
+        names = [keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)]
+        held = {name: amount for name in names if (amount := self.state.held(name)) is not None}
+        states = self.scopes.states(held)
+        moved = {
+            key: replace(each, opened=each.quantity != 0, amount=each.amount - held[key])
+            for key, each in states.items()
+        }
+        return self.scopes.merge(_states_of(moved)).columns
 
     def _undone(self, event: Event, append_time: int) -> TakenBack:
         """What takes an event back by a record appended at that time, milliseconds."""
         if not event.is_rated:
             return TakenBack((), {})
         entries, where = event.booked.entries, self.billed_in(event.row["billing_account_id"], append_time)
-        return take_back(event.booked.offset, entries, self._states(entries), self._facts, where)
+        return take_back(event.booked.offset, entries, self._states(entries), self._facts, where, self.state)
 
     def _taken_back(self, event: Event, taken: TakenBack, append_time: int) -> Row:
         account = event.row["billing_account_id"]
         period = self._facts.period(account, event.booked.event_time)
-        return taken_back(event.row, taken.entries, self.billed_in(account, append_time)(period)[0])
+        entries = [replace(entry, event_id=event.event_id) for entry in taken.entries]
+        return taken_back(event.row, entries, self.billed_in(account, append_time)(period)[0])
 
     def _after(self, taken: TakenBack) -> ScopeStates:
         if not taken.scopes:
             return self.scopes
-        return self.scopes.merge(ScopeStates.of(b"".join(taken.scopes), ScopeColumns.of(list(taken.scopes.values()))))
+        return self.scopes.merge(_states_of(taken.scopes))
 
     def _states(self, entries: Sequence[BookedEntry]) -> dict[bytes, ScopeState]:
         return self._states_of(scope_keys_of(entries))
@@ -362,6 +395,14 @@ class Judging:
         keys = list(scope_keys)
         self.load(b"".join(keys))
         return self.scopes.states(keys)
+
+
+def _opened(states: Mapping[bytes, ScopeState], held: Mapping[bytes, int]) -> ScopeStates:
+    return _states_of({key: replace(each, opened=True, amount=each.amount + held[key]) for key, each in states.items()})
+
+
+def _states_of(states: Mapping[bytes, ScopeState]) -> ScopeStates:
+    return ScopeStates.of(b"".join(states), ScopeColumns.of(list(states.values())))
 
 
 def original_of(usage: UsageColumns) -> Identity:

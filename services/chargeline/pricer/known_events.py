@@ -3,7 +3,7 @@
 Source: spec/rating.md, section 12; docs/architecture.md.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from chargeline.domain.errors import Fault
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.scope_states import ScopeStates
-from chargeline.ports import ChargeArchive
+from chargeline.ports import ChargeArchive, ClosingRows
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
 from chargeline.wire.correction_rows import Row, are_last, rows_of
-from chargeline.wire.event_rows import EventRow, Identity, PeriodOf, event_row
+from chargeline.wire.event_rows import EventRow, Identity, PeriodOf, event_row, micros_of
 
 FindRows = Callable[[int], list[Row]]  # of a committed record of this partition, by its offset
 _HASH, _KEY = 12, 24
@@ -53,6 +53,11 @@ class Event:
     @property
     def is_too_late(self) -> bool:
         return bool(self.row["reason"] == "TOO_LATE")
+
+    @property
+    def event_id(self) -> str:
+        """Its own, also where a re-rating has priced it anew."""
+        return str(self.row["amends_event_id" if self.row["event_kind"] == "RERATE" else "event_id"])
 
     @property
     def is_amend(self) -> bool:
@@ -107,27 +112,27 @@ class KnownEvents:
         newest = _newest(rows, identity)
         return None if newest is None else Event(newest, event_row(newest, self._period_of))
 
-    def of_account(self, billing_account_id: str, sku_ids: Sequence[str]) -> list[Row]:
-        """Everything booked of an account so far with an entry of one of the SKUs, and its closes, in log order.
+    def of_account(self, billing_account_id: str, wanted: ClosingRows) -> Iterator[Row]:
+        """What a close of an account has to know of all that is booked so far, in log order.
 
         Raises:
             Fault: there is no archive.
             TransientError: it does not hold all of it yet.
         """
-        rows: list[Row] = []
         if self._known.next_offset:
             if self._known.archive is None:
                 raise Fault("a period is to be closed and no archive is set: set the address of ClickHouse")
-            rows += self._known.archive.of_account(
-                self._partition, billing_account_id, sku_ids, self._first, self._known.booked_end()
+            yield from self._known.archive.of_account(
+                self._partition, billing_account_id, wanted, self._first, self._known.booked_end()
             )
+        rows: list[Row] = []
         for table in self.tables:
             mine = pc.equal(table.column("billing_account_id").cast(pa.string()), billing_account_id)
             rows += rows_of(table.filter(mine))
         here = [row for each in self.singles.values() for row in each]
         rows += [row for row in here if row["billing_account_id"] == billing_account_id]
-        wanted = [row for row in rows if is_settled_by(row, sku_ids)]
-        return sorted(wanted, key=lambda row: (row["source_offset"], row["source_index"]))
+        found = [row for row in rows if matters(row, wanted)]
+        yield from sorted(found, key=lambda row: (row["source_offset"], row["source_index"]))
 
     def _archived(self, identity: Identity, name: bytes) -> list[Row]:
         """What was booked of an event before the horizon of the identities."""
@@ -159,9 +164,14 @@ class KnownEvents:
         return []
 
 
-def is_settled_by(row: Row, sku_ids: Sequence[str]) -> bool:
-    """Whether a close that settles the SKUs has to know a row."""
-    return row["event_kind"] == "PERIOD_CLOSE" or any(entry["sku_id"] in sku_ids for entry in row["entries"])
+def matters(row: Row, wanted: ClosingRows) -> bool:
+    """Whether a close has to know a row of its account."""
+    if row["rule_id"] is not None:
+        return False
+    if row["event_kind"] == "PERIOD_CLOSE" or any(entry["sku_id"] in wanted.sku_ids for entry in row["entries"]):
+        return True
+    starts = [row["billing_period_start"], *(entry["billing_period_start"] for entry in row["entries"])]
+    return wanted.period_start in [micros_of(each) for each in starts if each is not None]
 
 
 def _newest(rows: Sequence[Row], identity: Identity) -> Row | None:

@@ -6,7 +6,7 @@ Source: spec/rating.md, sections 1 (outcomes), 7.6 and 12; spec/formats.md, sect
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BilledIn, BookedEntry, Span, rebilled, scope_keys_of
 from chargeline.domain.codes import combine, dense_codes
 from chargeline.domain.corrections import late_settlement, own_entries, take_back
+from chargeline.domain.errors import Refused
 from chargeline.domain.fx import FxTable
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
@@ -245,7 +246,10 @@ class LogPricer:
 
     def _judged(self, record: Record) -> Answer:
         if record.kind == "PERIOD_CLOSE":
-            self.close(record.identity[0], self.period(record.identity[0], record.time))
+            try:
+                self.close(record.identity[0], self.period(record.identity[0], record.time))
+            except Refused as refused:
+                raise RefusedRecord(refused.code) from None
             return Answer("CONTROL")
         content, found = self.known.find(record.keys)
         if found[0] >= 0:
@@ -385,7 +389,7 @@ class LogPricer:
             self.scopes.states(scope_keys_of(charge.row.entries)),
             self._facts,
             where,
-            frozenset(self.held),
+            self.held,
         )
         if not taken.scopes:
             return taken.entries, self.scopes
@@ -444,9 +448,16 @@ class LogPricer:
         """Close a period for ever; a second close changes nothing."""
         if period in self.closed.get(account, ()):
             return
-        self.closed.setdefault(account, set()).add(period)
         if self.closer is not None:
             self.closer.close(account, period)
+        self.closed.setdefault(account, set()).add(period)
+
+    def hold(self, scopes: Mapping[bytes, int]) -> None:
+        """Scopes that owe T(0) from now on, with the running amount that they begin with."""
+        self.held |= scopes.keys()
+        states = self.scopes.states(scopes)
+        opened = [replace(each, opened=True, amount=each.amount + scopes[key]) for key, each in states.items()]
+        self.scopes = self.scopes.merge(ScopeStates.of(b"".join(scopes), ScopeColumns.of(opened)))
 
     def _billed_in(self, account: str, time: int) -> BilledIn:
         """Where usage of an account is billed by a record of that time."""

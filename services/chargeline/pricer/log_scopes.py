@@ -3,9 +3,10 @@
 Source: spec/rating.md, sections 3 (Opening), 4 ("Minimum and maximum of a rate"), 4.5 and 12.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from hashlib import blake2b
 from typing import Protocol
 
 import numpy as np
@@ -25,7 +26,7 @@ from chargeline.domain.rate_book import Rate, RateBook
 from chargeline.domain.rate_card import Scope as Owner
 from chargeline.domain.rate_functions import function_of
 from chargeline.domain.scope_keys import rate_name, scope_keys
-from chargeline.domain.scope_states import ScopeColumns, ScopeStates
+from chargeline.domain.scope_states import KEY_BYTES
 from chargeline.domain.scope_step import ScopeState
 from chargeline.domain.usage import Text
 from chargeline.wire.event_rows import EventRow, Identity
@@ -90,8 +91,9 @@ class Books(Protocol):
     fx: FxTable
     book: RateBook
     closed: dict[str, set[Span]]
-    held: set[bytes]
-    scopes: ScopeStates
+
+    @property
+    def held(self) -> Container[bytes]: ...
 
     def states(self, keys: Iterable[bytes]) -> dict[bytes, ScopeState]: ...
 
@@ -103,12 +105,13 @@ class Books(Protocol):
 class LogScopes:
     """Finds the scopes of a close, and remembers what it booked for them.
 
-    `trued_up`: by scope, what closes before it booked for its minimum, picounits of the pricing currency.
+    `trued_up`: by scope, what closes before it booked for its minimum, picounits of the pricing currency; it may be
+    filled while `found` reads the rows.
     """
 
-    def __init__(self, pricer: Books, trued_up: Mapping[bytes, int] | None = None) -> None:
+    def __init__(self, pricer: Books, trued_up: dict[bytes, int] | None = None) -> None:
         self._pricer = pricer
-        self._trued_up: dict[bytes, int] = dict(trued_up or {})
+        self._trued_up: dict[bytes, int] = {} if trued_up is None else trued_up
         self._rates = {
             (rate.card.rate_card_id, rate.card.version, rate.sku.sku_id, rate.sku.variant): rate
             for rate in pricer.all_rates()
@@ -119,11 +122,11 @@ class LogScopes:
             if rate.sku.window == "event" and rate.sku.accumulates
         }
 
-    def found(self, account: str, period: Period, rows: Sequence[EventRow]) -> list[FoundScope]:
+    def found(self, account: str, period: Period, rows: Iterable[EventRow]) -> list[FoundScope]:
         """The scopes of the period, those that the account has by name, and closed ones with a minimum.
 
         Args:
-            rows: all of the account so far.
+            rows: all of the account so far; they are read once, before anything else.
         """
         span = (period.start, period.end)
         seen = self._seen(rows)
@@ -181,23 +184,23 @@ class LogScopes:
         return FoundScope(found, seen.rate, key, currency, is_due=False, has_fx=fx is not None)
 
     def settle(self, period: Period, scopes: Iterable[FoundScope]) -> None:
-        """Remember what the minimums booked, and which scopes are open without an event from now on."""
+        """Remember what the minimums booked, whether or not an exchange rate could convert it."""
         for each in scopes:
-            total, key = each.total, each.key
-            entry = true_up_entry(total, period)
+            entry = true_up_entry(each.total, period)
             if entry is not None:
                 assert entry.pricing_cost is not None
-                self._trued_up[key] = self._trued_up.get(key, 0) + entry.pricing_cost
-            if total.is_explicit and total.period is None:
-                self._pricer.held.add(key)
-                state = self._pricer.states([key])[key]
-                if not state.opened:
-                    function = _function(each.rate, period)
-                    amount = function.opening_running() if function.runs_an_amount else 0
-                    opened = ScopeColumns.of([replace(state, opened=True, amount=amount)])
-                    self._pricer.scopes = self._pricer.scopes.merge(ScopeStates.of(key, opened))
+                self._trued_up[each.key] = self._trued_up.get(each.key, 0) + entry.pricing_cost
 
-    def _seen(self, rows: Sequence[EventRow]) -> dict[bytes, _Seen]:
+    def newly_held(self, period: Period, scopes: Iterable[FoundScope]) -> dict[bytes, int]:
+        """Which scopes are open without an event from now on, and the running amount that this adds to them."""
+        found = {}
+        for each in scopes:
+            if each.total.is_explicit and each.total.period is None:
+                function, is_opened = _function(each.rate, period), each.total.is_opened
+                found[each.key] = function.opening_running() if function.runs_an_amount and not is_opened else 0
+        return found
+
+    def _seen(self, rows: Iterable[EventRow]) -> dict[bytes, _Seen]:
         found: dict[bytes, _Seen] = {}
         for row in rows:
             for entry in row.entries:
@@ -278,9 +281,9 @@ def _function(rate: Rate, period: Period) -> RateFunction:
 
 
 def _event_key(identity: Identity, entry: BookedEntry, variant: str | None) -> bytes:
-    """Names the scope of one event and rate; longer than any key of a lasting scope."""
+    """Names the scope of one event and rate; as long as the key of a lasting scope, so that rows may have it."""
     name = (identity, entry.rate_card_id, entry.rate_card_version, entry.sku_id, variant, entry.usage_period[0])
-    return b"window=event:" + repr(name).encode()
+    return blake2b(b"window=event:" + repr(name).encode(), digest_size=KEY_BYTES).digest()
 
 
 def _event_state(seen: _Seen) -> ScopeState:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from chargeline.ports import LogReader, Warehouse
+from chargeline.verify import closes
 from chargeline.verify.events import Rules, SchemaOf
 from chargeline.verify.oracle import BookedRow, Governance, Judgement, Oracle, money
 from chargeline.verify.rating.entries import Entry
@@ -195,10 +196,34 @@ class Verification:
             raise Difference(f"{where}: charged {cost}, expected {judged.outcome} {judged.reason or ''}")
         if judged.rows and not booked:
             raise Difference(f"{where}: no charge, expected {judged.outcome}")
+        if judged.rows and judged.event is not None and judged.event["event_kind"] == "PERIOD_CLOSE":
+            self._check_close(where, judged, booked, sums)
+            return
         if len(booked) != len(judged.rows) or [row["source_index"] for row in booked] != list(range(len(booked))):
             raise Difference(f"{where}: {len(booked)} rows, expected {len(judged.rows)}")
         for index, (row, wanted) in enumerate(zip(booked, judged.rows, strict=True)):
             self._check_row(where if not index else f"{where}/{index}", wanted, row, sums)
+
+    def _check_close(self, where: str, judged: Judgement, booked: list[dict[str, Any]], sums: _Sums) -> None:
+        """What a close books for its objects; the row of the record itself is the last one."""
+        own, objects = judged.rows[-1], [(row.event, row.closed) for row in judged.rows if row.closed is not None]
+        if [row["source_index"] for row in booked] != list(range(len(booked))):
+            raise Difference(f"{where}: rows are not numbered from 0")
+        names = [name for name in own.event if name in booked[-1] and name != "charge_period_end"]
+        found, wanted = closes.booked(booked[:-1], names), closes.wanted(objects, names)
+        if found != wanted:
+            one, other = sorted(set(found) - set(wanted)), sorted(set(wanted) - set(found))
+            raise Difference(f"{where}: the close booked {one[:1] or len(found)}, expected {other[:1] or len(wanted)}")
+        for row in booked:
+            costs = [picos(entry["billed_cost"]) for entry in row["entries"]]
+            if row["reason"] is None and picos(row["billed_cost"]) != sum(costs):
+                raise Difference(f"{where}: billed_cost {row['billed_cost']} is not the sum of its entries")
+        for event, closed in objects:
+            day, window = event["event_time"] // 86_400_000_000, own.window_start
+            for each in closed.entries if closed.reason is None else ():
+                place = (event["billing_account_id"], closed.currency, day, each.sku_id, window)
+                sums.billed[place] += each.billed_cost
+        self._check_row(where, own, booked[-1], sums)
 
     def _check_row(self, where: str, wanted: BookedRow, row: dict[str, Any], sums: _Sums) -> None:
         event, rated = wanted.event, wanted.reason is None

@@ -20,7 +20,7 @@ from chargeline.verify.events import Dead, Rules, SchemaOf, read_event
 from chargeline.verify.rating.accounts import Accounts
 from chargeline.verify.rating.cards import Cards
 from chargeline.verify.rating.charges import View, identity_of
-from chargeline.verify.rating.entries import Entry
+from chargeline.verify.rating.entries import Entry, Row
 from chargeline.verify.rating.fx import Rates
 from chargeline.verify.rating.judge import Judge, Part
 from chargeline.verify.rating.selection import Selector
@@ -64,6 +64,7 @@ class BookedRow:
         event: its attributes.
         count: 1: a new event; -1: one is taken back; 0: neither.
         variance: of what a new, sampled event costs, exact; null: not sampled, or UNRATED.
+        closed: the object of a close; null: none.
     """
 
     event: dict[str, Any]
@@ -74,6 +75,7 @@ class BookedRow:
     window_start: int
     count: int
     variance: Fraction | None = None
+    closed: Row | None = None
 
     @property
     def contracted(self) -> int:
@@ -129,7 +131,7 @@ class Oracle:
         self._rules = rules
         self._governance = governance
         self._schema_of = schema_of
-        self._judge = Judge(accounts_required=rules.accounts_required, only_closes=True)
+        self._judge = Judge(accounts_required=rules.accounts_required)
         self._accepted: dict[tuple[str, str, str], int] = {}  # append time by identity
 
     def judge(self, value: bytes | None, append_time: int, *, charged: bool = False) -> Judgement:
@@ -184,6 +186,7 @@ class Oracle:
             time // self._rules.window_us * self._rules.window_us,
             part.count,
             part.row.variance if is_rated and part.count > 0 else None,
+            part.row if part.row.scope is not None else None,
         )
 
 

@@ -9,8 +9,9 @@ from chargeline.ports import Warehouse
 EXACT = Context(prec=60)  # the usual 28 digits would round what Decimal(38, 12) can hold
 Key = tuple[Any, ...]
 _STORED = {
-    "charges": "SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(window_start) AS w, sku AS s, "
-    "sum(cost) AS b FROM charges ARRAY JOIN `entries.sku_id` AS sku, `entries.contracted_cost` AS cost "
+    "charges": "SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(window_start) AS w, "
+    "nullIf(sku, '') AS s, sum(assumeNotNull(cost)) AS b FROM charges "
+    "ARRAY JOIN `entries.sku_id` AS sku, `entries.billed_cost` AS cost "
     "WHERE source_partition = {p:Int32} AND unit_end <= {e:Int64} GROUP BY a, c, w, s HAVING b != 0",
     "cost_rollups": "SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(window_start) AS w, "
     "sku_id AS s, sum(billed_cost) AS b FROM cost_rollups "

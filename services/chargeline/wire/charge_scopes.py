@@ -1,8 +1,11 @@
 """What booked charges changed of the scopes of accumulating rates: with it their state is folded again."""
 
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from chargeline.domain.exact_rows import from_decimals
 from chargeline.domain.scope_states import KEY_BYTES, ScopeStates
@@ -54,7 +57,10 @@ def _moved(entries: pa.ListArray) -> ScopeStates:
     columns = {name: rows.field(name) for name in _NAMES if kind.get_field_index(name) >= 0}
     if "scope_key" not in columns:
         return ScopeStates.empty()
-    at = np.flatnonzero(columns["scope_key"].is_valid().to_numpy(zero_copy_only=False))
+    # What only belongs to a scope, a minimum for instance, moves none.
+    moves = [columns[name].is_valid() for name in _NAMES[1:] if name in columns]
+    is_moved = reduce(pc.or_, moves, pa.repeat(pa.scalar(value=False), len(rows)))
+    at = np.flatnonzero(pc.and_(columns["scope_key"].is_valid(), is_moved).to_numpy(zero_copy_only=False))
     keys = columns["scope_key"].take(pa.array(at)).dictionary_encode()
     none = pa.repeat(pa.scalar(0, pa.decimal128(38, 0)), len(at))
 

@@ -67,9 +67,13 @@ def with_entries(row: Mapping[str, Any], entries: Sequence[BookedEntry], period:
         "entries": [_entry(entry, billed) for entry in entries],
         "list_cost": _decimal(sum(entry.list_cost for entry in entries)),
         "contracted_cost": contracted,
-        "effective_cost": contracted,
-        "billed_cost": contracted,
+        "effective_cost": _decimal(sum(_cost(entry, entry.effective_cost) for entry in entries)),
+        "billed_cost": _decimal(sum(_cost(entry, entry.billed_cost) for entry in entries)),
     }
+
+
+def _cost(entry: BookedEntry, cost: int | None) -> int:
+    return entry.contracted_cost if cost is None else cost
 
 
 def _billing_period(period: Span) -> Row:
@@ -117,6 +121,9 @@ def _entry(entry: BookedEntry, row: Mapping[str, Any]) -> Row:
         "scope_quantity": _decimal(entry.scope_quantity, 0) if entry.scope_quantity else None,
         "scope_amount": _decimal(entry.scope_amount) if entry.scope_amount else None,
         "scope_count": entry.scope_count or None,
+        "effective_cost": _decimal(_cost(entry, entry.effective_cost)),
+        "billed_cost": _decimal(_cost(entry, entry.billed_cost)),
+        "event_id": entry.event_id,
     }
 
 
@@ -274,7 +281,7 @@ def panes_of(rows: Sequence[Row], signs: Sequence[int], names: Mapping[str, Any]
     for row, sign in zip(rows, signs, strict=True):
         if row["event_kind"] == "PERIOD_CLOSE" and not row["entries"]:
             continue
-        keys = [(entry["sku_id"], entry) for entry in row["entries"]] or [(None, None)]
+        keys = [(entry["sku_id"] or None, entry) for entry in row["entries"]] or [(None, None)]
         for number, (sku_id, entry) in enumerate(keys):
             pane = found.setdefault(_pane_key(row, sku_id), _empty_pane(row, sku_id, names, window_us, len(found)))
             if entry is not None:
@@ -293,7 +300,7 @@ def panes_of(rows: Sequence[Row], signs: Sequence[int], names: Mapping[str, Any]
     return _table(panes, COST_ROLLUP) if panes else None
 
 
-_SUMS = {"billed_cost": "contracted_cost", "list_cost": "list_cost", "consumed_quantity": "consumed_quantity"}
+_SUMS = {"billed_cost": "billed_cost", "list_cost": "list_cost", "consumed_quantity": "consumed_quantity"}
 
 
 def _pane_key(row: Row, sku_id: str | None) -> tuple[Any, ...]:

@@ -70,7 +70,7 @@ def columns_of(row: EventRow) -> dict[str, pa.Array]:
             items = pa.string() if field.map_of == "string" else pa.int64()
             columns[name] = pa.array([sorted(dict(value).items(), key=_key_bytes)], pa.map_(pa.string(), items))
         else:
-            columns[name] = pa.array([_micros(value)] if name in TIMES else [value])
+            columns[name] = pa.array([micros_of(value)] if name in TIMES else [value])
     return columns
 
 
@@ -84,8 +84,8 @@ def event_row(row: Mapping[str, Any], period_of: PeriodOf | None = None) -> Even
     Args:
         period_of: by which an entry of class CORRECTION finds the period of its usage; the row says where it is billed.
     """
-    period = _micros(row["billing_period_start"]), _micros(row["billing_period_end"])
-    time = _micros(row["event_time"])
+    period = micros_of(row["billing_period_start"]), micros_of(row["billing_period_end"])
+    time = micros_of(row["event_time"])
     entries = [_entry(entry, row, time, period, period_of) for entry in row["entries"]]
     return EventRow(
         row["source_offset"],
@@ -105,8 +105,8 @@ def _entry(
 ) -> BookedEntry:
     cost = steps(entry["contracted_cost"])
     start, end = entry["billing_period_start"], entry["billing_period_end"]
-    billed = usage = period if start is None else (_micros(start), _micros(end))
-    charge_time = time if entry["charge_period_start"] is None else _micros(entry["charge_period_start"])
+    billed = usage = period if start is None else (micros_of(start), micros_of(end))
+    charge_time = time if entry["charge_period_start"] is None else micros_of(entry["charge_period_start"])
     if entry["charge_class"] == CORRECTION and period_of is not None:
         usage = period_of(row["billing_account_id"], charge_time)
     return BookedEntry(
@@ -143,6 +143,7 @@ def _entry(
         entry["consumed_unit"],
         entry["charge_category"],
         entry["fx_rate_id"],
+        event_id=entry["event_id"],
     )
 
 
@@ -173,7 +174,8 @@ def _optional(number: Decimal | None, places: int = 12) -> int | None:
     return None if number is None else steps(number, places)
 
 
-def _micros(moment: Any) -> int:
+def micros_of(moment: Any) -> int:
+    """Microseconds since 1970 of a moment, or what is that already."""
     if isinstance(moment, int):
         return moment
     since = moment - _EPOCH

@@ -41,10 +41,10 @@ class PeriodFacts:
 
 @dataclass(frozen=True)
 class Carried:
-    """What one close hands to the next: commitments by id, grants (balances in picounits, draws, ids), minimums."""
+    """What one close hands to the next: commitments by id, grants (picounits used, draws, ids), minimums."""
 
     commitments: Mapping[str, Progress] = field(default_factory=dict)
-    balances: Mapping[str, int] = field(default_factory=dict)
+    used: Mapping[str, int] = field(default_factory=dict)
     drawn: tuple[Drawn, ...] = ()
     minimums: tuple[SettledMinimum, ...] = ()
     forfeited: frozenset[str] = frozenset()
@@ -85,7 +85,7 @@ def close_period(
     paid = close_credits(
         [*before_minimum, *minimums],
         facts.grants,
-        carried.balances,
+        carried.used,
         carried.drawn,
         period,
         carried.forfeited,
@@ -93,8 +93,8 @@ def close_period(
     beside = [entry for made in spent.beside.values() for entry in made]
     entries = [*first, *spent.purchases, *beside, *spent.true_ups, *minimums, *paid.entries]
     progress = {**carried.commitments, **spent.progress}
-    balances = {**carried.balances, **paid.balances}
-    return entries, Carried(progress, balances, paid.drawn, settled, paid.forfeited)
+    used = {**carried.used, **paid.used}
+    return entries, Carried(progress, used, paid.drawn, settled, paid.forfeited)
 
 
 def _in_log_order(charges: Sequence[Booked], spent: CommitmentClose) -> Iterator[Booked]:

@@ -29,27 +29,28 @@ class Drawn:
     """What one grant has paid of one entry, in picounits, less what was given back since.
 
     Attributes:
-        event: coordinate of the event behind the entry; None: a fee, a scope, or a minimum.
+        event: the event behind the entry, as `Booked` names it; None: a fee, a scope, or a minimum.
         place: what a negative entry without an event looks for, see `_place`.
     """
 
     grant_id: str
     amount: int
-    event: Coordinate | None
+    event: Coordinate | str | None
     sku_id: str | None
     place: tuple[object, ...]
 
 
 @dataclass(frozen=True)
 class CreditClose:
-    """Entries of credits, FORFEIT last; the balance of each grant in picounits; what stays drawn, oldest first.
+    """Entries of credits, FORFEIT last; what each grant has paid or forfeited, picounits; its draws, oldest first.
 
     Attributes:
+        drawn: those of the closes before at their places, maybe with nothing left of them, then the new ones.
         forfeited: ids of grants whose rest was taken: they pay nothing more.
     """
 
     entries: tuple[Booked, ...]
-    balances: Mapping[str, int]
+    used: Mapping[str, int]
     drawn: tuple[Drawn, ...]
     forfeited: frozenset[str]
 
@@ -74,13 +75,14 @@ class _Draws:
     def __init__(
         self,
         grants: Sequence[Credit],
-        balances: Mapping[str, int],
+        used: Mapping[str, int],
         drawn: Iterable[Drawn],
         forfeited: Collection[str],
         period: Period,
     ) -> None:
         self.grants = sorted(grants, key=order_of_use)
-        self.balances = {each.grant_id: balances.get(each.grant_id, q12(Fraction(each.amount))) for each in grants}
+        self._amounts = {each.grant_id: q12(Fraction(each.amount)) for each in grants}
+        self.balances = {name: amount - used.get(name, 0) for name, amount in self._amounts.items()}
         self.drawn = list(drawn)
         self._usable = [each for each in self.grants if each.grant_id not in forfeited]
         self._period = period
@@ -93,6 +95,11 @@ class _Draws:
         self._places.setdefault(each.place, []).append(number)
         if each.event is not None:
             self._places.setdefault((each.event, each.sku_id), []).append(number)
+
+    @property
+    def used(self) -> dict[str, int]:
+        """What each grant has paid or forfeited."""
+        return {name: amount - self.balances[name] for name, amount in self._amounts.items()}
 
     def pay(self, charge: Booked, amount: int) -> list[tuple[Credit, int]]:
         """(grant, what it pays) in order of use, until the amount or the grants are used up.
@@ -136,7 +143,7 @@ class _Draws:
 def close_credits(
     entries: Sequence[Booked],
     grants: Sequence[Credit],
-    balances: Mapping[str, int],
+    used: Mapping[str, int],
     drawn: Sequence[Drawn],
     period: Period,
     forfeited: frozenset[str] = frozenset(),
@@ -146,8 +153,8 @@ def close_credits(
     Args:
         entries: all of the period in log order, commitments included; `billed_cost` is paid.
         grants: those in the billing currency, any order.
-        balances: picounits, from the close before; a new grant has its amount.
-        drawn, forfeited: from the closes before.
+        used, drawn, forfeited: from the closes before; `used` in picounits. What a grant gives is what the facts say
+            now, less that.
 
     Returns:
         A COVER entry for each part that a prepaid grant pays, a CREDIT entry for a granted one; both negative, and
@@ -155,7 +162,7 @@ def close_credits(
 
     Source: spec/rating.md, section 9.
     """
-    state = _Draws(grants, balances, drawn, forfeited, period)
+    state = _Draws(grants, used, drawn, forfeited, period)
     made: list[Booked] = []
     amounts = open_amounts(entries)
     for place, first in by_charge(charge_keys(entries)):
@@ -171,8 +178,7 @@ def close_credits(
         if rest > 0 and grant.grant_id in ends | forfeited:
             state.balances[grant.grant_id] = 0
             made.append(_forfeit(grant, rest))
-    left = tuple(each for each in state.drawn if each.amount)
-    return CreditClose(tuple(made), state.balances, left, forfeited | ends)
+    return CreditClose(tuple(made), state.used, tuple(state.drawn), forfeited | ends)
 
 
 def _is_over(expires_at: int | None, at: int) -> bool:

@@ -94,7 +94,8 @@ class Booked:
     Attributes:
         event: coordinate of the record whose charge this is, or is drawn on; None: of no single event.
         event_id: its id, for people.
-        corrects: coordinate of the event that a REVERSAL or TIER_SHIFT takes back, or that a re-rating books anew.
+        corrects: the event that the entry is about, where `event` alone does not tell: one that a record takes back or
+            books anew. A coordinate, or any other name that is the same at every close.
         event_time: by which commitments and credits are chosen.
         scope: the accumulating scope of an event's entry; what an entry of the close belongs to.
         rate: the rate of a fee, opening, settlement or rate true-up; with `pricing_cost`, its amount in the pricing
@@ -111,7 +112,7 @@ class Booked:
     effective_cost: int
     event: Coordinate | None = None
     event_id: str | None = None
-    corrects: Coordinate | None = None
+    corrects: Coordinate | str | None = None
     sku_id: str | None = None
     sku_price_id: str | None = None
     project: str | None = None

@@ -95,12 +95,6 @@ class Accounts:
             "default",
         ]
 
-    def has_terms(self, account: str) -> bool:
-        """Whether it has subscribed, promised or been given anything, or owes a minimum, at any time."""
-        minimums = [row for row in self._accounts if row.get("minimum") is not None and number(row["minimum"])]
-        rows = [*self._subscriptions, *self._commitments, *self._credits, *minimums]
-        return any(row["billing_account_id"] == account for row in rows)
-
     def subscriptions(self, account: str) -> list[dict[str, Any]]:
         return _sorted(self._subscriptions, account, "subscription_id")
 

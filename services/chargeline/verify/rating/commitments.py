@@ -113,7 +113,7 @@ def _moved(
 
 
 def _about(charge: ChargeSum) -> dict[str, Any]:
-    return {"sku_id": charge.sku_id, "event_id": charge.event_id, "usage": charge.usage,
+    return {"sku_id": charge.sku_id, "event_id": charge.event_id, "usage": charge.usage, "project": charge.project,
             "charge_class": charge.charge_class}  # fmt: skip
 
 

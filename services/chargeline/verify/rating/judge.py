@@ -4,9 +4,11 @@ Source: spec/rating.md, sections 1 (outcomes), 7.6, 12 and 14.
 """
 
 from collections import ChainMap
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chargeline.verify.closes import attributes_of
 from chargeline.verify.events import Dead
 from chargeline.verify.rating.accumulate import Scope, ScopeKey
 from chargeline.verify.rating.charges import Books, Event, Priced, View, identity_of, price_event
@@ -14,8 +16,9 @@ from chargeline.verify.rating.closing import close
 from chargeline.verify.rating.corrections import undo
 from chargeline.verify.rating.entries import Entry, Identity, Row
 from chargeline.verify.rating.ledger import Ledger
-from chargeline.verify.rating.taken import may_book
 from chargeline.verify.rating.times import Period, months_before
+
+_LIMIT = 10**38  # picounits that Decimal(38, 12) cannot hold
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,8 @@ class State:
 class Judge:
     """One record at a time; the state changes only where a record is accepted."""
 
-    def __init__(
-        self, *, accounts_required: bool = False, platform_account: str = "platform", only_closes: bool = False
-    ) -> None:
-        """`only_closes`: a close that may book something is refused."""
+    def __init__(self, *, accounts_required: bool = False, platform_account: str = "platform") -> None:
         self.state = State()
-        self._only_closes = only_closes
         self._accounts_required = accounts_required
         self._platform = platform_account
 
@@ -244,12 +243,16 @@ class Judge:
         period = view.accounts.period(account, event["event_time"])
         if (account, period) in self.state.closed:
             return Judgement("CONTROL")
-        if self._only_closes and may_book(account, view):
-            raise Dead("UNSUPPORTED")
-        before = len(self.state.closings)
+        before, scopes_before = len(self.state.closings), dict(self.state.scopes)
+        ledger_before = deepcopy(self.state.ledgers.get(account, Ledger(account)))
         self.close(account, period, view)
         rows = self.state.closings[before:]
-        scopes = [Part(event | (row.scope or {}).get("by", {}), event, row, 0) for row in rows]
+        if any(_is_too_large(entry) for row in rows for entry in row.entries):
+            del self.state.closings[before:]
+            self.state.closed.discard((account, period))
+            self.state.scopes, self.state.ledgers[account] = scopes_before, ledger_before
+            raise Dead("AMOUNT_OVERFLOW")
+        scopes = [Part(event | by, event, part, 0) for row in rows for by, part in attributes_of(row)]
         return Judgement("CONTROL", parts=(*scopes, Part(event, event, Row(account, period, None), 0)))
 
     def close(self, account: str, period: Period, view: View) -> None:
@@ -295,6 +298,10 @@ class Judge:
             return (open_period, "CORRECTION") if (account, period) in self.state.closed else (period, None)
 
         return billed_in
+
+
+def _is_too_large(entry: Entry) -> bool:
+    return max(map(abs, (entry.contracted, entry.pricing_cost, entry.billed_cost))) >= _LIMIT
 
 
 def _original(event: Event) -> Identity:

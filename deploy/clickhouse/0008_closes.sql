@@ -1,6 +1,21 @@
--- The view of 0006, but that x_Estimated is told of each entry: what puts a scope right after a reversal (TIER_SHIFT,
--- TIER_SETTLEMENT) is what other events owe, and no estimate, also where the event that leaves was sampled. Rows say
--- `estimated` of the event as a whole; one that takes an event back has its reversals and such entries alone.
+-- What closes book beside the rates (docs/rating.md, Closes): entries whose billed or effective cost is another than the
+-- contracted one, about another event or about none; what the row is due to; what the close hands to the next one.
+
+ALTER TABLE charges ADD COLUMN IF NOT EXISTS `entries.effective_cost` Array(Nullable(Decimal(38, 12))) DEFAULT `entries.contracted_cost` AFTER `entries.scope_count`;
+
+ALTER TABLE charges ADD COLUMN IF NOT EXISTS `entries.billed_cost` Array(Nullable(Decimal(38, 12))) DEFAULT `entries.contracted_cost` AFTER `entries.effective_cost`;
+
+ALTER TABLE charges ADD COLUMN IF NOT EXISTS `entries.event_id` Array(Nullable(String)) DEFAULT arrayMap(x -> NULL, `entries.leaf`) AFTER `entries.billed_cost`;
+
+ALTER TABLE charges ADD COLUMN IF NOT EXISTS `rule_id` LowCardinality(Nullable(String)) AFTER `entries.event_id`;
+
+ALTER TABLE charges ADD COLUMN IF NOT EXISTS `carried` Nullable(String) AFTER `rule_id`;
+
+-- The view of 0006 with them: billed and effective cost are those of the entry, a credit still has four equal ones, and an
+-- entry without a SKU or a rate card has null there. The purchase of a commitment is one unit of a SKU of its own, which
+-- costs what it is billed; what it covers later is an adjustment beside the usage, as a row of usage needs a price.
+-- x_Estimated is told of each entry: what puts a scope right after a reversal (TIER_SHIFT, TIER_SETTLEMENT) is what other
+-- events owe, and no estimate, also where the event that leaves was sampled. Rows say `estimated` of the event as a whole.
 
 CREATE OR REPLACE VIEW focus_cost_and_usage AS
 WITH
@@ -10,7 +25,7 @@ WITH
         round(CAST(price, 'Nullable(Decimal(76, 18))') * ifNull(rate, CAST(1, 'Decimal(38, 18)')), 18),
         'Nullable(Decimal(38, 18))') AS converted
 SELECT
-    sum(contracted) AS BilledCost,
+    sum(billed) AS BilledCost,
     billing_account_id AS BillingAccountId,
     CAST(NULL, 'Nullable(String)') AS BillingAccountName,
     billing_currency AS BillingCurrency,
@@ -18,7 +33,7 @@ SELECT
     formatDateTime(period_start, '%Y-%m-%dT%H:%i:%SZ') AS BillingPeriodStart,
     category AS ChargeCategory,
     if(correction, 'Correction', NULL) AS ChargeClass,
-    concat(sku_id, ' (', ifNull(if(kind = 'UNIT', unit, NULL), lower(replaceAll(kind, '_', ' '))), ')') AS ChargeDescription,
+    concat(ifNull(sku_id, ifNull(rule_id, '')), ' (', ifNull(if(kind = 'UNIT', unit, NULL), lower(replaceAll(kind, '_', ' '))), ')') AS ChargeDescription,
     multiIf(category = 'Purchase', 'Recurring', category = 'Credit', 'One-Time', 'Usage-Based') AS ChargeFrequency,
     formatDateTime(charge_end, '%Y-%m-%dT%H:%i:%SZ') AS ChargePeriodEnd,
     formatDateTime(charge_start, '%Y-%m-%dT%H:%i:%SZ') AS ChargePeriodStart,
@@ -26,7 +41,7 @@ SELECT
     consumed_as AS ConsumedUnit,
     sum(contracted) AS ContractedCost,
     contracted_price AS ContractedUnitPrice,
-    sum(contracted) AS EffectiveCost,
+    sum(effective) AS EffectiveCost,
     provider_name AS HostProviderName,
     'Chargeline' AS InvoiceIssuerName,
     sum(listed) AS ListCost,
@@ -69,8 +84,13 @@ SELECT
 FROM
 (
     SELECT
-        *, number, kind, sku_id, sku_price_id, rate_card_id, rate_card_version, leaf, pool,
-        transform(entry_category, ['PURCHASE', 'CREDIT', 'ADJUSTMENT'], ['Purchase', 'Credit', 'Adjustment'], 'Usage') AS category,
+        *, number, kind, pool,
+        kind = 'STANDING_FEE' AND startsWith(ifNull(rule_id, ''), 'commitment:') AS is_promise,
+        if(is_promise, rule_id, nullIf(entry_sku, '')) AS sku_id,
+        if(is_promise, concat(rule_id, '/1'), entry_sku_price) AS sku_price_id, nullIf(entry_card, '') AS rate_card_id, nullIf(entry_leaf, '') AS leaf,
+        if(rate_card_id IS NULL, NULL, entry_version) AS rate_card_version,
+        if(kind = 'COVER', 'Adjustment', transform(entry_category, ['PURCHASE', 'CREDIT', 'ADJUSTMENT'],
+            ['Purchase', 'Credit', 'Adjustment'], 'Usage')) AS category,
         ifNull(entry_class, charge_class) IS NOT DISTINCT FROM 'CORRECTION' AS correction,
         sku_price_id IS NOT NULL AS has_price,
         estimated AND (kind = 'REVERSAL' OR NOT has(`entries.entry_kind`, 'REVERSAL')) AS is_estimate,
@@ -81,16 +101,20 @@ FROM
         if(of_period, period_start, toStartOfHour(ifNull(entry_start, event_time))) AS charge_start,
         if(of_period, period_end, toStartOfHour(ifNull(entry_start, event_time)) + INTERVAL 1 HOUR) AS charge_end,
         ifNull(entry_currency, billing_currency) AS pricing_currency,
-        if(category = 'Credit', entry_contracted, entry_listed) AS listed,
-        entry_contracted AS contracted,
-        multiIf(entry_waived IS NOT NULL, CAST(0, 'Decimal(38, 12)'), ifNull(entry_pricing_cost, entry_contracted)) AS priced,
+        ifNull(entry_billed, entry_contracted) AS billed,
+        ifNull(entry_effective, entry_contracted) AS effective,
+        if(category = 'Credit' OR is_promise, billed, entry_listed) AS listed,
+        if(category = 'Credit' OR is_promise, billed, entry_contracted) AS contracted,
+        multiIf(entry_waived IS NOT NULL, CAST(0, 'Decimal(38, 12)'), effective != entry_contracted, effective,
+            ifNull(entry_pricing_cost, entry_contracted)) AS priced,
         entry_waived AS waived,
-        if(has_price, entry_quantity, NULL) AS quantity,
-        if(has_price, entry_unit, NULL) AS unit,
+        if(is_promise, CAST(1, 'Nullable(Decimal(38, 12))'), if(has_price, entry_quantity, NULL)) AS quantity,
+        if(is_promise, 'Fees', if(has_price, entry_unit, NULL)) AS unit,
         if(has_price AND category = 'Usage', entry_consumed, NULL) AS consumed,
         if(has_price AND category = 'Usage', nullIf(entry_consumed_unit, ''), NULL) AS consumed_as,
-        if(has_price, if(entry_waived IS NULL, entry_price, CAST(0, 'Decimal(38, 18)')), NULL) AS price_of_card,
-        if(has_price, entry_list_price, NULL) AS list_price_of_card,
+        multiIf(is_promise, CAST(billed, 'Nullable(Decimal(38, 18))'), NOT has_price, NULL,
+            entry_waived IS NULL, entry_price, CAST(0, 'Decimal(38, 18)')) AS price_of_card,
+        multiIf(is_promise, price_of_card, has_price, entry_list_price, NULL) AS list_price_of_card,
         converted(price_of_card, entry_fx) AS contracted_price,
         converted(list_price_of_card, entry_fx) AS list_price
     FROM
@@ -111,19 +135,20 @@ FROM
         `entries.charge_category` AS entry_category, `entries.charge_class` AS entry_class,
         `entries.charge_period_start` AS entry_start,
         `entries.billing_period_start` AS entry_period_start, `entries.billing_period_end` AS entry_period_end,
-        `entries.sku_id` AS sku_id, `entries.sku_price_id` AS sku_price_id, `entries.rate_card_id` AS rate_card_id,
-        `entries.rate_card_version` AS rate_card_version, `entries.leaf` AS leaf,
+        `entries.sku_id` AS entry_sku, `entries.sku_price_id` AS entry_sku_price, `entries.rate_card_id` AS entry_card,
+        `entries.rate_card_version` AS entry_version, `entries.leaf` AS entry_leaf,
         `entries.consumed_quantity` AS entry_consumed, `entries.consumed_unit` AS entry_consumed_unit,
         `entries.pricing_quantity` AS entry_quantity, `entries.pricing_unit` AS entry_unit,
         `entries.list_unit_price` AS entry_list_price, `entries.contracted_unit_price` AS entry_price,
         `entries.list_cost` AS entry_listed, `entries.contracted_cost` AS entry_contracted,
         `entries.pricing_currency` AS entry_currency, `entries.pricing_cost` AS entry_pricing_cost,
+        `entries.effective_cost` AS entry_effective, `entries.billed_cost` AS entry_billed,
         `entries.fx_rate` AS entry_fx, `entries.waived_cost` AS entry_waived, `entries.pool` AS pool
 )
 GROUP BY
     BillingAccountId, BillingCurrency, BillingPeriodEnd, BillingPeriodStart, category, correction, ChargePeriodEnd,
     ChargePeriodStart, consumed_as, contracted_price, list_price, pricing_currency, price_of_card, list_price_of_card,
-    has_price, unit, region, resource_id, provider_name, sku_id, leaf, kind, pool, is_estimate, request_model, sku_price_id,
+    has_price, unit, region, resource_id, provider_name, sku_id, rule_id, leaf, kind, pool, is_estimate, request_model, sku_price_id,
     sub_account_id, tags, match_kind, operation_name, rate_card_id, rate_card_version, service_tier,
     if(misses(listed, list_price, quantity) OR misses(contracted, contracted_price, quantity),
         (source_partition, source_offset, source_index), (-1, -1, -1));
