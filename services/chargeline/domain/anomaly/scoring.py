@@ -229,7 +229,7 @@ class Scorer:
         detector = full.detector
         if not 0 <= back < len(detector.journal):
             return False, 0.0
-        row = detector.journal[len(detector.journal) - 1 - back]
+        row = detector.journal.step(back)
         if back < len(full.rows):
             # What replays the rows has to see the corrected one.
             at = len(full.rows) - 1 - back

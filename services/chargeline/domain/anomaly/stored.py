@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from chargeline.domain.anomaly.blocks import Blocks
-from chargeline.domain.anomaly.detector import Detector, Step
+from chargeline.domain.anomaly.detector import Detector
 from chargeline.domain.anomaly.history import History
+from chargeline.domain.anomaly.journal import Step
 from chargeline.domain.anomaly.level import Level, Value
 from chargeline.domain.anomaly.parameters import Parameters
 from chargeline.domain.anomaly.seasonal import Seasonal

@@ -5,7 +5,7 @@ each full detector, which is large and seldom written. The core holds the rows t
 its base, so core and bases together are the state, whenever a base was written.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +21,7 @@ from chargeline.domain.anomaly.parameters import Parameters
 from chargeline.domain.anomaly.rules import Rules
 from chargeline.domain.anomaly.scoring import full_from
 from chargeline.domain.anomaly.series import SeriesName
-from chargeline.domain.anomaly.state import packed, unpacked
+from chargeline.domain.anomaly.state import packing, unpacked
 from chargeline.domain.anomaly.watch import Counts, Watch
 from chargeline.domain.errors import StateIncomplete
 from chargeline.domain.exact import Exact
@@ -30,7 +30,7 @@ Columns = dict[str, npt.NDArray[Any]]
 BaseKey = tuple[int, int]  # number of the series, which of its two places
 
 
-def due_bases(watch: Watch, count: int) -> dict[BaseKey, bytes]:
+def due_bases(watch: Watch, count: int) -> Iterator[tuple[BaseKey, bytes]]:
     """Write the bases of the full detectors with the most rows since their last one, and of all that must be.
 
     A base never overwrites the one that the stored core knows: it takes the other place of its series.
@@ -38,18 +38,21 @@ def due_bases(watch: Watch, count: int) -> dict[BaseKey, bytes]:
     full = watch.scorer.full
     stale = [number for number, each in full.items() if each.is_stale]
     longest = sorted((each for each in full if full[each].rows), key=lambda each: (-len(full[each].rows), each))
-    written = {}
     for number in dict.fromkeys([*stale, *longest[:count]]):
         each = full[number]
         each.version += 1
         each.rows, each.is_stale = [], False
         state = stored.to_bytes(each.detector)
-        written[number, each.version % 2] = each.version.to_bytes(8, "little") + state
-    return written
+        yield (number, each.version % 2), each.version.to_bytes(8, "little") + state
 
 
 def core_bytes(watch: Watch) -> bytes:
     """Everything but the bases."""
+    return b"".join(core_pieces(watch))
+
+
+def core_pieces(watch: Watch) -> Iterator[bytes]:
+    """The same piece by piece; the watch must not change between two of them."""
     watch.reference.settle()
     columns: Columns = dict(watch.scorer.columns())
     size = watch.groups.size
@@ -80,7 +83,7 @@ def core_bytes(watch: Watch) -> bytes:
         "counts": asdict(watch.counts),
         "values": {name: getattr(watch, name) for name in _VALUES},
     }
-    return packed(document, columns)
+    yield from packing(document, columns)
 
 
 _VALUES = (
