@@ -6,6 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from chargeline.adapters import charge_archive
+from chargeline.adapters.charge_archive import ClickHouseArchive
+from chargeline.adapters.clickhouse import ClickHouse
+from chargeline.ports import ClosingRows
+from chargeline.runtime.stack import load_stack
+from chargeline.verify.rating.times import micros
+from chargeline.wire.event_rows import event_row
 from tests.support.stack import chargeline, pricer_restarted, rows, send, verified
 
 pytestmark = pytest.mark.stack
@@ -81,7 +88,19 @@ def settled(stack):
     return [(each["j"], each["p"][:7], list(each["k"]), Decimal(each["b"])) for each in found]
 
 
-def test_what_comes_after_a_close_is_a_correction_in_the_open_period(stack, tmp_path):
+def read_for_a_close(stack, period_start):
+    """(offset, index, kind, entries) of what the archive says, below the newest row."""
+    where = load_stack(str(stack))
+    warehouse = ClickHouse(where.clickhouse_url, where.clickhouse_user, where.clickhouse_password)
+    (last,) = rows(stack, "SELECT max(source_offset) AS o, any(source_partition) AS p FROM charges "
+                          f"WHERE billing_account_id = '{ACCOUNT}'")  # fmt: skip
+    wanted = ClosingRows(("pages",), period_start, frozenset({"region"}))
+    found = ClickHouseArchive(warehouse).of_account(last["p"], ACCOUNT, wanted, last["o"], 0)
+    return [(each["source_offset"], each["source_index"], each["event_kind"], len(event_row(each).entries))
+            for each in found]  # fmt: skip
+
+
+def test_what_comes_after_a_close_is_a_correction_in_the_open_period(stack, tmp_path, monkeypatch):
     (when,) = rows(stack, MONTHS)
     (tmp_path / "card.yaml").write_text(CARD)
     chargeline(stack, "rates", "publish", tmp_path / "card.yaml")
@@ -121,3 +140,8 @@ def test_what_comes_after_a_close_is_a_correction_in_the_open_period(stack, tmp_
         ("c0", open_period, "CORRECTION", Decimal(-5), ["REVERSAL", "TIER_SHIFT"]),
     ]
     assert sum(counts.get("CONTROL", 0) for counts in verified(stack)["outcomes"].values()) >= 3
+    whole = read_for_a_close(stack, micros(when["last"][:7] + "-01T00:00:00Z"))
+    monkeypatch.setattr(charge_archive, "_PAGE", 2)
+    assert read_for_a_close(stack, micros(when["last"][:7] + "-01T00:00:00Z")) == whole
+    # The events of both months but the calls of the earlier one, and of the closes what belongs to no commitment or grant.
+    assert [kind for _, _, kind, _ in whole] == ["USAGE", *["PERIOD_CLOSE"] * 3, *["USAGE"] * 4, *["PERIOD_CLOSE"] * 4]

@@ -2,11 +2,14 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from chargeline.domain.errors import TransientError
 from chargeline.verify.rating.price import price_document
+from tests.support import corrected
 from tests.support.closable import closable_case
 from tests.support.closed_entries import of_objects, of_rows
 from tests.support.corrected import Running, read_lines, used
@@ -103,6 +106,13 @@ def test_a_close_that_cannot_be_booked_is_refused_as_a_whole_and_the_period_stay
     assert running.outcomes == {1: "AMOUNT_OVERFLOW"}
     assert engine(*documents, events, False)[1]["reason"] == wanted[1]["reason"] == "AMOUNT_OVERFLOW"
     assert [each["charge_class"] for each in running.rows[2][0]["entries"]] == [None]
+
+
+def test_a_close_that_reads_more_rows_than_it_may_waits(monkeypatch):
+    documents, _, lines = case_of(0)
+    monkeypatch.setattr(corrected, "RULES", replace(corrected.RULES, close_rows_max=3))
+    with pytest.raises(TransientError, match=r"CLOSE_TOO_LARGE.* 3 charges"):
+        run(documents, lines, [])
 
 
 @pytest.mark.parametrize("seed", range(100, 104))

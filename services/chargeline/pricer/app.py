@@ -79,6 +79,7 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
             settings.future_bound_ms,
             accounts_required=settings.accounts_required,
             control_sources=frozenset(settings.control_sources.split(",")),
+            close_rows_max=settings.pricer_close_rows_max,
         ),
         limits=Limits(
             unit_records=settings.pricer_unit_records,

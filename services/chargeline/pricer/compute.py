@@ -35,6 +35,7 @@ class Rules:
     Attributes:
         accounts_required: an event of an account without facts is UNRATED.
         control_sources: who may write PERIOD_CLOSE; None: corrections and control records are refused.
+        close_rows_max: rows of charges that one close may read.
     """
 
     partitions: int
@@ -43,6 +44,7 @@ class Rules:
     future_bound_ms: int
     accounts_required: bool = False
     control_sources: frozenset[str] | None = None
+    close_rows_max: int = 250_000
 
 
 @dataclass(frozen=True)

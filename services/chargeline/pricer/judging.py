@@ -141,7 +141,8 @@ class Judging:
         attributes = frozenset(name for each in facts.all_rates() for name in each.sku.scope_by)
         wanted = ClosingRows(tuple(skus), period[0] if is_whole else None, attributes)
         booked = self.events.of_account(account, wanted) if skus or is_whole else ()
-        return settled_rows(row, period, booked, facts, self.state.closed(account), self.state, self._states_of)
+        closed, rows_max = self.state.closed(account), self._rules.close_rows_max
+        return settled_rows(row, period, booked, facts, closed, self.state, self._states_of, rows_max)
 
     def _accept(self, record: Record) -> Verdict:
         if record.kind == "USAGE":

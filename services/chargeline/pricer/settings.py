@@ -13,4 +13,5 @@ class PricerSettings(ServiceSettings):
     pricer_unit_records: PositiveInt = Field(100_000, description="Most records in one commit unit.")
     pricer_poll_s: PositiveFloat = Field(0.2, description="Longest wait for a unit to fill, in seconds.")
     pricer_session_timeout_ms: PositiveInt = Field(10_000, description="After so long without a sign it is replaced.")
+    pricer_close_rows_max: PositiveInt = Field(250_000, description="Charges that one close may read: 10 kB each.")
     pricer_dedupe_max_ids: PositiveInt = Field(200_000_000, description="Identities a partition may remember.")

@@ -15,6 +15,7 @@ from chargeline.domain.accounts import Accounts
 from chargeline.domain.booked_entries import BookedEntry, Span
 from chargeline.domain.closing.entries import Booked, Period, Scope
 from chargeline.domain.closing.settlement import true_up_entry
+from chargeline.domain.errors import TransientError
 from chargeline.domain.fx import FxTable
 from chargeline.domain.money import round_half_away
 from chargeline.domain.rate_book import Rate, RateBook
@@ -84,6 +85,7 @@ def settled_rows(
     closed: Iterable[Span],
     held: Container[bytes],
     states: StatesOf,
+    rows_max: int,
 ) -> Settled:
     """What a close books.
 
@@ -93,10 +95,15 @@ def settled_rows(
             closes, and where `has_terms` (now, or at a close before) all that are billed in the period.
         closed: the account's closed periods; held: the scopes that their closes hold open.
         states: the scopes of some keys as they are now.
+        rows_max: how many rows it may read.
+
+    Raises:
+        Refused: AMOUNT_OVERFLOW.
+        TransientError: there are more rows; a person has to say that the memory is there.
     """
     account = close["billing_account_id"]
     books = _Books(facts, {account: set(closed)}, held, states)
-    read = _Read(period, facts)
+    read = _Read(account, period, facts, rows_max)
     log_scopes = LogScopes(books, read.trued_up)
     scopes = log_scopes.found(account, Period(*period), read.events(booked))
     made, after = close_account(account, period, read.charges, scopes, books, read.carried.currencies)
@@ -118,16 +125,24 @@ class _Read:
         carried: by the closes; known when all rows are read.
     """
 
+    account: str
     period: Span
     facts: Facts
+    rows_max: int
     charges: list[tuple[str, Booked]] = field(default_factory=list)
     trued_up: dict[bytes, int] = field(default_factory=dict)
     carried: AccountCarried = field(default_factory=AccountCarried)
 
     def events(self, booked: Iterable[Row]) -> Iterator[EventRow]:
         """The rows of events, with the identity of the one that each is about; the period's charges are kept."""
-        rows, texts = iter(booked), list[str]()
+        rows, texts, count = iter(booked), list[str](), 0
         while page := list(islice(rows, _PAGE)):
+            count += len(page)
+            if count > self.rows_max:
+                raise TransientError(
+                    f"CLOSE_TOO_LARGE: the close of {self.account} reads more than {self.rows_max} charges, 10 kB of "
+                    "memory each: raise CHARGELINE_PRICER_CLOSE_ROWS_MAX; until then its partition waits"
+                )
             closes = [row for row in page if row["event_kind"] == _CLOSE]
             texts += [row["carried"] for row in closes if row["carried"] is not None]
             self._true_ups(closes)
