@@ -21,7 +21,8 @@ def steps(draw):
 
 @given(st.integers(0, 5), st.lists(st.one_of(steps(), st.just("pop")), max_size=25))
 def test_a_journal_is_a_queue_with_a_bound(rows, actions):
-    journal, expected = Journal(rows, LENGTHS), deque(maxlen=rows)
+    journal = Journal(rows, LENGTHS)
+    expected: deque[Step] = deque(maxlen=rows)
     for action in actions:
         if action != "pop":
             journal.append(action)
