@@ -11,9 +11,10 @@ ALTER TABLE charges ADD COLUMN IF NOT EXISTS `rule_id` LowCardinality(Nullable(S
 
 ALTER TABLE charges ADD COLUMN IF NOT EXISTS `carried` Nullable(String) AFTER `rule_id`;
 
--- The view of 0006 with them: billed and effective cost are those of the entry, a credit still has four equal ones, and an
--- entry without a SKU or a rate card has null there. The purchase of a commitment is one unit of a SKU of its own, which
--- costs what it is billed; what it covers later is an adjustment beside the usage, as a row of usage needs a price.
+-- The view with them: x_Estimated is told of each entry; billed and effective cost are those of the entry, a credit still
+-- has four equal ones; an entry without a SKU or a rate card has null there. The purchase of a commitment is one unit of a
+-- SKU of its own, which costs what it is billed; what it covers later is an adjustment beside the usage, as a row of usage
+-- needs a price.
 
 CREATE OR REPLACE VIEW focus_cost_and_usage AS
 WITH
@@ -68,7 +69,7 @@ SELECT
     tags AS Tags,
     sum(if(number = 1, cost_variance, NULL)) AS x_CostVariance,
     kind AS x_EntryKind,
-    estimated AS x_Estimated,
+    is_estimate AS x_Estimated,
     uniqExact(source_partition, source_offset, source_index) AS x_EventCount,
     match_kind AS x_MatchKind,
     operation_name AS x_OperationName,
@@ -91,6 +92,7 @@ FROM
             ['Purchase', 'Credit', 'Adjustment'], 'Usage')) AS category,
         ifNull(entry_class, charge_class) IS NOT DISTINCT FROM 'CORRECTION' AS correction,
         sku_price_id IS NOT NULL AS has_price,
+        estimated AND (kind = 'REVERSAL' OR NOT has(`entries.entry_kind`, 'REVERSAL')) AS is_estimate,
         kind IN ('STANDING_FEE', 'TRUE_UP', 'TIER_SETTLEMENT', 'OVERAGE', 'COVER', 'CREDIT', 'FORFEIT', 'ROUNDING')
             AND entry_start IS NULL AS of_period,
         ifNull(entry_period_start, billing_period_start) AS period_start,
@@ -145,7 +147,7 @@ FROM
 GROUP BY
     BillingAccountId, BillingCurrency, BillingPeriodEnd, BillingPeriodStart, category, correction, ChargePeriodEnd,
     ChargePeriodStart, consumed_as, contracted_price, list_price, pricing_currency, price_of_card, list_price_of_card,
-    has_price, unit, region, resource_id, provider_name, sku_id, rule_id, leaf, kind, pool, estimated, request_model, sku_price_id,
+    has_price, unit, region, resource_id, provider_name, sku_id, rule_id, leaf, kind, pool, is_estimate, request_model, sku_price_id,
     sub_account_id, tags, match_kind, operation_name, rate_card_id, rate_card_version, service_tier,
     if(misses(listed, list_price, quantity) OR misses(contracted, contracted_price, quantity),
         (source_partition, source_offset, source_index), (-1, -1, -1));
