@@ -1,7 +1,7 @@
 """How long after spend runs away in an open window it is told of, through Kafka, pricer and service, at 1,000 series.
 
-A stack of its own has ten accounts of 99 teams with fifteen hours of usual spend in minutes. Then a second's
-events of each team come every second, and in each account one team begins to spend a hundred times as much, at another
+A stack of its own has ten accounts of 99 teams with four days of usual spend in windows of five minutes. Then
+every team spends every second, and in each account one team begins to spend a hundred times as much, at another
 place of a window. The delay is from the append time of its first such event (the line is passed with the second or
 third) to the append time of the incident's record.
 
@@ -9,6 +9,7 @@ third) to the append time of the incident's record.
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -18,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import urllib3
 from bench.commands import command
 from bench.traffic import MODELS, card
 from confluent_kafka import Message, Producer
+from prometheus_client.parser import text_string_to_metric_families
 
 from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.cli.sending import Sender
@@ -32,8 +35,8 @@ from chargeline.wire.usage_encoder import Framed, framed
 
 RESULTS = Path(__file__).parents[1] / "results" / "anomaly.json"
 PARTITIONS, ACCOUNTS, TEAMS = 2, 10, 99
-WINDOW_S, HISTORY = 60, 900
-TOKENS, FACTOR = 10_000_000, 100  # a window's usual input of a team; times, of one that runs away
+WINDOW_S, DAYS = 300, 4
+TOKENS, FACTOR = 50_000_000, 100  # a window's usual input of a team; times, of one that runs away
 LIVE_S, FIRST_S, APART_S = 170, 45, 9
 _WAIT_S = 120.0
 
@@ -42,6 +45,7 @@ def measured() -> dict[str, Any]:
     """Keys runaway_live_found, runaway_live_delay_s_max, runaway_live_delay_s_median."""
     with tempfile.TemporaryDirectory() as folder:
         data = str(Path(folder) / "data")
+        os.environ |= {"CHARGELINE_WINDOW_S": str(WINDOW_S), "CHARGELINE_ANOMALY_WINDOW_S": str(WINDOW_S)}
         command("up", "--detach", "--data-dir", data, "--partitions", str(PARTITIONS))
         try:
             rates = Path(folder) / "card.yaml"
@@ -50,8 +54,9 @@ def measured() -> dict[str, Any]:
             stack = load_stack(data)
             sender = Sender(stack)
             now = int(time.time()) // WINDOW_S * WINDOW_S
-            sender.send_all(_history(now, sender.schema_id), None, None, "fifteen hours of usual spend")
+            sender.send_all(_history(now, sender.schema_id), None, None, "four days of usual spend")
             sender.wait()
+            _await_panes(stack, 2 * DAYS * 86_400 // WINDOW_S * ACCOUNTS * TEAMS)
             began = _run(stack, sender.schema_id)
             sender.close()
             delays = _delays(stack, began)
@@ -64,10 +69,24 @@ def measured() -> dict[str, Any]:
     }
 
 
+def _await_panes(stack: Stack, count: int) -> None:
+    """Until the service has counted so many, of costs and of performance."""
+    service = next(each for each in stack.services if each.name == "anomaly")
+    until = time.monotonic() + _WAIT_S * 3
+    while time.monotonic() < until:
+        text = urllib3.request("GET", f"{service.address}/metrics").data.decode()
+        samples = (each for family in text_string_to_metric_families(text) for each in family.samples)
+        if sum(each.value for each in samples if each.name == "chargeline_anomaly_panes_total") >= count:
+            return
+        time.sleep(0.5)
+    raise TimeoutError(f"the anomaly service did not count {count} panes")
+
+
 def _history(now: int, schema_id: int) -> Iterator[Framed]:
     chance = np.random.default_rng(1)
-    for window in range(HISTORY):
-        moment = now - (HISTORY - window) * WINDOW_S
+    windows = DAYS * 86_400 // WINDOW_S
+    for window in range(windows):
+        moment = now - (windows - window) * WINDOW_S
         yield _events(moment * 1_000_000, f"w{window}-", _usual(chance, TOKENS), schema_id)
 
 

@@ -50,7 +50,7 @@ def measured(groups: int = 50_000, unit_panes: int = 5_000, windows: int = 3, fu
     began = time.process_time()
     core = core_bytes(partition.watch)
     core_s = time.process_time() - began
-    bases = due_bases(partition.watch, BASES)
+    bases = dict(due_bases(partition.watch, BASES))
     snapshot_s = time.process_time() - began
     return {
         "panes_per_s": round(2 * unit_panes * len(known) / (sum(known) + snapshot_s)),
