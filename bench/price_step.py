@@ -22,10 +22,10 @@ import cards
 import traffic
 
 from chargeline.domain.identities import Identities
-from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card_reader import read_rate_card
-from chargeline.domain.rate_table import RateTable
-from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.rates.book import PublishedCard, RateBook
+from chargeline.domain.rates.card_reader import read_rate_card
+from chargeline.domain.rating.rate_table import RateTable
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.ports import LogBatch
 from chargeline.pricer.aggregate import aggregate
 from chargeline.pricer.compute import Rules, book, prepare

@@ -26,7 +26,7 @@ from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.cli.publishing import governance_log
 from chargeline.cli.sending import Sender
-from chargeline.domain.rate_card import RateCard
+from chargeline.domain.rates.card import RateCard
 from chargeline.runtime.stack import Stack, load_stack
 from chargeline.sdk.columns import coded
 from chargeline.wire.arrow_messages import decode

@@ -21,7 +21,7 @@ from chargeline.domain.anomaly.cells import EVENTS, MEASURES
 from chargeline.domain.anomaly.panes import CURRENCY, DIMENSIONS, Panes, Unit
 from chargeline.domain.anomaly.rules import Rules
 from chargeline.domain.anomaly.watch import Watch
-from chargeline.domain.exact import Exact
+from chargeline.domain.columns.exact import Exact
 from chargeline.domain.usage import Text
 
 ACCOUNTS, TEAMS = 10, 99  # 990 teams and 10 accounts: 1,000 series

@@ -20,9 +20,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from chargeline.domain.alert_text import Notification
-from chargeline.domain.budget_spend import Cell, Spend
-from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.alerts.text import Notification
+from chargeline.domain.budgets.spend import Cell, Spend
+from chargeline.domain.rating.scope_states import ScopeStates
 
 Int64Array = npt.NDArray[np.int64]
 Headers = Sequence[tuple[str, bytes]]

@@ -9,9 +9,9 @@ import pytest
 from chargeline.adapters.charge_archive import ClickHouseArchive
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.clickhouse_migrations import FOLDER, _statements
+from chargeline.domain.columns.exact_rows import exact_of
 from chargeline.domain.errors import TransientError
-from chargeline.domain.exact_rows import exact_of
-from chargeline.domain.scope_states import ScopeColumns, ScopeStates
+from chargeline.domain.rating.scope_states import ScopeColumns, ScopeStates
 from chargeline.runtime.stack import load_stack
 
 pytestmark = pytest.mark.stack

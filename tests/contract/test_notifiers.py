@@ -21,8 +21,8 @@ from chargeline.adapters.notifiers.alertmanager import AlertmanagerNotifier
 from chargeline.adapters.notifiers.channels import make_notifier
 from chargeline.adapters.notifiers.chat import AppriseNotifier
 from chargeline.adapters.notifiers.webhook import WebhookNotifier
-from chargeline.domain.alert_routes import ChannelConfig, SecretPlace
-from chargeline.domain.alert_text import notification
+from chargeline.domain.alerts.routes import ChannelConfig, SecretPlace
+from chargeline.domain.alerts.text import notification
 from chargeline.domain.errors import ChannelAway, Undeliverable
 from chargeline.sdk.webhook import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 from tests.conftest import leave_out

@@ -8,7 +8,7 @@ import pytest
 
 from chargeline.adapters.memory_budgets import MemorySpendStore
 from chargeline.adapters.redis_budgets import HEARTBEAT, RedisSpendStore, document_key
-from chargeline.domain.budget_spend import Cell, Spend, Totals
+from chargeline.domain.budgets.spend import Cell, Spend, Totals
 from chargeline.embedded.servers import Ports, Secrets, free_ports, redis_server
 from chargeline.embedded.supervisor import Supervised
 from chargeline.ports import ApplyOutcome, SpendDelta, SpendHead

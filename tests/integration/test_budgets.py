@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from chargeline.adapters.registry import SchemaRegistry
-from chargeline.domain.budget_alerts import alert_id
+from chargeline.domain.budgets.alerts import alert_id
 from chargeline.runtime.stack import load_stack
 from chargeline.sdk.budget import BudgetGate
 from chargeline.sdk.client import UsageClient

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargeline.domain.accumulate import RateFunctions, ScopedUsage, accumulate
-from chargeline.domain.accumulated_entries import KINDS
-from chargeline.domain.exact import Exact
-from chargeline.domain.exact_rows import exact_of
-from chargeline.domain.period_function import ChargeModel, PercentageFee, RateFunction, RateTier, q12
-from chargeline.domain.scope_states import ScopeColumns, ScopeStates
-from chargeline.domain.scope_step import ScopeState, shift, step
+from chargeline.domain.columns.exact import Exact
+from chargeline.domain.columns.exact_rows import exact_of
+from chargeline.domain.rating.accumulate import RateFunctions, ScopedUsage, accumulate
+from chargeline.domain.rating.accumulated_entries import KINDS
+from chargeline.domain.rating.period_function import ChargeModel, PercentageFee, RateFunction, RateTier, q12
+from chargeline.domain.rating.scope_states import ScopeColumns, ScopeStates
+from chargeline.domain.rating.scope_step import ScopeState, shift, step
 
 SCOPES = 4
 FACTORS = (Fraction(1), Fraction(3, 2), Fraction("0.8"), Fraction(0))

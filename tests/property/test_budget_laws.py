@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chargeline.adapters.memory_budgets import MemorySpendStore
-from chargeline.domain.budget_spend import Cell, Spend, picos_of
+from chargeline.domain.budgets.spend import Cell, Spend, picos_of
 from chargeline.ports import ApplyOutcome, SpendDelta, SpendHead
 from tests.support.budgets import DAY_US, HOUR_US, JUNE_1, budget, pane, standing, table
 

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 import pytest
 
 from chargeline.domain.identities import Identities
-from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card_reader import read_rate_card
-from chargeline.domain.rate_table import RateTable
-from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.rates.book import PublishedCard, RateBook
+from chargeline.domain.rates.card_reader import read_rate_card
+from chargeline.domain.rating.rate_table import RateTable
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.pricer.aggregate import compute
 from chargeline.pricer.compute import Rules
 from chargeline.pricer.intake import fitting

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chargeline.domain.identities import Identities
-from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.ports import LogBatch
 from chargeline.pricer.aggregate import compute
 from chargeline.pricer.compute import Rules

@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargeline.domain.rate_card import (
+from chargeline.domain.rates.card import (
     NO_EVENT,
     Alias,
     CostPlus,
@@ -29,9 +29,9 @@ from chargeline.domain.rate_card import (
     TimeBand,
     TimeBands,
 )
-from chargeline.domain.rate_card_format import MATCH_ATTRIBUTES, MODIFIER_ATTRIBUTES, SCOPE_ATTRIBUTES, WINDOWS
-from chargeline.domain.rate_card_reader import from_json, read_rate_card
-from chargeline.domain.rate_card_text import to_json
+from chargeline.domain.rates.card_format import MATCH_ATTRIBUTES, MODIFIER_ATTRIBUTES, SCOPE_ATTRIBUTES, WINDOWS
+from chargeline.domain.rates.card_reader import from_json, read_rate_card
+from chargeline.domain.rates.card_text import to_json
 from chargeline.domain.usage import LEAVES
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Cn", "Co")), min_size=1, max_size=6)

@@ -5,10 +5,10 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card import DEFAULT
-from chargeline.domain.rate_card_reader import from_json
-from chargeline.domain.rate_card_text import to_json
+from chargeline.domain.rates.book import PublishedCard, RateBook
+from chargeline.domain.rates.card import DEFAULT
+from chargeline.domain.rates.card_reader import from_json
+from chargeline.domain.rates.card_text import to_json
 from tests.support.rates import FUTURE_BOUND_MS, JANUARY_1, MARGIN_MS, card, sku
 
 DAY_MS = 86_400_000

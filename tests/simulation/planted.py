@@ -11,7 +11,7 @@ from chargeline.adapters.memory import (
     MemoryTransactionalProducer,
 )
 from chargeline.domain.errors import AbortRequired, TransientError
-from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.pricer.processor import Pricer
 from chargeline.sink.processor import TopicSink, _Done
 from chargeline.wire.units import UnitHeader

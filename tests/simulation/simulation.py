@@ -17,8 +17,8 @@ from chargeline.adapters.memory import (
     MemoryTransactionalProducer,
 )
 from chargeline.adapters.memory_warehouse import MemoryWarehouse
-from chargeline.domain.rate_card import RateCard
-from chargeline.domain.rate_card_reader import read_rate_card
+from chargeline.domain.rates.card import RateCard
+from chargeline.domain.rates.card_reader import read_rate_card
 from chargeline.pricer.processor import Pricer
 from chargeline.sink.processor import TopicSink
 from chargeline.verify.compare import Verification

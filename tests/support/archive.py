@@ -3,7 +3,7 @@
 import pyarrow.compute as pc
 
 from chargeline.domain.errors import TransientError
-from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.pricer.known_events import matters
 from chargeline.wire.arrow_messages import decode
 from chargeline.wire.charge_scopes import moved_scopes

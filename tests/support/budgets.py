@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from chargeline.domain import budget_state
-from chargeline.domain.alerts import Alert
-from chargeline.domain.budgets import Scope, budget_of
+from chargeline.domain.alerts.alert import Alert
+from chargeline.domain.budgets import state as budget_state
+from chargeline.domain.budgets.budget import Scope, budget_of
 from chargeline.wire._arrow import COST_ROLLUP
 from chargeline.wire._generated import COST_ANOMALY_SCHEMA
 from chargeline.wire.cost_anomalies import AnomalyDecoder, encode_budget_alert

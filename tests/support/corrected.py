@@ -8,9 +8,9 @@ import numpy as np
 
 from chargeline.cli.price_objects import row_object, without_charge
 from chargeline.domain.identities import Identities
-from chargeline.domain.rate_book import RateBook
-from chargeline.domain.rate_table import RateTable
-from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.rates.book import RateBook
+from chargeline.domain.rating.rate_table import RateTable
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.domain.usage import CODES, GOOD
 from chargeline.ports import LogBatch
 from chargeline.pricer.aggregate import aggregate

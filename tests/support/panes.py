@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from chargeline.domain.anomaly.cells import MEASURES
 from chargeline.domain.anomaly.panes import CURRENCY, DIMENSIONS, Panes, Unit
-from chargeline.domain.exact import Exact
+from chargeline.domain.columns.exact import Exact
 from chargeline.domain.usage import Text
 
 MINUTE = 60_000_000

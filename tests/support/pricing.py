@@ -11,10 +11,10 @@ from chargeline.domain.accounts import Accounts
 from chargeline.domain.accounts_reader import read_accounts
 from chargeline.domain.fx import FxTable
 from chargeline.domain.fx_reader import read_fx_document
-from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card_format import PARAMETERS
-from chargeline.domain.rate_card_reader import read_rate_card
-from chargeline.domain.rate_table import RateTable
+from chargeline.domain.rates.book import PublishedCard, RateBook
+from chargeline.domain.rates.card_format import PARAMETERS
+from chargeline.domain.rates.card_reader import read_rate_card
+from chargeline.domain.rating.rate_table import RateTable
 from chargeline.verify.rating.price import price_document
 
 Document = dict[str, Any]

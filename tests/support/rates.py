@@ -1,8 +1,8 @@
 """Rate cards for tests, from a few words."""
 
-from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card import RateCard
-from chargeline.domain.rate_card_reader import read_rate_card
+from chargeline.domain.rates.book import PublishedCard, RateBook
+from chargeline.domain.rates.card import RateCard
+from chargeline.domain.rates.card_reader import read_rate_card
 
 MARGIN_MS = 10_000
 FUTURE_BOUND_MS = 300_000

@@ -10,9 +10,9 @@ import pytest
 from chargeline.adapters.memory import FakeClock
 from chargeline.adapters.notifiers.alertmanager import alerts
 from chargeline.adapters.notifiers.channels import make_notifier
-from chargeline.domain.alert_routes import SecretPlace, channels_of, read_alerts
-from chargeline.domain.alert_text import notification
-from chargeline.domain.alerts import Contributor
+from chargeline.domain.alerts.alert import Contributor
+from chargeline.domain.alerts.routes import SecretPlace, channels_of, read_alerts
+from chargeline.domain.alerts.text import notification
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import InvalidEvent, Refused
 from chargeline.sdk.webhook import sign, verify

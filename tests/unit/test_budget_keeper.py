@@ -11,7 +11,7 @@ import pytest
 from chargeline.adapters.memory import FakeClock, MemoryLog, MemoryLogConsumer
 from chargeline.adapters.memory_budgets import MemoryLogWriter, MemorySpendStore
 from chargeline.budgets.processor import ALERTS, TOPIC, BudgetKeeper
-from chargeline.domain.budgets import Scope
+from chargeline.domain.budgets.budget import Scope
 from chargeline.domain.errors import Fault, TransientError
 from chargeline.sdk.budget import BudgetGate, budget_keys
 from chargeline.wire.arrow_messages import encode

@@ -6,13 +6,13 @@ from fractions import Fraction
 
 import pytest
 
-from chargeline.domain.budget_alerts import alert_id, changes, told_of
-from chargeline.domain.budget_documents import document
-from chargeline.domain.budget_periods import period_of
-from chargeline.domain.budget_season import usual_share, weekday_weights
-from chargeline.domain.budget_spend import Spend, amount, picos_of
-from chargeline.domain.budget_state import forecast, state_of
-from chargeline.domain.budgets import BudgetVersion, Scope, budget_from_json, budget_to_json, valid_budgets
+from chargeline.domain.budgets.alerts import alert_id, changes, told_of
+from chargeline.domain.budgets.budget import BudgetVersion, Scope, budget_from_json, budget_to_json, valid_budgets
+from chargeline.domain.budgets.documents import document
+from chargeline.domain.budgets.periods import period_of
+from chargeline.domain.budgets.season import usual_share, weekday_weights
+from chargeline.domain.budgets.spend import Spend, amount, picos_of
+from chargeline.domain.budgets.state import forecast, state_of
 from chargeline.domain.documents import BadDocument
 from tests.support.budgets import DAY_US, HOUR_US, JUNE_1, MINUTE_US, budget, pane, standing, table
 

@@ -17,8 +17,8 @@ from chargeline.domain.catalogues.providers import provider_name
 from chargeline.domain.catalogues.selection import select
 from chargeline.domain.catalogues.yaml_text import card_text
 from chargeline.domain.errors import Refused
-from chargeline.domain.rate_card import instant
-from chargeline.domain.rate_card_reader import read_rate_card
+from chargeline.domain.rates.card import instant
+from chargeline.domain.rates.card_reader import read_rate_card
 from tests.support.catalogues import BEGINNING, JUNE, ORIGIN, exact, genai, litellm, made, prices
 
 RUNNER = CliRunner()

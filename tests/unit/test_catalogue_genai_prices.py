@@ -11,7 +11,7 @@ import pytest
 from chargeline.adapters import genai_prices
 from chargeline.domain.catalogues.genai_prices import read_genai_prices
 from chargeline.domain.errors import Refused
-from chargeline.domain.rate_card import instant
+from chargeline.domain.rates.card import instant
 from tests.support.catalogues import JUNE, genai, made, prices
 
 

@@ -10,8 +10,8 @@ from chargeline.domain.catalogues.compare import compare, newest
 from chargeline.domain.catalogues.genai_prices import read_genai_prices
 from chargeline.domain.catalogues.litellm import read_litellm
 from chargeline.domain.catalogues.yaml_text import card_text
-from chargeline.domain.rate_card import instant
-from chargeline.domain.rate_card_reader import read_rate_card
+from chargeline.domain.rates.card import instant
+from chargeline.domain.rates.card_reader import read_rate_card
 from tests.support.catalogues import BEGINNING, ORIGIN, exact, prices
 
 LITELLM, GENAI = "litellm_model_prices_1.109.1.json", "genai_prices_v2.json"

@@ -19,7 +19,7 @@ from chargeline.domain.closing.facts import (
 )
 from chargeline.domain.closing.recurring import recurring_entries
 from chargeline.domain.closing.standing import StandingFee, standing_entries, without_subscription
-from chargeline.domain.rate_card import (
+from chargeline.domain.rates.card import (
     DEFAULT,
     NO_EVENT,
     Discount,

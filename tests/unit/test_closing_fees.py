@@ -16,7 +16,7 @@ from chargeline.domain.closing.settlement import ScopeTotal, scope_entries
 from chargeline.domain.closing.standing import FeeVersion, StandingFee, standing_entries, without_subscription
 from chargeline.domain.errors import Refused
 from chargeline.domain.money import rounded
-from chargeline.domain.rate_card import Tier
+from chargeline.domain.rates.card import Tier
 from tests.support.closing import JUNE, at, period, span, texts
 
 JULY, MAY = period("07-01", "08-01"), period("05-01", "06-01")

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from chargeline.domain.compiled import compiled, words_of
+from chargeline.domain.columns.compiled import compiled, words_of
 
 
 def test_a_function_of_no_file_is_compiled_without_a_place_to_keep_it():

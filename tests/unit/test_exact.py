@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargeline.domain.exact import Exact, Ratios, product, scale
+from chargeline.domain.columns.exact import Exact, Ratios, product, scale
 
 quantity = st.one_of(st.integers(0, 10**7), st.integers(0, 2**63 - 1))
 ratio = st.tuples(st.integers(0, 10**30), st.integers(1, 10**20))

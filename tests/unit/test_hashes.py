@@ -6,8 +6,8 @@ import mmh3
 import numpy as np
 import pytest
 
+from chargeline.domain.columns.murmur import PADDING, murmur2, murmur3_x64_128
 from chargeline.domain.content_hash import content_hash
-from chargeline.domain.murmur import PADDING, murmur2, murmur3_x64_128
 from chargeline.sdk.partitioner import murmur2 as one_by_one
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from chargeline.adapters.memory import FakeClock, MemoryLog, MemoryLogConsumer
 from chargeline.adapters.memory_budgets import MemoryLogWriter, MemoryNotifier
-from chargeline.domain.alert_text import notification
+from chargeline.domain.alerts.text import notification
 from chargeline.domain.errors import ChannelAway, Undeliverable
 from chargeline.domain.retrying import delay_ms
 from chargeline.notifier.processor import DEAD_LETTERS, TOPIC, Delivery

@@ -4,14 +4,14 @@ from fractions import Fraction
 
 import pytest
 
-from chargeline.domain.period_function import (
+from chargeline.domain.rating.period_function import (
     ChargeModel,
     PercentageFee,
     RateFunction,
     RateTier,
     kept_after,
 )
-from chargeline.domain.scope_step import ScopeState, shift, step
+from chargeline.domain.rating.scope_step import ScopeState, shift, step
 
 F = Fraction
 

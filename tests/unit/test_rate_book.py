@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from chargeline.domain.price_points import plain_points, thresholds_of
-from chargeline.domain.rate_card import DEFAULT, Scope
+from chargeline.domain.rates.card import DEFAULT, Scope
+from chargeline.domain.rating.price_points import plain_points, thresholds_of
 from tests.support.rates import DAY_MS, JANUARY_1, book, card, sku
 
 ATTRIBUTES = {"service_tier": None, "region": None}

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from chargeline.domain.documents import BadDocument
-from chargeline.domain.rate_card import PriceAbove
-from chargeline.domain.rate_card_format import CARD_KEYS, FOCUS_KEYS, MATCH_ATTRIBUTES, PARAMETERS, SKU_KEYS, STATUSES
-from chargeline.domain.rate_card_reader import from_json, read_rate_card
-from chargeline.domain.rate_card_text import to_json
+from chargeline.domain.rates.card import PriceAbove
+from chargeline.domain.rates.card_format import CARD_KEYS, FOCUS_KEYS, MATCH_ATTRIBUTES, PARAMETERS, SKU_KEYS, STATUSES
+from chargeline.domain.rates.card_reader import from_json, read_rate_card
+from chargeline.domain.rates.card_text import to_json
 from chargeline.domain.usage import LEAVES
 
 ROOT = Path(__file__).parents[2]

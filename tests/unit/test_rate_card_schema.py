@@ -9,9 +9,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from chargeline.domain.documents import BadDocument, read_document
-from chargeline.domain.rate_card_format import PARAMETERS
-from chargeline.domain.rate_card_reader import read_rate_card
-from chargeline.domain.rate_card_text import to_json
+from chargeline.domain.rates.card_format import PARAMETERS
+from chargeline.domain.rates.card_reader import read_rate_card
+from chargeline.domain.rates.card_text import to_json
 from tests.support.cards import ACCOUNT_CARD
 from tests.support.cards import CARD as TEST_CARD
 from tests.support.full_card import FULL_CARD

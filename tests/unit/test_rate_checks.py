@@ -2,9 +2,9 @@
 
 import pytest
 
-from chargeline.domain.rate_card_reader import read_rate_card
-from chargeline.domain.rate_checks import check_card, check_publication
-from chargeline.domain.rate_prices import jump
+from chargeline.domain.rates.card_reader import read_rate_card
+from chargeline.domain.rates.checks import check_card, check_publication
+from chargeline.domain.rates.prices import jump
 from tests.support.rates import DAY_MS, FUTURE_BOUND_MS, JANUARY_1, MARGIN_MS, card, published, sku
 
 

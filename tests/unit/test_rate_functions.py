@@ -5,8 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from chargeline.domain.period_function import ChargeModel
-from chargeline.domain.rate_card import (
+from chargeline.domain.rates.card import (
     NO_EVENT,
     Discount,
     FactorTable,
@@ -18,7 +17,8 @@ from chargeline.domain.rate_card import (
     Tier,
     Tiered,
 )
-from chargeline.domain.rate_functions import function_of
+from chargeline.domain.rating.period_function import ChargeModel
+from chargeline.domain.rating.rate_functions import function_of
 
 MILLION = Fraction(10**6)
 TIERS = (

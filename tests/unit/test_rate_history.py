@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chargeline.domain.rate_history import as_of, history
+from chargeline.domain.rates.history import as_of, history
 from tests.support.rates import DAY_MS, FUTURE_BOUND_MS, JANUARY_1, MARGIN_MS, card, published, sku
 
 RULES = {"margin_ms": MARGIN_MS, "future_bound_ms": FUTURE_BOUND_MS}

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from chargeline.domain.documents import BadDocument
-from chargeline.domain.rate_card import (
+from chargeline.domain.rates.card import (
     NO_EVENT,
     CostPlus,
     Discount,
@@ -26,9 +26,9 @@ from chargeline.domain.rate_card import (
     TimeBands,
     status_rule,
 )
-from chargeline.domain.rate_card_reader import from_json, read_rate_card
-from chargeline.domain.rate_card_text import to_json
-from chargeline.domain.rate_checks import check_card
+from chargeline.domain.rates.card_reader import from_json, read_rate_card
+from chargeline.domain.rates.card_text import to_json
+from chargeline.domain.rates.checks import check_card
 from tests.support.full_card import FULL_CARD, sku_card
 
 D = Decimal

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from chargeline.domain.rate_book import Rate
-from chargeline.domain.scope_keys import netstring, rate_name, scope_keys
+from chargeline.domain.rates.book import Rate
+from chargeline.domain.rating.scope_keys import netstring, rate_name, scope_keys
 from chargeline.domain.usage import Text
 from tests.support.rates import card, sku
 

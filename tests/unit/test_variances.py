@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from chargeline.domain.identities import Identities
-from chargeline.domain.variances import sum_by
+from chargeline.domain.rating.variances import sum_by
 from chargeline.pricer.aggregate import compute
 from chargeline.pricer.compute import Rules
 from chargeline.pricer.live import LiveTotals

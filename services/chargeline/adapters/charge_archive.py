@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from chargeline.domain.errors import TransientError
-from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.ports import ClosingRows, Warehouse
 from chargeline.wire._arrow import CHARGE
 from chargeline.wire.charge_scopes import summed_scopes

@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping
 
 from chargeline.adapters.memory import MemoryLog
-from chargeline.domain.alert_text import Notification
-from chargeline.domain.budget_spend import Cell, Spend, Totals
-from chargeline.domain.rate_card import instant
+from chargeline.domain.alerts.text import Notification
+from chargeline.domain.budgets.spend import Cell, Spend, Totals
+from chargeline.domain.rates.card import instant
 from chargeline.ports import ApplyOutcome, Headers, SpendDelta, SpendHead
 
 

@@ -13,8 +13,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from chargeline.adapters.redis_state import RedisAway
-from chargeline.domain.budget_spend import Cell, Spend, Totals, cell_of
-from chargeline.domain.rate_card import instant
+from chargeline.domain.budgets.spend import Cell, Spend, Totals, cell_of
+from chargeline.domain.rates.card import instant
 from chargeline.ports import ApplyOutcome, SpendDelta, SpendHead
 
 HEARTBEAT = "budgets:heartbeat"

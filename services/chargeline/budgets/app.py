@@ -13,8 +13,8 @@ from chargeline.adapters.registry import SchemaRegistry
 from chargeline.budgets.metrics import BudgetsMetrics
 from chargeline.budgets.processor import ALERTS, TOPIC, BudgetKeeper
 from chargeline.budgets.settings import BudgetsSettings
-from chargeline.domain.alerts import Alert
-from chargeline.domain.budgets import Budget, valid_budgets
+from chargeline.domain.alerts.alert import Alert
+from chargeline.domain.budgets.budget import Budget, valid_budgets
 from chargeline.domain.errors import TransientError
 from chargeline.runtime.telemetry import Telemetry
 from chargeline.sdk.partitioner import partition_of

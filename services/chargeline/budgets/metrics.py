@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from chargeline.budgets.observer import Observer
 from chargeline.budgets.processor import TOPIC
-from chargeline.domain.budget_state import EXCEEDED, OK, WARN
+from chargeline.domain.budgets.state import EXCEEDED, OK, WARN
 from chargeline.ports import Clock
 from chargeline.runtime.metrics import Metric
 from chargeline.runtime.telemetry import Telemetry

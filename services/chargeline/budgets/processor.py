@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 import structlog
 
 from chargeline.budgets.observer import Observer
-from chargeline.domain.alerts import RESOLVED, Alert
-from chargeline.domain.budget_alerts import Told, changes, told_of
-from chargeline.domain.budget_documents import document
-from chargeline.domain.budget_periods import DAY_US
-from chargeline.domain.budget_season import Weights, weekday_weights
-from chargeline.domain.budget_spend import FIVES_KEPT_US, Cell, Spend, Totals
-from chargeline.domain.budget_state import Standing, standing
-from chargeline.domain.budgets import Budget
+from chargeline.domain.alerts.alert import RESOLVED, Alert
+from chargeline.domain.budgets.alerts import Told, changes, told_of
+from chargeline.domain.budgets.budget import Budget
+from chargeline.domain.budgets.documents import document
+from chargeline.domain.budgets.periods import DAY_US
+from chargeline.domain.budgets.season import Weights, weekday_weights
+from chargeline.domain.budgets.spend import FIVES_KEPT_US, Cell, Spend, Totals
+from chargeline.domain.budgets.state import Standing, standing
 from chargeline.domain.errors import Fault
 from chargeline.ports import ApplyOutcome, Clock, LogConsumer, LogWriter, Record, SpendDelta, SpendHead, SpendStore
 from chargeline.wire.arrow_messages import decode

@@ -21,11 +21,11 @@ from chargeline.cli.publishing import (
     stderr,
     wait_until_visible,
 )
-from chargeline.domain.budgets import Budget, BudgetVersion, Scope, budget_of, budget_to_json, valid_budgets
+from chargeline.domain.budgets.budget import Budget, BudgetVersion, Scope, budget_of, budget_to_json, valid_budgets
 from chargeline.domain.errors import Refused
 from chargeline.domain.governance import GovernanceChain
 from chargeline.domain.money import plain
-from chargeline.domain.rate_card import instant
+from chargeline.domain.rates.card import instant
 from chargeline.runtime.stack import Stack, load_stack
 
 Account = Annotated[str, typer.Argument(help="billing_account_id.")]

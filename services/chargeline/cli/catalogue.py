@@ -35,7 +35,7 @@ from chargeline.domain.catalogues.selection import problems, select
 from chargeline.domain.catalogues.yaml_text import card_text
 from chargeline.domain.documents import BadDocument, Problem
 from chargeline.domain.errors import Refused
-from chargeline.domain.rate_card import instant
+from chargeline.domain.rates.card import instant
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)+")

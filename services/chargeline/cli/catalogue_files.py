@@ -20,8 +20,8 @@ from chargeline.domain.catalogues.entries import Catalogue, Finding
 from chargeline.domain.catalogues.yaml_text import card_text
 from chargeline.domain.documents import BadDocument, Problem
 from chargeline.domain.errors import Refused
-from chargeline.domain.rate_card import RateCard
-from chargeline.domain.rate_card_reader import from_json, read_rate_card
+from chargeline.domain.rates.card import RateCard
+from chargeline.domain.rates.card_reader import from_json, read_rate_card
 
 INDEX, FOLDER = "catalogue.json", "candidates"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")

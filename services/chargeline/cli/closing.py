@@ -14,7 +14,7 @@ from chargeline.cli.publishing import governance_log, instant_argument
 from chargeline.cli.sending import Sender
 from chargeline.domain.errors import Refused
 from chargeline.domain.periods import billing_period
-from chargeline.domain.rate_card import instant
+from chargeline.domain.rates.card import instant
 from chargeline.runtime.stack import Stack, load_stack
 from chargeline.wire.usage_encoder import framed
 

@@ -10,9 +10,9 @@ from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.notifiers.channels import make_notifier
 from chargeline.cli.common import AsJson, print_json, print_rows
 from chargeline.cli.publishing import Files, check, in_file, read_text, stderr
-from chargeline.domain.alert_routes import AlertsConfig, channels_of, read_alerts
-from chargeline.domain.alert_text import notification
-from chargeline.domain.alerts import OPEN, SEVERITIES, Alert
+from chargeline.domain.alerts.alert import OPEN, SEVERITIES, Alert
+from chargeline.domain.alerts.routes import AlertsConfig, channels_of, read_alerts
+from chargeline.domain.alerts.text import notification
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import ChannelAway, Refused, Undeliverable
 

@@ -11,10 +11,10 @@ from chargeline.domain.accounts import Accounts
 from chargeline.domain.accounts_reader import read_accounts
 from chargeline.domain.documents import BadDocument, Problem
 from chargeline.domain.fx import FxTable
-from chargeline.domain.rate_book import PublishedCard
-from chargeline.domain.rate_card import RateCard
-from chargeline.domain.rate_card_reader import read_rate_card
-from chargeline.domain.rate_checks import check_publication
+from chargeline.domain.rates.book import PublishedCard
+from chargeline.domain.rates.card import RateCard
+from chargeline.domain.rates.card_reader import read_rate_card
+from chargeline.domain.rates.checks import check_publication
 
 _Read = TypeVar("_Read")
 

@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 from chargeline.cli.price_events import Block
 from chargeline.domain.accounts import Accounts
-from chargeline.domain.booked_entries import BookedEntry
 from chargeline.domain.closing.entries import Booked, Scope
 from chargeline.domain.money import plain, plain_picos, rounded
 from chargeline.domain.periods import billing_period
-from chargeline.domain.rate_card import RateCard, Sku, instant
+from chargeline.domain.rates.card import RateCard, Sku, instant
+from chargeline.domain.rating.booked_entries import BookedEntry
 from chargeline.pricer.account_close import ClosedScope
 from chargeline.pricer.log_records import Answer, Answers
 from chargeline.wire.charge_lines import is_plain

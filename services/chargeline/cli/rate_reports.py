@@ -10,11 +10,11 @@ from chargeline.cli.common import AsJson, DataDir, print_json, print_rows
 from chargeline.cli.publishing import FUTURE_BOUND_MS, governance_log, in_file, instant_argument, read_text, stderr
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.money import plain
-from chargeline.domain.rate_book import PublishedCard
-from chargeline.domain.rate_card import RateCard, Scope, Sku, instant
-from chargeline.domain.rate_card_reader import read_rate_card
-from chargeline.domain.rate_history import RateVersion, SkuChange, as_of, changes, history, price_text
-from chargeline.domain.rate_prices import named_prices
+from chargeline.domain.rates.book import PublishedCard
+from chargeline.domain.rates.card import RateCard, Scope, Sku, instant
+from chargeline.domain.rates.card_reader import read_rate_card
+from chargeline.domain.rates.history import RateVersion, SkuChange, as_of, changes, history, price_text
+from chargeline.domain.rates.prices import named_prices
 from chargeline.runtime.stack import load_stack
 
 Card = Annotated[Path, typer.Argument(help="A rate card, YAML or JSON.", exists=True, dir_okay=False)]

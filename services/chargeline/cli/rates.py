@@ -27,10 +27,10 @@ from chargeline.cli.rate_reports import scope_text
 from chargeline.domain.documents import BadDocument, Problem
 from chargeline.domain.errors import Refused
 from chargeline.domain.governance import Fact, GovernanceChain
-from chargeline.domain.rate_book import live_cards
-from chargeline.domain.rate_card import RateCard, instant
-from chargeline.domain.rate_card_reader import read_rate_card
-from chargeline.domain.rate_checks import check_card, check_publication
+from chargeline.domain.rates.book import live_cards
+from chargeline.domain.rates.card import RateCard, instant
+from chargeline.domain.rates.card_reader import read_rate_card
+from chargeline.domain.rates.checks import check_card, check_publication
 from chargeline.runtime.stack import Stack, load_stack
 
 

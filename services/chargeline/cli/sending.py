@@ -17,8 +17,8 @@ from chargeline.adapters.kafka import COMMON, KafkaLogReader
 from chargeline.adapters.pipeline import INPUT, units
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.cli.common import print_json, progress
+from chargeline.domain.columns.murmur import PADDING, murmur2
 from chargeline.domain.errors import Fault, Refused, TransientError
-from chargeline.domain.murmur import PADDING, murmur2
 from chargeline.runtime.stack import Stack
 from chargeline.wire.usage_encoder import Framed
 

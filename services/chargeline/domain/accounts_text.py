@@ -9,7 +9,7 @@ from typing import Any
 
 from chargeline.domain.accounts import Account, Accounts, Commitment, Credit, Subscription
 from chargeline.domain.money import plain
-from chargeline.domain.rate_card import instant
+from chargeline.domain.rates.card import instant
 
 
 def accounts_to_json(accounts: Accounts) -> str:

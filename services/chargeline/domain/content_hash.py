@@ -10,7 +10,7 @@ Its values may never change (golden values: tests/unit/test_hashes.py).
 import numpy as np
 import numpy.typing as npt
 
-from chargeline.domain.compiled import compiled, words_of
+from chargeline.domain.columns.compiled import compiled, words_of
 
 Int64Array = npt.NDArray[np.int64]
 UInt32Array = npt.NDArray[np.uint32]

@@ -8,9 +8,9 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from chargeline.domain.booked_entries import BilledIn, BookedEntry, Span, adjustment, base_units, reversal
-from chargeline.domain.period_function import RateFunction, q12
-from chargeline.domain.scope_step import ScopeState
+from chargeline.domain.rating.booked_entries import BilledIn, BookedEntry, Span, adjustment, base_units, reversal
+from chargeline.domain.rating.period_function import RateFunction, q12
+from chargeline.domain.rating.scope_step import ScopeState
 
 _EventScope = tuple[str, int, str, str | None, Span]  # rate and usage period
 

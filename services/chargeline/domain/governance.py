@@ -16,15 +16,15 @@ import numpy.typing as npt
 
 from chargeline.domain.accounts import Accounts
 from chargeline.domain.accounts_reader import accounts_from_json
-from chargeline.domain.budgets import BudgetVersion, budget_from_json
+from chargeline.domain.budgets.budget import BudgetVersion, budget_from_json
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import Fault
 from chargeline.domain.fx import FxTable
 from chargeline.domain.fx_reader import fx_from_json
-from chargeline.domain.rate_book import PublishedCard, RateBook
-from chargeline.domain.rate_card import RateCard
-from chargeline.domain.rate_card_reader import from_json
-from chargeline.domain.rate_support import unsupported
+from chargeline.domain.rates.book import PublishedCard, RateBook
+from chargeline.domain.rates.card import RateCard
+from chargeline.domain.rates.card_reader import from_json
+from chargeline.domain.rates.support import unsupported
 
 GENESIS = "0" * 64
 

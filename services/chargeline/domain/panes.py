@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.codes import combine, stable_order
-from chargeline.domain.entries import Entries
-from chargeline.domain.exact import Exact
-from chargeline.domain.pricing import RATED, Priced
-from chargeline.domain.rate_table import FIXED_SLOTS
+from chargeline.domain.columns.codes import combine, stable_order
+from chargeline.domain.columns.exact import Exact
+from chargeline.domain.rating.entries import Entries
+from chargeline.domain.rating.pricing import RATED, Priced
+from chargeline.domain.rating.rate_table import FIXED_SLOTS
+from chargeline.domain.rating.variances import of_events, sum_by
 from chargeline.domain.usage import Text, UsageColumns, token_leaves
-from chargeline.domain.variances import of_events, sum_by
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]

@@ -8,9 +8,9 @@ from chargeline.adapters.kafka import KafkaLogConsumer, KafkaLogReader
 from chargeline.adapters.kafka_writer import KafkaLogWriter
 from chargeline.adapters.notifiers.channels import make_notifier
 from chargeline.adapters.registry import SchemaRegistry
-from chargeline.domain.alert_routes import AlertsConfig, channels_of, read_alerts
-from chargeline.domain.alert_text import notification
-from chargeline.domain.alerts import Alert
+from chargeline.domain.alerts.alert import Alert
+from chargeline.domain.alerts.routes import AlertsConfig, channels_of, read_alerts
+from chargeline.domain.alerts.text import notification
 from chargeline.notifier.metrics import NotifierMetrics
 from chargeline.notifier.processor import TOPIC, Delivery
 from chargeline.notifier.settings import NotifierSettings

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from chargeline.domain.alert_text import Notification
-from chargeline.domain.alerts import Alert
+from chargeline.domain.alerts.alert import Alert
+from chargeline.domain.alerts.text import Notification
 from chargeline.domain.errors import ChannelAway, Fenced, InvalidEvent, Undeliverable
 from chargeline.domain.retrying import delay_ms
 from chargeline.notifier.observer import Observer

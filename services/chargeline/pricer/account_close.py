@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chargeline.domain.accounts import Accounts
-from chargeline.domain.booked_entries import BookedEntry, Span
 from chargeline.domain.closing.close import Carried, PeriodFacts, close_period
 from chargeline.domain.closing.entries import Booked, Coordinate, Period, Scope
 from chargeline.domain.closing.facts import account_terms, fx_of
 from chargeline.domain.closing.fee_facts import FeeCharge, fees_of
 from chargeline.domain.closing.settlement import scope_entries, with_project
+from chargeline.domain.rating.booked_entries import BookedEntry, Span
 from chargeline.pricer.log_scopes import Books, EventScope, FoundScope
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.entries import Entries, converted, merged, waived, without_list
 from chargeline.domain.identities import Identities
 from chargeline.domain.panes import Groups, cost_panes, group, performance_panes
-from chargeline.domain.pricing import Priced
-from chargeline.domain.rate_table import RateTable
-from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.rating.entries import Entries, converted, merged, waived, without_list
+from chargeline.domain.rating.pricing import Priced
+from chargeline.domain.rating.rate_table import RateTable
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.domain.usage import CODES, GOOD, UsageColumns
 from chargeline.ports import LogBatch
 from chargeline.pricer.compute import Booked, Corrected, Rules, book, prepare

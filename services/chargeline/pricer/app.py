@@ -17,8 +17,8 @@ from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.domain.accounts import Accounts
 from chargeline.domain.identities import STORED, Identities, Keys
-from chargeline.domain.rate_book import RateBook
-from chargeline.domain.rate_table import RateTable
+from chargeline.domain.rates.book import RateBook
+from chargeline.domain.rating.rate_table import RateTable
 from chargeline.ports import LogBatch
 from chargeline.pricer.compute import Rules, book, prepare
 from chargeline.pricer.intake import INPUT, Limits
@@ -99,7 +99,7 @@ def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
 
 
 def warm_up() -> None:
-    """Take an empty unit: Arrow looks for its friends, and functions are compiled (domain/compiled.py).
+    """Take an empty unit: Arrow looks for its friends, and functions are compiled (domain/columns/compiled.py).
 
     That is about a second, and ten at the very first start, which no unit shall wait for.
     """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from chargeline.domain.booked_entries import CORRECTION, BilledIn, Span
+from chargeline.domain.rating.booked_entries import CORRECTION, BilledIn, Span
 from chargeline.domain.usage import Text, UsageColumns
 
 Int64Array = npt.NDArray[np.int64]

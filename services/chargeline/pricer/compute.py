@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.entries import Entries
 from chargeline.domain.identities import Identities, Keys, first_of_each
-from chargeline.domain.pricing import RATED, Priced, price
-from chargeline.domain.rate_table import RateTable
-from chargeline.domain.scope_states import ScopeStates
-from chargeline.domain.scoped_uses import book as book_scopes
+from chargeline.domain.rating.entries import Entries
+from chargeline.domain.rating.pricing import RATED, Priced, price
+from chargeline.domain.rating.rate_table import RateTable
+from chargeline.domain.rating.scope_states import ScopeStates
+from chargeline.domain.rating.scoped_uses import book as book_scopes
 from chargeline.domain.usage import GOOD, Refusals, UsageColumns, refuse
 from chargeline.ports import LogBatch
 from chargeline.wire.usage_decoder import Decoded, decode, identity_keys, misplaced

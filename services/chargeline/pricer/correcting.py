@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chargeline.domain.identities import Keys
-from chargeline.domain.scope_states import KEY_BYTES, ScopeStates
+from chargeline.domain.rating.scope_states import KEY_BYTES, ScopeStates
 from chargeline.domain.usage import CODES, GOOD, no_usage
 from chargeline.ports import LogBatch
 from chargeline.pricer.aggregate import charges_alone

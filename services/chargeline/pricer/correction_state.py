@@ -29,8 +29,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chargeline.domain.booked_entries import Span
 from chargeline.domain.identities import Keys
+from chargeline.domain.rating.booked_entries import Span
 from chargeline.pricer.carried import has_terms, held_of
 from chargeline.wire._generated import LEFT_OUT
 from chargeline.wire.correction_rows import are_last

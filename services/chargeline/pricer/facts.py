@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from chargeline.domain.accounts import Accounts
-from chargeline.domain.booked_entries import BookedEntry, Span
 from chargeline.domain.closing.entries import Rate as ClosingRate
 from chargeline.domain.fx import FxTable
 from chargeline.domain.governance import GovernanceChain
-from chargeline.domain.period_function import RateFunction
 from chargeline.domain.periods import billing_period
-from chargeline.domain.price_points import units_of
-from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
-from chargeline.domain.rate_card import Sku, Tiered
-from chargeline.domain.rate_functions import function_of
-from chargeline.domain.rate_table import RateTable
+from chargeline.domain.rates.book import PublishedCard, Rate, RateBook
+from chargeline.domain.rates.card import Sku, Tiered
+from chargeline.domain.rating.booked_entries import BookedEntry, Span
+from chargeline.domain.rating.period_function import RateFunction
+from chargeline.domain.rating.price_points import units_of
+from chargeline.domain.rating.rate_functions import function_of
+from chargeline.domain.rating.rate_table import RateTable
 
 _DAY = 86_400_000_000
 _RateKey = tuple[str, int, str, str | None]

@@ -8,7 +8,7 @@ import numpy as np
 
 from chargeline.adapters.governance import GovernanceReader
 from chargeline.domain.errors import Fault
-from chargeline.domain.rate_table import RateTable
+from chargeline.domain.rating.rate_table import RateTable
 from chargeline.domain.usage import no_usage
 from chargeline.ports import Clock, LogBatch, LogConsumer
 from chargeline.pricer.compute import Prepared, Rules, prepare

@@ -13,12 +13,12 @@ from functools import partial
 import numpy as np
 
 from chargeline.domain import errors
-from chargeline.domain.booked_entries import BilledIn, BookedEntry, Span, rebilled, scope_keys_of
 from chargeline.domain.corrections import TakenBack, late_settlement, take_back
 from chargeline.domain.identities import Identities, Keys
-from chargeline.domain.pricing import REASONS
-from chargeline.domain.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
-from chargeline.domain.scope_step import ScopeState
+from chargeline.domain.rating.booked_entries import BilledIn, BookedEntry, Span, rebilled, scope_keys_of
+from chargeline.domain.rating.pricing import REASONS
+from chargeline.domain.rating.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
+from chargeline.domain.rating.scope_step import ScopeState
 from chargeline.domain.usage import CODES, UsageColumns
 from chargeline.ports import ClosingRows, LogBatch
 from chargeline.pricer import closed_periods

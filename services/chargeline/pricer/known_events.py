@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from chargeline.domain.errors import Fault
 from chargeline.domain.identities import Identities, Keys
-from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.ports import ChargeArchive, ClosingRows
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
 from chargeline.wire.correction_rows import Row, are_last, rows_of

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chargeline.domain.codes import combine, dense_codes
+from chargeline.domain.columns.codes import combine, dense_codes
 from chargeline.wire.arrow_messages import decode, encode_whole
 
 Int64Array = npt.NDArray[np.int64]

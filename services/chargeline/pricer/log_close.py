@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from chargeline.domain.booked_entries import BookedEntry, Span
 from chargeline.domain.closing.close import Carried
 from chargeline.domain.closing.entries import Booked, Period
+from chargeline.domain.rating.booked_entries import BookedEntry, Span
 from chargeline.pricer.account_close import ClosedScope, booked_of, close_account
 from chargeline.pricer.log_pricer import LogPricer
 from chargeline.pricer.log_scopes import LogScopes

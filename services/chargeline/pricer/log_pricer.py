@@ -16,16 +16,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chargeline.domain.accounts import Accounts
-from chargeline.domain.booked_entries import BilledIn, BookedEntry, Span, rebilled, scope_keys_of
-from chargeline.domain.codes import combine, dense_codes
+from chargeline.domain.columns.codes import combine, dense_codes
 from chargeline.domain.corrections import late_settlement, own_entries, take_back
 from chargeline.domain.errors import Refused
 from chargeline.domain.fx import FxTable
 from chargeline.domain.identities import Identities, Keys
-from chargeline.domain.rate_book import PublishedCard, Rate, RateBook
-from chargeline.domain.rate_table import RateTable
-from chargeline.domain.scope_states import ScopeColumns, ScopeStates
-from chargeline.domain.scope_step import ScopeState
+from chargeline.domain.rates.book import PublishedCard, Rate, RateBook
+from chargeline.domain.rating.booked_entries import BilledIn, BookedEntry, Span, rebilled, scope_keys_of
+from chargeline.domain.rating.rate_table import RateTable
+from chargeline.domain.rating.scope_states import ScopeColumns, ScopeStates
+from chargeline.domain.rating.scope_step import ScopeState
 from chargeline.domain.usage import CODES, GOOD, UsageColumns
 from chargeline.pricer.aggregate import charges_alone
 from chargeline.pricer.charge_store import ChargeStore

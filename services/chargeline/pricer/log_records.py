@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chargeline.domain.accounts import Accounts
-from chargeline.domain.booked_entries import BookedEntry
 from chargeline.domain.identities import Keys
-from chargeline.domain.pricing import months_before
+from chargeline.domain.rating.booked_entries import BookedEntry
+from chargeline.domain.rating.pricing import months_before
 from chargeline.domain.usage import Refusals, UsageColumns
 from chargeline.ports import LogBatch
 from chargeline.pricer.compute import Rules

@@ -13,21 +13,21 @@ import numpy as np
 import pyarrow as pa
 
 from chargeline.domain.accounts import Accounts
-from chargeline.domain.booked_entries import BookedEntry, Span, base_units
 from chargeline.domain.closing.entries import Period, Scope, q12
 from chargeline.domain.closing.entries import Span as Used
 from chargeline.domain.closing.facts import RECURRING, fx_of, rate_of
 from chargeline.domain.closing.fee_facts import owner_spans
 from chargeline.domain.closing.settlement import ProjectUsage, ScopeTotal, scope_entries, true_up_entry
 from chargeline.domain.fx import FxTable
-from chargeline.domain.period_function import RateFunction
-from chargeline.domain.price_points import units_of
-from chargeline.domain.rate_book import Rate, RateBook
-from chargeline.domain.rate_card import Scope as Owner
-from chargeline.domain.rate_functions import function_of
-from chargeline.domain.scope_keys import rate_name, scope_keys
-from chargeline.domain.scope_states import KEY_BYTES
-from chargeline.domain.scope_step import ScopeState
+from chargeline.domain.rates.book import Rate, RateBook
+from chargeline.domain.rates.card import Scope as Owner
+from chargeline.domain.rating.booked_entries import BookedEntry, Span, base_units
+from chargeline.domain.rating.period_function import RateFunction
+from chargeline.domain.rating.price_points import units_of
+from chargeline.domain.rating.rate_functions import function_of
+from chargeline.domain.rating.scope_keys import rate_name, scope_keys
+from chargeline.domain.rating.scope_states import KEY_BYTES
+from chargeline.domain.rating.scope_step import ScopeState
 from chargeline.domain.usage import Text
 from chargeline.wire.event_rows import EventRow, Identity
 

@@ -23,7 +23,7 @@ import structlog
 
 from chargeline.adapters.governance import GovernanceReader
 from chargeline.domain.errors import AbortRequired, Fault, Fenced, TransientError
-from chargeline.domain.rate_table import RateTable
+from chargeline.domain.rating.rate_table import RateTable
 from chargeline.ports import (
     ApplyOutcome,
     ChargeArchive,

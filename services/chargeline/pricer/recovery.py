@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from chargeline.domain.errors import Fault, OutcomePending, StateIncomplete
 from chargeline.domain.identities import Identities, Keys
-from chargeline.domain.scope_states import ScopeStates
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.ports import ChargeArchive, Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord, needed, relevant
 from chargeline.pricer.live import LiveTotals

@@ -12,15 +12,15 @@ from functools import cached_property
 from itertools import islice
 
 from chargeline.domain.accounts import Accounts
-from chargeline.domain.booked_entries import BookedEntry, Span
 from chargeline.domain.closing.entries import Booked, Period, Scope
 from chargeline.domain.closing.settlement import true_up_entry
 from chargeline.domain.errors import TransientError
 from chargeline.domain.fx import FxTable
 from chargeline.domain.money import round_half_away
-from chargeline.domain.rate_book import Rate, RateBook
-from chargeline.domain.rate_card import Sku, Tiered
-from chargeline.domain.scope_step import ScopeState
+from chargeline.domain.rates.book import Rate, RateBook
+from chargeline.domain.rates.card import Sku, Tiered
+from chargeline.domain.rating.booked_entries import BookedEntry, Span
+from chargeline.domain.rating.scope_step import ScopeState
 from chargeline.pricer.account_close import ClosedScope, booked_of, close_account
 from chargeline.pricer.carried import AccountCarried, carried_of, written
 from chargeline.pricer.facts import Facts

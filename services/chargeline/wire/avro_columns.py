@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.compiled import words_of
+from chargeline.domain.columns.compiled import words_of
 from chargeline.domain.usage import TEXT_BYTES_MAX, MapEntries, Text, UsageColumns
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.avro_walk import CODED, DOUBLE, ENUM, LONG, MAP_OF_LONGS, MAP_OF_TEXTS, TEXT, fill, measure

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from chargeline.domain.compiled import compiled
+from chargeline.domain.columns.compiled import compiled
 from chargeline.wire.block_texts import code_of
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.compiled import compiled, words_of
+from chargeline.domain.columns.compiled import compiled, words_of
 from chargeline.domain.usage import Text
 
 UInt8Array = npt.NDArray[np.uint8]

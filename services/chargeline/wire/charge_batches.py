@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from chargeline.domain.identities import Keys
 from chargeline.domain.panes import GROUP, Groups, Panes, is_late
-from chargeline.domain.pricing import REASONS, Priced
-from chargeline.domain.rate_table import MATCH_KINDS
+from chargeline.domain.rating.pricing import REASONS, Priced
+from chargeline.domain.rating.rate_table import MATCH_KINDS
+from chargeline.domain.rating.variances import of_events
 from chargeline.domain.usage import MapEntries, Text, UsageColumns
-from chargeline.domain.variances import of_events
 from chargeline.wire._arrow import CHARGE, COST_ROLLUP, PERFORMANCE_ROLLUP
 from chargeline.wire.charge_entries import entry_lists, text_column
 

@@ -7,14 +7,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chargeline.domain.entries import Entries
-from chargeline.domain.exact import Exact, Int64Array
-from chargeline.domain.exact_rows import as_decimals
+from chargeline.domain.columns.exact import Exact, Int64Array
+from chargeline.domain.columns.exact_rows import as_decimals
 from chargeline.domain.panes import consumed_quantity
-from chargeline.domain.price_arrays import BILL_ZERO, FIRST_POOL
-from chargeline.domain.price_points import KINDS
-from chargeline.domain.rate_table import RateTable
-from chargeline.domain.scope_states import KEY_BYTES
+from chargeline.domain.rating.entries import Entries
+from chargeline.domain.rating.price_arrays import BILL_ZERO, FIRST_POOL
+from chargeline.domain.rating.price_points import KINDS
+from chargeline.domain.rating.rate_table import RateTable
+from chargeline.domain.rating.scope_states import KEY_BYTES
 from chargeline.domain.usage import Text
 from chargeline.wire._arrow import CHARGE
 

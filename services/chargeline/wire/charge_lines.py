@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chargeline.domain.codes import combine
+from chargeline.domain.columns.codes import combine
 from chargeline.domain.money import plain
-from chargeline.domain.rate_card import instant
+from chargeline.domain.rates.card import instant
 from chargeline.wire.usage_encoder import ragged
 
 Int64Array = npt.NDArray[np.int64]

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chargeline.domain.exact_rows import from_decimals
-from chargeline.domain.scope_states import KEY_BYTES, ScopeStates
-from chargeline.domain.scoped_uses import moved
+from chargeline.domain.columns.exact_rows import from_decimals
+from chargeline.domain.rating.scope_states import KEY_BYTES, ScopeStates
+from chargeline.domain.rating.scoped_uses import moved
 
 _NAMES = ("scope_key", "scope_quantity", "scope_amount", "scope_count")
 

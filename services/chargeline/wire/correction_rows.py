@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chargeline.domain.booked_entries import CORRECTION, BookedEntry, Span
+from chargeline.domain.rating.booked_entries import CORRECTION, BookedEntry, Span
 from chargeline.wire._arrow import CHARGE, COST_ROLLUP
 from chargeline.wire._generated import LEFT_OUT
 from chargeline.wire.event_rows import steps

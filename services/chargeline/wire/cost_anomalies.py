@@ -11,7 +11,7 @@ from typing import Any
 
 import fastavro
 
-from chargeline.domain.alerts import BUDGET, OPEN, RESOLVED, UPDATED, Alert, Contributor
+from chargeline.domain.alerts.alert import BUDGET, OPEN, RESOLVED, UPDATED, Alert, Contributor
 from chargeline.domain.errors import InvalidEvent
 from chargeline.wire._generated import COST_ANOMALY_SCHEMA
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from chargeline.domain.booked_entries import CORRECTION, BookedEntry, Span
+from chargeline.domain.rating.booked_entries import CORRECTION, BookedEntry, Span
 from chargeline.wire.left_out import completed
 from chargeline.wire.usage_encoder import FIELDS, TIMES, encode
 

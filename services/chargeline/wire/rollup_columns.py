@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from chargeline.domain.anomaly.cells import MEASURES
 from chargeline.domain.anomaly.panes import CURRENCY, DIMENSIONS, Panes
-from chargeline.domain.exact import Exact
+from chargeline.domain.columns.exact import Exact
 from chargeline.domain.usage import Text
 from chargeline.wire.arrow_messages import decode
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chargeline.domain.columns.murmur import PADDING, murmur3_x64_128
 from chargeline.domain.errors import Refused
-from chargeline.domain.murmur import PADDING, murmur3_x64_128
 from chargeline.domain.usage import MapEntries, Text, UsageColumns
 from chargeline.wire.avro_columns import PLAIN
 from chargeline.wire.usage_encoder import FIELDS, Field

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chargeline.domain.compiled import words_of
+from chargeline.domain.columns.compiled import words_of
+from chargeline.domain.columns.murmur import murmur2, murmur3_x64_128
 from chargeline.domain.content_hash import content_hash
 from chargeline.domain.identities import Keys
-from chargeline.domain.murmur import murmur2, murmur3_x64_128
 from chargeline.domain.usage import GOOD, MESSAGE_BYTES_MAX, Refusals, Text, UsageColumns
 from chargeline.wire import avro_rows
 from chargeline.wire.avro_columns import PADDING, walk

@@ -12,9 +12,9 @@ import json
 from typing import Any
 
 from chargeline.adapters.notifiers.http import HttpChannel
-from chargeline.domain.alert_text import Notification
-from chargeline.domain.alerts import OPEN, RESOLVED, SEVERITIES
-from chargeline.domain.rate_card import instant
+from chargeline.domain.alerts.alert import OPEN, RESOLVED, SEVERITIES
+from chargeline.domain.alerts.text import Notification
+from chargeline.domain.rates.card import instant
 
 _HOLD_US = 7 * 86_400 * 1_000_000  # longer than a long weekend: an anomaly that nobody ended ends by itself then
 _JSON = {"Content-Type": "application/json"}

@@ -8,7 +8,7 @@ from chargeline.adapters.notifiers.alertmanager import AlertmanagerNotifier
 from chargeline.adapters.notifiers.chat import AppriseNotifier
 from chargeline.adapters.notifiers.log import LogNotifier
 from chargeline.adapters.notifiers.webhook import WebhookNotifier
-from chargeline.domain.alert_routes import ChannelConfig, SecretPlace
+from chargeline.domain.alerts.routes import ChannelConfig, SecretPlace
 from chargeline.domain.errors import Refused, Undeliverable
 from chargeline.ports import Clock, Notifier
 

@@ -2,8 +2,8 @@
 
 import logging
 
-from chargeline.domain.alert_text import Notification
-from chargeline.domain.alerts import RESOLVED, rank
+from chargeline.domain.alerts.alert import RESOLVED, rank
+from chargeline.domain.alerts.text import Notification
 from chargeline.domain.errors import ChannelAway, Undeliverable
 
 

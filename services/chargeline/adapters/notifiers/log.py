@@ -2,9 +2,9 @@
 
 import structlog
 
-from chargeline.domain.alert_text import Notification
+from chargeline.domain.alerts.text import Notification
 from chargeline.domain.money import plain
-from chargeline.domain.rate_card import instant
+from chargeline.domain.rates.card import instant
 
 log = structlog.get_logger()
 

@@ -3,9 +3,9 @@
 import json
 
 from chargeline.adapters.notifiers.http import HttpChannel
-from chargeline.domain.alert_text import Notification
+from chargeline.domain.alerts.text import Notification
 from chargeline.domain.money import plain
-from chargeline.domain.rate_card import instant
+from chargeline.domain.rates.card import instant
 from chargeline.ports import Clock
 from chargeline.sdk.webhook import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chargeline.domain.exact import Exact
+from chargeline.domain.columns.exact import Exact
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]

@@ -29,7 +29,7 @@ from chargeline.domain.anomaly.light import SURPRISED
 from chargeline.domain.anomaly.ratios import RATIOS, fractions
 from chargeline.domain.anomaly.scoring import DROP, FIRST_SPEND, SPEND, Judged
 from chargeline.domain.anomaly.series import SeriesName
-from chargeline.domain.exact import Exact
+from chargeline.domain.columns.exact import Exact
 from chargeline.domain.money import round_half_away
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from chargeline.domain.anomaly.scoring import full_from
 from chargeline.domain.anomaly.series import SeriesName
 from chargeline.domain.anomaly.state import packing, unpacked
 from chargeline.domain.anomaly.watch import Counts, Watch
+from chargeline.domain.columns.exact import Exact
 from chargeline.domain.errors import StateIncomplete
-from chargeline.domain.exact import Exact
 
 Columns = dict[str, npt.NDArray[Any]]
 BaseKey = tuple[int, int]  # number of the series, which of its two places

@@ -11,10 +11,10 @@ from typing import Any
 from chargeline.domain.catalogues.entries import Band, Catalogue, Entry, Finding, Price
 from chargeline.domain.documents import BadDocument, Problem
 from chargeline.domain.money import plain
-from chargeline.domain.rate_book import PARENTS
-from chargeline.domain.rate_card import RateCard, instant
-from chargeline.domain.rate_card_reader import from_json
-from chargeline.domain.rate_checks import check_card
+from chargeline.domain.rates.book import PARENTS
+from chargeline.domain.rates.card import RateCard, instant
+from chargeline.domain.rates.card_reader import from_json
+from chargeline.domain.rates.checks import check_card
 from chargeline.domain.usage import LEAVES
 
 _JOIN = "cache_read_audio"  # has two parents, spec/rating.md 6

@@ -6,8 +6,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 from chargeline.domain.catalogues.providers import provider_name
-from chargeline.domain.rate_card import RateCard, Sku
-from chargeline.domain.rate_units import base_units
+from chargeline.domain.rates.card import RateCard, Sku
+from chargeline.domain.rates.units import base_units
 from chargeline.domain.usage import LEAVES
 
 _STANDARD = "standard"

@@ -23,7 +23,7 @@ from chargeline.domain.catalogues.entries import (
 from chargeline.domain.catalogues.litellm_fields import Meaning, is_price, meaning
 from chargeline.domain.catalogues.providers import provider_name
 from chargeline.domain.money import plain
-from chargeline.domain.rate_book import PARENTS
+from chargeline.domain.rates.book import PARENTS
 
 _TIERED, _OFF_PEAK, _SEARCH = "tiered_pricing", "off_peak_pricing", "search_context_cost_per_query"
 _SIZES = ("low", "medium", "high")

@@ -7,9 +7,9 @@ from typing import Any
 
 from chargeline.domain.documents import Problem
 from chargeline.domain.errors import Refused
-from chargeline.domain.rate_card import RateCard, instant
-from chargeline.domain.rate_card_reader import from_json
-from chargeline.domain.rate_checks import check_card
+from chargeline.domain.rates.card import RateCard, instant
+from chargeline.domain.rates.card_reader import from_json
+from chargeline.domain.rates.checks import check_card
 
 
 def select(

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from chargeline.domain.columns.exact import AMOUNT_LIMIT
 from chargeline.domain.errors import Refused
-from chargeline.domain.exact import AMOUNT_LIMIT
 from chargeline.domain.money import PICOS, round_half_away
 
 Coordinate = tuple[int, int, int]  # partition, offset, index

@@ -16,7 +16,7 @@ from chargeline.domain.closing.recurring import RecurringUnits
 from chargeline.domain.closing.standing import FeeVersion
 from chargeline.domain.fx import FxTable, conversion
 from chargeline.domain.periods import billing_period
-from chargeline.domain.rate_card import PerUnit, RateCard, Sku, Standing, Tiered
+from chargeline.domain.rates.card import PerUnit, RateCard, Sku, Standing, Tiered
 
 RECURRING = "recurring_units"  # what such a SKU measures
 FxAt = Callable[[str, int], Fraction | None]  # (pricing currency, instant) -> billing units; None: no rate

@@ -21,9 +21,9 @@ from chargeline.domain.closing.facts import (
 from chargeline.domain.closing.fee_parts import fee_parts
 from chargeline.domain.closing.recurring import recurring_entries
 from chargeline.domain.closing.standing import StandingFee, standing_entries, without_subscription
-from chargeline.domain.rate_book import Rate
-from chargeline.domain.rate_card import DEFAULT, Standing
-from chargeline.domain.rate_card import Scope as Owner
+from chargeline.domain.rates.book import Rate
+from chargeline.domain.rates.card import DEFAULT, Standing
+from chargeline.domain.rates.card import Scope as Owner
 
 
 @dataclass(frozen=True)

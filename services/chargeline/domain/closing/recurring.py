@@ -12,7 +12,7 @@ from chargeline.domain.accounts import SubscriptionChange
 from chargeline.domain.closing.entries import Booked, Period, Rate, Scope, Span, at_rate, of_rate, q12
 from chargeline.domain.closing.fee_parts import fee_parts
 from chargeline.domain.closing.proration import days_between
-from chargeline.domain.rate_card import Tier
+from chargeline.domain.rates.card import Tier
 
 
 @dataclass(frozen=True)

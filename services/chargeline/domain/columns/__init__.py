@@ -1,0 +1,1 @@
+"""Whole numbers and codes in columns; what is compiled."""

@@ -1,0 +1,1 @@
+"""What rate cards say: reading, checking, comparing them."""
