@@ -31,7 +31,10 @@ _SCOPES = ("SELECT assumeNotNull(`entries.scope_key`) AS scope_key, "
            "FROM charges ARRAY JOIN `entries.scope_key`, `entries.scope_quantity`, `entries.scope_amount`, "
            "`entries.scope_count` "
            "WHERE source_partition = {p:Int32} AND source_offset < {o:Int64} AND isNotNull(`entries.scope_key`) "
-           "GROUP BY scope_key HAVING scope_quantity != 0 OR scope_amount != 0 OR scope_count != 0")  # fmt: skip
+           # What only belongs to a scope, a minimum for instance, moves none.
+           "AND (isNotNull(`entries.scope_quantity`) OR isNotNull(`entries.scope_amount`) "
+           "OR isNotNull(`entries.scope_count`)) "
+           "GROUP BY scope_key")  # fmt: skip
 # What a close looks at; a month of an account may be millions of rows.
 _OF_CLOSE = ("source_offset", "source_index", "identity_hash", "event_kind", "rule_id", "carried", "outcome", "reason",
              "billing_account_id", "source", "event_id", "amends_event_id", "event_time", "billing_period_start",
