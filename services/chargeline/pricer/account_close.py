@@ -71,8 +71,8 @@ def close_account(
         carry on).
     """
     period = Period(*span)
-    billing = books.accounts.at_close(account, *span).billing_currency
-    fx = fx_of(books.accounts.at_close(account, *span), books.fx)
+    account_facts = books.accounts.at_close(account, *span)
+    billing, fx = account_facts.billing_currency, fx_of(account_facts, books.fx)
     due = _Due(booked, fees_of(books.accounts, account, books.book.rates, period, billing, fx), scopes)
     currencies, own = due.currencies(), _currencies_of_terms(books.accounts, account)
     main = billing or next(iter([*currencies, *own]), None)

@@ -6,13 +6,11 @@ single entries of a charge in the one, beside the whole charge in the other: the
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Context, Decimal
 from typing import Any
 
 from chargeline.verify.rating.entries import Entry, Row
-from chargeline.verify.rating.numbers import PICOS, rounded
+from chargeline.verify.rating.numbers import PICOS, picos, rounded
 
-_EXACT = Context(prec=60)
 _OF_CHARGES = {"COVER", "CREDIT", "OVERAGE"}
 _COSTS = ("contracted_cost", "list_cost", "effective_cost", "billed_cost")
 _SAME = (
@@ -88,9 +86,9 @@ def booked(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> list[str]
             charge_class = entry["charge_class"] or row["charge_class"]
             period = entry["billing_period_start"] or row["billing_period_start"]
             quantity = entry["pricing_quantity"]
-            exact = None if quantity is None else _picos(quantity)
+            exact = None if quantity is None else picos(quantity)
             named = {**entry, "charge_class": charge_class, "pricing_quantity": exact}
-            found.add((*about, period), named, [_picos(entry[name]) for name in _COSTS])
+            found.add((*about, period), named, [picos(entry[name]) for name in _COSTS])
     return found.texts()
 
 
@@ -110,7 +108,3 @@ def wanted(rows: Iterable[tuple[Mapping[str, Any], Row]], names: Sequence[str]) 
             costs = (each.contracted, each.listed, each.effective_cost, each.billed_cost)
             found.add((*about, each.period.start), entry, costs)
     return found.texts()
-
-
-def _picos(amount: Decimal) -> int:
-    return int(_EXACT.scaleb(amount, 12))

@@ -11,9 +11,9 @@ from chargeline.verify import closes
 from chargeline.verify.events import Rules, SchemaOf
 from chargeline.verify.oracle import BookedRow, Governance, Judgement, Oracle, money
 from chargeline.verify.rating.entries import Entry
-from chargeline.verify.rating.numbers import q12, rounded
+from chargeline.verify.rating.numbers import EXACT, picos, q12, rounded
 from chargeline.verify.rows import rows
-from chargeline.verify.tables import EXACT, Difference, Key, Tables, picos
+from chargeline.verify.tables import Difference, Key, Tables, unlike
 from chargeline.wire.left_out import completed
 from chargeline.wire.units import OUTCOMES, UnitHeader
 
@@ -291,12 +291,11 @@ class Verification:
             ("event_count", events, sums.events),
             ("cost_variance", variances, sums.variances),
         ):
-            for key in {*found, *wanted}:
-                if found.get(key, 0) != wanted.get(key, 0):
-                    raise Difference(
-                        f"cost-rollups/{partition}: {name} of (account, currency, day, SKU, window) {key} is "
-                        f"{found.get(key, 0)}, expected {wanted.get(key, 0)}"
-                    )
+            for key, one, other in unlike(found, wanted):
+                raise Difference(
+                    f"cost-rollups/{partition}: {name} of (account, currency, day, SKU, window) {key} is "
+                    f"{one}, expected {other}"
+                )
         return count
 
     def _check_dead_letters(self, partition: int, end: int, dead: dict[int, str], report: Report) -> None:

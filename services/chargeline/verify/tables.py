@@ -1,12 +1,12 @@
 """Holds the tables of ClickHouse against sums of what was booked, one partition at a time."""
 
 from collections import Counter
-from decimal import Context, Decimal
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chargeline.ports import Warehouse
+from chargeline.verify.rating.numbers import picos
 
-EXACT = Context(prec=60)  # the usual 28 digits would round what Decimal(38, 12) can hold
 Key = tuple[Any, ...]
 _STORED = {
     "charges": "SELECT billing_account_id AS a, billing_currency AS c, toUnixTimestamp(window_start) AS w, "
@@ -23,8 +23,12 @@ class Difference(Exception):
     """What was booked is not what must have been; the text names the place, what was expected and what was found."""
 
 
-def picos(amount: Decimal) -> int:
-    return int(EXACT.scaleb(amount, 12))
+def unlike(found: Mapping[Key, int], wanted: Mapping[Key, int]) -> Iterator[tuple[Key, int, int]]:
+    """(key, what was found, what is wanted) where the two differ; what is not there is 0."""
+    for key in {*found, *wanted}:
+        one, other = found.get(key, 0), wanted.get(key, 0)
+        if one != other:
+            yield key, one, other
 
 
 class Tables:
@@ -73,13 +77,11 @@ class Tables:
             )
         wanted = {key: amount for key, amount in sums.items() if amount}
         for table in ("charges", "cost_rollups"):
-            found = self._sums(table, limit)
-            for key in {*found, *wanted}:
-                if found.get(key, 0) != wanted.get(key, 0):
-                    raise Difference(
-                        f"ClickHouse {table}, partition {self._partition}, (account, currency, day, SKU, window) "
-                        f"{key}, up to offset {limit}: {found.get(key, 0)}, expected {wanted.get(key, 0)}"
-                    )
+            for key, found, expected in unlike(self._sums(table, limit), wanted):
+                raise Difference(
+                    f"ClickHouse {table}, partition {self._partition}, (account, currency, day, SKU, window) "
+                    f"{key}, up to offset {limit}: {found}, expected {expected}"
+                )
         return limit
 
     def _rows(self, table: str, unit_end: int) -> int:

@@ -4,6 +4,7 @@ Source: spec/rating.md, section 2; spec/formats.md, section 1; spec/allocation.m
 """
 
 from collections.abc import Mapping
+from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
 from math import floor
@@ -12,6 +13,7 @@ from typing import Any
 PICOS = 10**12
 LIMIT = 10**38  # |amount| >= 10^26, counted in picounits
 _PRICE_DIGITS = 18
+EXACT = Context(prec=60)  # the usual 28 digits would round what Decimal(38, 12) can hold
 
 
 def number(value: Any, default: int = 0) -> Fraction:
@@ -30,6 +32,11 @@ def _exact(value: str | int) -> Fraction:
 def q12(amount: Fraction) -> int:
     """Picounits of an amount, half away from zero."""
     return rounded(amount, PICOS)
+
+
+def picos(amount: Decimal) -> int:
+    """Picounits of a stored amount."""
+    return int(EXACT.scaleb(amount, 12))
 
 
 def rounded(value: Fraction, times: int = 1) -> int:
