@@ -1,13 +1,14 @@
 """Faust's consumer on a client that is a list of records: nothing is lost, whenever its flow is suspended."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from chargeline.anomaly.transport import App, CommittedConsumer
+from chargeline.anomaly.worker import Worker
 
 INPUT = TP("cost-rollups", 0)
 RECORDS = 6
@@ -16,13 +17,15 @@ RECORDS = 6
 class Client:
     """As the thread around aiokafka: a position, and a place that was committed, or none."""
 
-    def __init__(self, committed: int | None, begin: int) -> None:
+    def __init__(self, committed: int | None, begin: int, *, has_markers: bool = False) -> None:
+        self.has_markers = has_markers  # every second offset is the end of a transaction
         self.committed, self.begin, self.at = committed, begin, begin if committed is None else committed
         self.while_fetching: Any = None
 
     async def getmany(self, _active: Any, _timeout: float) -> dict[TP, list[int]]:
         fetched = list(range(self.at, min(self.at + 2, self.begin + RECORDS)))
         self.at += len(fetched)
+        fetched = fetched[:1] if self.has_markers else fetched
         await asyncio.sleep(0)
         if self.while_fetching:
             self.while_fetching()
@@ -48,12 +51,16 @@ class Client:
         return self.begin + RECORDS
 
 
-def consumer_on(client: Client, kind: Any) -> Any:
+def new_app() -> Any:
+    return App("test", broker="kafka://nowhere", store="memory://", web_enabled=False)
+
+
+def consumer_on(client: Client, kind: Any, app: Any = None) -> Any:
     """A consumer of Faust's on that client; a record is its offset."""
 
     async def callback(_message: Any) -> None: ...
 
-    app: Any = App("test", broker="kafka://nowhere", store="memory://", web_enabled=False)
+    app = app or new_app()
     found = kind(app.transport, callback, on_partitions_revoked=None, on_partitions_assigned=None)
     found._thread = client
     found._set_active_tps({INPUT})
@@ -88,3 +95,41 @@ def test_faust_alone_loses_what_it_dropped_before_the_first_commit():
     """If this fails Faust or aiokafka has mended it, and `seek_to_committed` of ours may go."""
     seen = asyncio.run(read(Client(None, 40), driver.Consumer, 0))
     assert seen == [42, 43, 44, 45]
+
+
+class Fetcher:
+    """Stops when the client has nothing more."""
+
+    def __init__(self, client: Client) -> None:
+        self.client, self._stopped = client, self
+
+    def is_set(self) -> bool:
+        return self.client.at >= self.client.begin + RECORDS
+
+
+async def gaps(app: Any, channel: Any) -> int:
+    """What Faust remembers of the transaction markers of a log, once it was read."""
+    client = Client(None, 40, has_markers=True)
+    app.topics.add(channel)
+    await app.topics._update_indices()
+    consumer = consumer_on(client, CommittedConsumer, app)
+    await consumer._drain_messages(Fetcher(client))
+    assert consumer._read_offset[INPUT] == 40 + RECORDS - 2
+    return sum(map(len, consumer._gap.values()))
+
+
+def test_a_transaction_marker_leaves_nothing_behind_in_the_worker():
+    """Each would be a range for ever, and all of them sorted anew for the next one."""
+
+    async def of_worker() -> int:
+        app, unused = new_app(), cast("Any", None)
+        Worker(app, 1, unused, unused, unused, clock=unused, notes=unused, metrics=unused, schema_id=1, failed=unused)
+        (panes,) = app.agents.values()
+        return await gaps(app, panes.channel)
+
+    async def of_usual_topic() -> int:
+        app = new_app()
+        return await gaps(app, app.topic(INPUT.topic))
+
+    assert asyncio.run(of_worker()) == 0
+    assert asyncio.run(of_usual_topic()) == RECORDS // 2 - 1
