@@ -13,6 +13,7 @@ from chargeline.adapters.anomaly_parameters import shipped_parameters
 from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.adapters.registry import SchemaRegistry
+from chargeline.anomaly.changelog import ChangelogTable
 from chargeline.anomaly.metrics import AnomalyMetrics
 from chargeline.anomaly.processor import COST
 from chargeline.anomaly.settings import AnomalySettings
@@ -107,6 +108,9 @@ def faust_app(settings: AnomalySettings, folder: str) -> App:
         settings.anomaly_group,
         broker=[f"kafka://{address.strip()}" for address in settings.kafka.split(",")],
         store="memory://",
+        Table=ChangelogTable,
+        # Faust would keep the states of other workers' partitions in memory, to have them at hand.
+        table_standby_replicas=0,
         datadir=folder,
         web_enabled=False,
         stream_wait_empty=False,

@@ -20,7 +20,7 @@ from faust.types import TP
 
 from chargeline.anomaly.metrics import AnomalyMetrics
 from chargeline.anomaly.processor import PERFORMANCE, TOPICS, Mark, Partition
-from chargeline.anomaly.state_table import StateTable
+from chargeline.anomaly.state_table import Revoked, StateTable
 from chargeline.anomaly.transport import App
 from chargeline.domain.anomaly.notes import Notes
 from chargeline.domain.anomaly.parameters import Parameters
@@ -71,10 +71,11 @@ class Worker:
         self._app, self._rules, self._parameters, self._pace = app, rules, parameters, pace
         self._clock, self._notes, self._metrics = clock, notes, metrics
         self._schema_id, self._failed = schema_id, failed
-        kinds: dict[str, Any] = {"key_type": bytes, "value_type": bytes}
-        raw = {**kinds, "key_serializer": "raw", "value_serializer": "raw"}
+        raw: dict[str, Any] = {
+            "key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw",
+        }  # fmt: skip
         self._out: TopicT = app.topic(ANOMALIES, **raw)
-        table = app.Table("state", partitions=partitions, **kinds)
+        table = app.Table("state", partitions=partitions)
         self._state = StateTable(table)
         self._partitions: dict[int, Partition] = {}
         self._assigned: set[int] = set()
@@ -131,7 +132,9 @@ class Worker:
             async with self._lock:
                 now = self._clock.now_ms()
                 self._ticks += 1
-                for number in sorted(self._assigned) if self._is_recovered else ():
+                for number in sorted(self._assigned):
+                    if not self._is_recovered:
+                        break  # also while the one before was looked at
                     partition = self._partition(number)
                     self._seen.setdefault(number, now)
                     if self._ticks % _LOOK_TICKS == 0:
@@ -201,7 +204,11 @@ class Worker:
         if partition is None:
             return  # it was revoked meanwhile, and whoever has it now writes its state
         began = self._clock.now_ms()
-        await self._state.store(partition, self._pace.bases)
+        try:
+            await self._state.store(partition, self._pace.bases)
+        except Revoked:
+            log.warning("not_stored", partition=number, reason="it was revoked meanwhile")
+            return
         offsets = {TP(topic, number): offset for topic, offset in partition.next_offsets.items()}
         await self._app.consumer._commit(offsets)  # type: ignore[attr-defined]
         self._stored[number] = self._clock.now_ms()
@@ -232,6 +239,7 @@ class Worker:
                 await self.store_all()
         except Exception as error:  # noqa: BLE001 - the stored state is older then: more is read again
             log.warning("not_handed_over", reason=repr(error))
+        self._state.revoke()
         numbers = list(self._partitions)
         self._partitions.clear()
         self._stored.clear()
