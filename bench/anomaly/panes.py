@@ -1,17 +1,23 @@
 """How many panes a second the anomaly service takes, with how many series, in how much memory.
 
 Everything of one process but Kafka: a message is decoded, its panes are kept, windows are judged by the detectors of
-all series, incidents are updated, and the state is written. A few windows make groups, series and the largest of them
-known; then all are given a learned state (full histories, profiles that do not compress), and the windows after that
-are measured: a calm one, and two in which a few teams run away. Seconds are those of the processor; one core is used.
+all series, incidents are updated, and the state is written by the service's own `StateTable`; a folder stands for the
+changelog. A few windows make groups, series and the largest of them known; then all are given a learned state (full
+histories, profiles that do not compress) and a base, and the windows after that are measured: a calm one, and two in
+which a few teams run away. Then a snapshot, and another process that loads the state. Seconds are those of the
+processor; one core is used. Memory is the most that was resident; `table_mb` is what of it the table's values take.
 Usage: python -m bench.anomaly.panes [groups] [panes a unit] [windows]
 """
 
+import asyncio
 import json
-import resource
+import multiprocessing
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +25,12 @@ import pyarrow as pa
 
 from chargeline.adapters.anomaly_parameters import shipped_parameters
 from chargeline.anomaly.processor import COST, PERFORMANCE, Partition
+from chargeline.anomaly.state_table import StateTable
 from chargeline.domain.anomaly import stored
 from chargeline.domain.anomaly.detector import Detector
 from chargeline.domain.anomaly.parameters import Parameters
 from chargeline.domain.anomaly.rules import Rules
 from chargeline.domain.anomaly.watch import Watch
-from chargeline.domain.anomaly.watch_state import core_bytes, due_bases
 from chargeline.wire._arrow import COST_ROLLUP, PERFORMANCE_ROLLUP
 from chargeline.wire.arrow_messages import encode
 from chargeline.wire.units import UnitHeader
@@ -37,34 +43,100 @@ DAY_S = 86_400
 BASES = 100  # full detectors stored with a snapshot, as the service does by default
 
 
+class Table:
+    """A table of the service whose changelog is a folder, a file for each key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data: dict[bytes, bytes] = {}
+
+    def send_changelog(self, _partition: int, key: bytes, value: bytes | None) -> "asyncio.Future[None]":
+        file = self.folder / key.hex()
+        if value is None:
+            file.unlink()
+        else:
+            file.write_bytes(value)
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    def recover(self) -> None:
+        """What Faust does before the first record."""
+        self.data = {bytes.fromhex(file.name): file.read_bytes() for file in self.folder.iterdir()}
+
+
 def measured(groups: int = 50_000, unit_panes: int = 5_000, windows: int = 3, full_max: int = 2_000) -> dict[str, Any]:
     """Measure; the messages are made while the clock stands."""
     rules = Rules(
         window_us=WINDOW_US, bound_us=WINDOW_US, minimum_impact=Decimal(100), full_max=full_max, series_max=200_000
     )
+    with tempfile.TemporaryDirectory() as folder:
+        found = _measured(rules, Table(Path(folder)), groups, unit_panes, windows)
+        with multiprocessing.get_context("spawn").Pool(1) as other:
+            return found | other.apply(_restart, (rules, Path(folder)))
+
+
+def _measured(rules: Rules, table: Table, groups: int, unit_panes: int, windows: int) -> dict[str, Any]:
+    state = StateTable(table)
     partition = Partition(Watch(0, rules, shipped_parameters("cost")))
     random, names = np.random.default_rng(1), _names(groups)
     new = _run(partition, names, random, range(NEW_WINDOWS), NEW_UNITS, unit_panes)
     _learn(partition.watch, random)
+    asyncio.run(_stored(state, partition, rules.full_max))
     known = _run(partition, names, random, range(NEW_WINDOWS, NEW_WINDOWS + windows), UNITS, unit_panes)
-    began = time.process_time()
-    core = core_bytes(partition.watch)
-    core_s = time.process_time() - began
-    bases = dict(due_bases(partition.watch, BASES))
-    snapshot_s = time.process_time() - began
+    snapshot = asyncio.run(_stored(state, partition, BASES))
     return {
-        "panes_per_s": round(2 * unit_panes * len(known) / (sum(known) + snapshot_s)),
+        "panes_per_s": round(2 * unit_panes * len(known) / (sum(known) + snapshot["snapshot_s"])),
         "panes_per_s_new_series": round(2 * unit_panes * NEW_UNITS / sum(new[:NEW_UNITS])),
         "live_series": len(partition.watch.table),
         "full_detectors": len(partition.watch.scorer.full),
         "slowest_unit_s": round(max(known), 2),
-        "snapshot_s": round(snapshot_s, 2),
-        "core_s": round(core_s, 2),
-        "core_mb": round(len(core) / 1e6, 1),
-        "bases_mb": round(sum(map(len, bases.values())) / 1e6, 1),
-        "service_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        **snapshot,
+        "table_mb": round(sum(map(len, table.data.values())) / 1e6, 1),
+        "changelog_mb": round(sum(file.stat().st_size for file in table.folder.iterdir()) / 1e6),
+        "service_rss_mb": _most_resident_mb(),
         "incidents": len(partition.watch.incidents),
     }
+
+
+async def _stored(state: StateTable, partition: Partition, bases: int) -> Mapping[str, float]:
+    """Write a snapshot; `longest_step_ms`: for so long the event loop does nothing else."""
+    steps = []
+
+    async def look() -> None:
+        while True:
+            steps.append(time.process_time())
+            await asyncio.sleep(0)
+
+    before = state.bytes_written
+    looking = asyncio.create_task(look())
+    await asyncio.sleep(0)
+    await state.store(partition, bases)
+    looking.cancel()
+    return {
+        "snapshot_s": round(steps[-1] - steps[0], 2),
+        "snapshot_mb": round((state.bytes_written - before) / 1e6, 1),
+        "snapshot_longest_step_ms": round(1000 * float(np.diff(steps).max())),
+    }
+
+
+def _restart(rules: Rules, folder: Path) -> dict[str, Any]:
+    """Load the state from the changelog, in a process that has nothing else."""
+    table = Table(folder)
+    table.recover()
+    began = time.process_time()
+    partition = StateTable(table).load(0, rules, shipped_parameters("cost"))
+    return {
+        "restart_s": round(time.process_time() - began, 1),
+        "restart_series": len(partition.watch.table),
+        "restart_rss_mb": _most_resident_mb(),
+    }
+
+
+def _most_resident_mb() -> int:
+    """Of this process since it was started; `getrusage` would count in the one that it is a copy of."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return round(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024)
 
 
 def _run(
@@ -118,7 +190,7 @@ def _learn(watch: Watch, random: np.random.Generator) -> None:
         names = tuple(name for name, _ in table.name(number).dimensions)
         if names not in states:
             states[names] = _full(watch.parameters, start / 1e6, usual[number], random)
-        full.detector = stored.from_bytes(states[names], watch.parameters)
+        full.detector, full.is_stale = stored.from_bytes(states[names], watch.parameters), True
 
 
 def _full(parameters: Parameters, end_s: float, usual: float, random: np.random.Generator) -> bytes:
