@@ -63,19 +63,17 @@ def test_units_of_one_record_each_give_the_same_rows_as_one_unit(seed):
     assert (used(one.scopes), one.corrections) == (used(other.scopes), other.corrections)
 
 
-RIGHT = card(sku("per_unit", unit_price="3"), version=9, correction=True)
-MODELS = [sku("per_unit", unit_price="4"), sku("graduated", tiers=tiers(("40", "0.7", "0"), (None, "0.55", "0")))]
+OLD = [sku("per_unit", unit_price="4"), sku("graduated", tiers=tiers(("40", "0.7", "0"), (None, "0.55", "0")))]
+RIGHT = [sku("per_unit", unit_price="3"), sku("graduated", tiers=tiers(("60", "2", "1"), (None, "1", "0")))]
 
 
-@pytest.mark.parametrize("rate", MODELS)
+@pytest.mark.parametrize("right", RIGHT)
+@pytest.mark.parametrize("rate", OLD)
 @pytest.mark.parametrize("seed", range(6))
-def test_a_run_of_re_ratings_sees_what_records_of_its_unit_have_changed(seed, rate):
+def test_a_run_of_re_ratings_sees_what_records_of_its_unit_have_changed(seed, rate, right):
     """Events that are committed, then in one unit their re-ratings, some of them twice, between amends and cancels."""
-    chance, cards = random.Random(seed), [card(rate), RIGHT]
-    events = [
-        used_units(str(chance.randint(1, 30)), f"e{n}", request_model=chance.choice(["one", "other"]))
-        for n in range(20)
-    ]
+    chance, cards = random.Random(seed), [card(rate), card(right, version=9, correction=True)]
+    events = [used_units(str(chance.randint(1, 30)), f"e{n}") for n in range(20)]
     later: list[Any] = [event(f"r{n}", event_kind="RERATE", amends_event_id=f"e{n}", requests=0) for n in range(20)]
     again = [event(f"again{n}", event_kind="RERATE", amends_event_id=f"e{n}", requests=0) for n in range(0, 20, 3)]
     amends = [used_units("5", f"a{n}", event_kind="AMEND", amends_event_id=f"e{n}") for n in range(1, 20, 4)]
