@@ -128,6 +128,8 @@ def test_what_comes_after_a_close_is_a_correction_in_the_open_period(stack, tmp_
         ("a", month, ["CREDIT", "CREDIT"], Decimal(-4)),
         (None, month, [], Decimal(0)),
     ]
+    own, of_close = json.loads(chargeline(stack, "explain", "m1", "--json"))
+    assert [own["billed_cost"], of_close["billed_cost"]] == ["8", "-8"]  # of all that the close booked, its own part
     pricer_restarted(stack)
     late = [event("late", when["last"], 10),
             event("c0", when["last"], event_kind="CANCEL", amends_event_id="e0"),

@@ -10,6 +10,8 @@ from chargeline.verify.rating.price import price_document
 from tests.support.corrected import Running, read_lines, used
 from tests.support.publishable import publishable_case
 from tests.support.random_rating import RandomRating
+from tests.support.rating import cancel, card, event, sku, tiers
+from tests.support.rating import used as used_units
 from tests.support.same_entries import assert_same, entries
 
 
@@ -59,6 +61,31 @@ def test_units_of_one_record_each_give_the_same_rows_as_one_unit(seed):
         for row, wanted in zip(rows, other.rows[offset], strict=True):
             assert {name: value for name, value in row.items() if value != wanted[name]} == {}, offset
     assert (used(one.scopes), one.corrections) == (used(other.scopes), other.corrections)
+
+
+OLD = [sku("per_unit", unit_price="4"), sku("graduated", tiers=tiers(("40", "0.7", "0"), (None, "0.55", "0")))]
+RIGHT = [sku("per_unit", unit_price="3"), sku("graduated", tiers=tiers(("60", "2", "1"), (None, "1", "0")))]
+
+
+@pytest.mark.parametrize("right", RIGHT)
+@pytest.mark.parametrize("rate", OLD)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_run_of_re_ratings_sees_what_records_of_its_unit_have_changed(seed, rate, right):
+    """Events that are committed, then in one unit their re-ratings, some of them twice, between amends and cancels."""
+    chance, cards = random.Random(seed), [card(rate), card(right, version=9, correction=True)]
+    events = [used_units(str(chance.randint(1, 30)), f"e{n}") for n in range(20)]
+    later: list[Any] = [event(f"r{n}", event_kind="RERATE", amends_event_id=f"e{n}", requests=0) for n in range(20)]
+    again = [event(f"again{n}", event_kind="RERATE", amends_event_id=f"e{n}", requests=0) for n in range(0, 20, 3)]
+    amends = [used_units("5", f"a{n}", event_kind="AMEND", amends_event_id=f"e{n}") for n in range(1, 20, 4)]
+    of_amends = [event(f"ra{n}", event_kind="RERATE", amends_event_id=f"a{n}", requests=0) for n in range(1, 20, 4)]
+    later += again + amends + of_amends + [cancel(f"e{n}", f"c{n}") for n in range(2, 20, 5)]
+    chance.shuffle(later)
+    wanted = price_document(cards, None, None, [*events, *later], False)
+    running = Running(cards, None, None)
+    running.unit(read_lines(events))
+    running.unit(read_lines(later))
+    for offset, other in enumerate(wanted[: len(events) + len(later)]):
+        assert_same(entries(running.object(offset, other["outcome"], other["reason"])), entries(other))
 
 
 @pytest.mark.parametrize("seed", range(6))

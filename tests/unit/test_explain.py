@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from chargeline.cli.explain import arithmetic, explanation, question, told
+from chargeline.cli.explain import arithmetic, explanation, in_all, of_event, question, told
 
 ENTRY = {
     "entry_kind": "UNIT", "sku_id": "gpt-4o/input", "sku_price_id": "gpt-4o/input/1", "rate_card_id": "list",
@@ -64,3 +64,16 @@ def test_values_are_parameters_never_part_of_the_statement():
     sql, parameters = question("x' OR 1=1 --", "acme", None)
     assert "OR 1=1" not in sql
     assert parameters == {"event_id": "x' OR 1=1 --", "billing_account_id": "acme"}
+
+
+def test_of_a_close_the_part_of_the_event_is_told_and_counts_in_what_it_costs_in_all():
+    nothing = {"list_cost": Decimal(0), "contracted_cost": Decimal(0), "effective_cost": Decimal(0)}
+    given = [ENTRY | nothing | {"event_id": name, "entry_kind": "CREDIT", "billed_cost": Decimal(cost)}
+               for name, cost in (("e1", "-0.001"), ("e2", "-5"))]  # fmt: skip
+    columns = {f"entries.{name}": [each[name] for each in given] for name in given[0]}
+    close = row(event_id="close", event_kind="PERIOD_CLOSE", billed_cost=Decimal("-5.001")) | columns
+    found = [explanation(row(ENTRY)), explanation(of_event(close, "e1"))]
+    assert found[1]["billed_cost"] == Decimal("-0.001")
+    assert [each["arithmetic"] for each in found[1]["entries"]] == ["billed -0.001 USD"]
+    assert in_all(found) == "in all: billed 0.0005 USD"
+    assert of_event(close, "close") is close

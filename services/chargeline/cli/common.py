@@ -1,6 +1,7 @@
 """What several commands share: the option that names the stack, output for machines, progress."""
 
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +18,8 @@ DataDir = Annotated[
     str | None,
     typer.Option("--data-dir", help="Directory of the stack (default: CHARGELINE_DATA_DIR, then .chargeline)."),
 ]
+_NUMBER = re.compile(r"-|-?[0-9][0-9.,]*%?")
+_KEY = 32  # characters
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
 
 
@@ -45,20 +48,23 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, default=to_text, ensure_ascii=False) + "\n")
 
 
-def print_rows(rows: list[dict[str, Any]], title: str | None = None) -> None:
-    """Rows as a table for people; without any, that there are none."""
+def print_rows(rows: list[dict[str, Any]], title: str | None = None, *, verbatim: bool = False) -> None:
+    """Rows as a table for people; without any, that there are none. `verbatim`: the names are not ours, nor words."""
     if rows:
-        Console().print(rows_table(rows, title))
+        Console().print(rows_table(rows, title, verbatim=verbatim))
     else:
         Console().print(f"[dim]{title or 'rows'}: none[/dim]")
 
 
-def rows_table(rows: list[dict[str, Any]], title: str | None = None) -> Table:
-    """The same, to be shown later."""
+def rows_table(rows: list[dict[str, Any]], title: str | None = None, *, verbatim: bool = False) -> Table:
+    """The same, to be shown later. A narrow terminal breaks headers between words, and no short key at all."""
     table = Table(title=title, header_style="bold")
-    for name in rows[0] if rows else ():
-        number = isinstance(rows[0][name], int | float | Decimal)
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for place, name in enumerate(rows[0] if rows else ()):
+        cells = [_cell(row[name]) for row in rows]
+        is_number = all(_NUMBER.fullmatch(cell) for cell in cells)
+        is_key = place == 0 and max(map(len, cells)) <= _KEY
+        header = name if verbatim else name.replace("_", " ")
+        table.add_column(header, justify="right" if is_number else "left", overflow="fold", no_wrap=is_key)
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     return table

@@ -17,6 +17,7 @@ from chargeline.runtime.stack import load_stack
 _ENTRY = "entries."
 _MOST = 100
 _TOKENS = "_tokens"
+_COSTS = ("list_cost", "contracted_cost", "effective_cost", "billed_cost")
 # Written on an entry only where they say something.
 _SELDOM = ("charge_class", "pool", "waived_cost", "cost_variance", "estimated")
 
@@ -36,7 +37,7 @@ def explain(
 ) -> None:
     """Show how a charge came about: quantities, units, prices, cards, rounding, conversion, total.
 
-    Corrections of an event follow it.
+    Corrections of an event follow it, and what the close of its period credited, covered or raised of it.
 
     Example: chargeline explain req-81f2 --account acme --json
     """
@@ -49,15 +50,16 @@ def explain(
             f"no charge of event {event_id!r} is stored: it may be a few seconds away, a duplicate of another record, "
             "or refused (`chargeline dlq list`)",
         )
-    found = [explanation(row) for row in rows]
+    found = [explanation(of_event(row, event_id)) for row in rows]
     if as_json:
         print_json(found)
         return
     console = Console()
     for each in found:
-        for line in told(each):
+        for line in (*told(each), ""):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
-        console.print()
+    if len(found) > 1:
+        console.print(in_all(found), highlight=False, markup=False, soft_wrap=True)
 
 
 def question(event_id: str, account: str | None, source: str | None) -> tuple[str, dict[str, Any]]:
@@ -65,11 +67,31 @@ def question(event_id: str, account: str | None, source: str | None) -> tuple[st
     given = {"event_id": event_id, "billing_account_id": account, "source": source}
     wanted = {name: value for name, value in given.items() if value is not None}
     also = "".join(f" AND {name} = {{{name}:String}}" for name in wanted if name != "event_id")
+    of_close = f"event_kind = 'PERIOD_CLOSE' AND has(`{_ENTRY}event_id`, {{event_id:String}})"
     sql = (
-        f"SELECT * FROM charges WHERE (event_id = {{event_id:String}} OR amends_event_id = {{event_id:String}}){also} "
-        f"ORDER BY source_partition, source_offset, source_index LIMIT {_MOST}"
+        f"SELECT * FROM charges WHERE (event_id = {{event_id:String}} OR amends_event_id = {{event_id:String}} "
+        f"OR {of_close}){also} ORDER BY source_partition, source_offset, source_index LIMIT {_MOST}"
     )
     return sql, wanted
+
+
+def of_event(row: dict[str, Any], event_id: str) -> dict[str, Any]:
+    """A row of `charges`; of a close, which is about many events, the entries of this one and their sums."""
+    if row["event_kind"] != "PERIOD_CLOSE" or row["event_id"] == event_id:
+        return row
+    entries = [each for each in entries_of(row) if each["event_id"] == event_id]
+    columns = {name: [each[name.removeprefix(_ENTRY)] for each in entries] for name in row if name.startswith(_ENTRY)}
+    sums = {name: sum((each[name] for each in entries), Decimal(0)) for name in _COSTS}
+    return row | columns | sums
+
+
+def in_all(found: list[dict[str, Any]]) -> str:
+    """What an event costs after everything that was said of it."""
+    sums: dict[str, Decimal] = {}
+    for each in found:
+        if each["billed_cost"] is not None and each["billing_currency"]:
+            sums[each["billing_currency"]] = sums.get(each["billing_currency"], Decimal(0)) + each["billed_cost"]
+    return "in all: billed " + (", ".join(f"{plain(cost)} {currency}" for currency, cost in sums.items()) or "nothing")
 
 
 def explanation(row: dict[str, Any]) -> dict[str, Any]:

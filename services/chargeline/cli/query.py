@@ -37,7 +37,7 @@ def query(
     if as_json or form is Format.JSON:
         print_json(rows)
     elif form is Format.TABLE:
-        print_rows(rows)
+        print_rows(rows, verbatim=True)
     else:
         for row in rows:
             sys.stdout.write("\t".join(_field(value) for value in row.values()) + "\n")

@@ -1,5 +1,6 @@
 """`chargeline rates diff`, `history` and `as-of`: what rate cards say, side by side and over time."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from chargeline.domain.rates.history import RateVersion, SkuChange, as_of, chang
 from chargeline.domain.rates.prices import named_prices
 from chargeline.runtime.stack import load_stack
 
+_SUBSECOND = re.compile(r"\.[0-9]+Z$")
 Card = Annotated[Path, typer.Argument(help="A rate card, YAML or JSON.", exists=True, dir_okay=False)]
 
 
@@ -88,9 +90,26 @@ def _print(rows: list[dict[str, Any]], title: str, *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    shown = ("sku_id", "variant", "scope", "rate_card_id", "version", "price", "holds_from", "holds_to",
-             "recorded_time")  # fmt: skip
-    print_rows([{key: row[key] for key in shown} for row in rows], title)
+    print_rows([_short(row, rows) for row in rows], title)
+
+
+def _short(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """For people: no parts of a second, and neither variant nor end where no row has one."""
+    found = {
+        "sku_id": row["sku_id"],
+        "variant": row["variant"],
+        "card": f"{row['rate_card_id']} v{row['version']} ({row['scope']}{', correction' * row['correction']})",
+        "price": row["price"],
+        "holds_from": _day(row["holds_from"]),
+        "holds_to": _day(row["holds_to"]),
+        "recorded": _SUBSECOND.sub("Z", row["recorded_time"]),
+    }
+    unused = {name for name in ("variant", "holds_to") if not any(each[name] for each in rows)}
+    return {name: value for name, value in found.items() if name not in unused}
+
+
+def _day(moment: str | None) -> str | None:
+    return None if moment is None else moment.removesuffix("T00:00:00Z")
 
 
 def _version(each: RateVersion) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Source: spec/rating.md, sections 1 (outcomes), 7.6 and 12.
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from chargeline.pricer.judging import Judging, Refused, SchemaOf, original_of
 from chargeline.pricer.known_events import Known, names_of, stored_key
 from chargeline.pricer.settling import is_settled
 from chargeline.wire.correction_rows import Row, billed_elsewhere
+from chargeline.wire.event_rows import Identity
 from chargeline.wire.usage_decoder import identity_hashes
 
 Int64Array = npt.NDArray[np.int64]
@@ -63,7 +64,8 @@ class Correcting:
         usage = self._prepared.usage
         alone = no_usage(usage)
         about = self._originals(alone)
-        wanted = set(about.values())
+        self._judging.foreseen.plan(self._rerated(about))
+        wanted = {name for _, name in about.values()}
         apart = self._known.corrections.may_await(self._prepared.keys)
         apart[alone] = True
         self._late = self._in_closed()
@@ -80,7 +82,7 @@ class Correcting:
             runs = [_next_run(rows, apart) for rows in left.values()]
             self._usage(np.array(sorted(row for run in runs for row in run if not apart[row]), np.int64), keep=True)
             for row in sorted(row for run in runs for row in run if apart[row]):
-                self._single(row, about.get(row, b""))
+                self._single(row, about[row][1] if row in about else b"")
             left = {name: rows for name, rows in left.items() if rows}
         return self._booked(watermark)
 
@@ -104,10 +106,16 @@ class Correcting:
             late[later] |= in_closed(usage.take(later), {account: period[1]}, spans.__getitem__)
         return late
 
-    def _originals(self, alone: Int64Array) -> dict[int, bytes]:
-        """By row, the hash of the identity that it is about."""
+    def _originals(self, alone: Int64Array) -> dict[int, tuple[Identity, bytes]]:
+        """By row, the identity that it is about, and its hash."""
         identities = [original_of(self._prepared.usage.take(alone[at : at + 1])) for at in range(len(alone))]
-        return dict(zip(alone.tolist(), identity_hashes(identities), strict=True))
+        return dict(zip(alone.tolist(), zip(identities, identity_hashes(identities), strict=True), strict=True))
+
+    def _rerated(self, about: Mapping[int, tuple[Identity, bytes]]) -> dict[int, tuple[Identity, bytes]]:
+        """By offset, what the RERATE records are about, in log order."""
+        is_rerate = self._prepared.usage.is_symbol("event_kind", "RERATE")
+        offsets = self._prepared.keys.offset
+        return {} if is_rerate is None else {int(offsets[row]): one for row, one in about.items() if is_rerate[row]}
 
     def _booked(self, watermark: int | None) -> Booked:
         judging = self._judging

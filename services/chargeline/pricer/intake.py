@@ -119,20 +119,22 @@ class Intake:
 
     # 1.
     def _poll(self) -> _Polled | None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            return waiting
-        rebalances = self._rebalances
-        batches = self.consumer.poll(self.limits.unit_records, self.limits.poll_s)
+        waiting, rebalances = self._waiting, self._rebalances
+        # What waits may take minutes: a member that did not poll meanwhile would lose its partitions.
+        most, timeout_s = (self.limits.unit_records, self.limits.poll_s) if waiting is None else (1, 0.0)
+        batches = self.consumer.poll(most, timeout_s)
         # Captured now, for this unit: read later it would let an old owner commit a partition that has moved.
-        group_metadata = self.consumer.group_metadata()
-        if rebalances != self._rebalances or not batches:
-            # A rebalance ran inside the poll: what it returned may belong to a partition that has moved.
+        group_metadata = self.consumer.group_metadata() if waiting is None else waiting.group_metadata
+        if rebalances != self._rebalances:
+            # A rebalance ran inside the poll: what it returned, or waits, may belong to a partition that has moved.
             return None
+        polled = {} if waiting is None else dict(waiting.batches)
         for batch in batches:
             if int(batch.offsets[-1]) - int(batch.offsets[0]) + 1 != len(batch.offsets):
                 raise Fault(f"{INPUT}/{batch.partition} has gaps: only writers without transactions are allowed")
-        return _Polled({batch.partition: batch for batch in batches}, group_metadata)
+            earlier = polled.get(batch.partition)
+            polled[batch.partition] = batch if earlier is None else joined(earlier, batch)
+        return _Polled(polled, group_metadata) if polled else None
 
     # 2.
     def _visible_part(self, polled: _Polled) -> tuple[_Polled, _Polled | None]:

@@ -26,13 +26,13 @@ from chargeline.pricer.aggregate import charges_alone
 from chargeline.pricer.compute import Prepared, Rules, book, prepare
 from chargeline.pricer.correction_state import CorrectionState, WaitingRecord
 from chargeline.pricer.facts import Facts
+from chargeline.pricer.foreseen import Foreseen
 from chargeline.pricer.known_events import Event, Known, KnownEvents, names_of
 from chargeline.pricer.log_records import is_beyond_reach, is_equal, text_at
 from chargeline.pricer.settling import Settled, has_terms, is_settled, settled_rows
 from chargeline.wire import correction_rows
-from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.correction_rows import Row, closing, rows_of, taken_back, unrated
-from chargeline.wire.event_rows import Identity, event_row, value_of
+from chargeline.wire.event_rows import Identity, event_row
 from chargeline.wire.usage_decoder import identity_hashes
 
 SchemaOf = Callable[[int], str | None]
@@ -77,6 +77,7 @@ class Judging:
     Attributes:
         state: of corrections; events: what the unit has booked so far.
         scopes: those that were looked at, as they are now.
+        foreseen: what RERATE records of the unit are about, priced anew.
         waiting: (offset, hash of the identity that it is about) of what waits for its original.
     """
 
@@ -86,6 +87,7 @@ class Judging:
         self._known_state, self.state = CorrectionState(known.corrections), CorrectionState(known.corrections)
         self.scopes = ScopeStates.empty()
         self.events = KnownEvents(known, self.state, batch.partition, int(batch.offsets[0]), facts.period)
+        self.foreseen = Foreseen(batch, self.events, facts, rules)
         self.waiting: list[tuple[int, bytes]] = []
 
     def record(self, prepared: Prepared, batch: LogBatch, original_name: bytes | None = None) -> Record:
@@ -284,15 +286,14 @@ class Judging:
             assert first is not None
             undone = [first, event]
         taken = self._undone(undone[0], time)
-        value = value_of(event.booked)
-        batch = LogBatch(
-            self._batch.topic, self._batch.partition, np.array([record.offset]), np.array([time]), [value],
-            record.offset + 1,
-        )  # fmt: skip
-        prepared = prepare(batch, self._facts.rerating, self._rules, lambda _: USAGE_EVENT_SCHEMA)
-        if not prepared.usage.length or prepared.priced.refused[0]:
+        anew = self.foreseen.priced(record.offset, event)
+        if anew is None:
             return Verdict("CONTROL")
-        fresh, scopes = self._priced(prepared, batch, self._after(taken))
+        scopes = self._after(taken)
+        if anew.row is None:
+            fresh, scopes = self._priced(anew.prepared, anew.batch, scopes)
+        else:
+            fresh = self._where_billed(anew.row, time, scopes)
         is_same = event.is_rated and is_equal(event.booked, event_row(fresh), taken.entries)
         if fresh["outcome"] == "UNRATED" or is_same:
             return Verdict("CONTROL")

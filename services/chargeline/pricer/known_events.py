@@ -83,6 +83,7 @@ class KnownEvents:
         self.singles: dict[int, list[Row]] = {}
         self.tables: list[pa.Table] = []
         self.claimed_before: set[bytes] = set()
+        self._held: dict[bytes, Event] = {}
         self._fresh: dict[bytes, tuple[int, int]] = {}  # content and offset of what this unit made known
 
     def know(self, keys: Keys) -> None:
@@ -104,13 +105,36 @@ class KnownEvents:
 
     def event(self, identity: Identity, name: bytes) -> Event | None:
         """An event that is known; None: it has not come, or it is no event."""
+        offset = self._newest_offset(name)
+        held = self._held.pop(name, None)
+        if held is not None and held.booked.offset == offset:
+            return held
+        rows = self._archived(identity, name) if offset is None else self._rows(offset)
+        newest = _newest(rows, identity)
+        return None if newest is None else Event(newest, event_row(newest, self._period_of))
+
+    def _newest_offset(self, name: bytes) -> int | None:
+        """Of the record with the newest price of an event that is remembered."""
         offset = self._state.rerated_at(name)
         if offset is None:
             _, found = self.coordinate(name)
             offset = found if found >= 0 else None
-        rows = self._archived(identity, name) if offset is None else self._rows(offset)
-        newest = _newest(rows, identity)
-        return None if newest is None else Event(newest, event_row(newest, self._period_of))
+        return offset
+
+    def committed(self, identity: Identity, name: bytes) -> Event | None:
+        """An event whose newest price was committed before this unit; it is held for the record that asks for it next.
+
+        None: any other, and what only the archive knows.
+        """
+        offset = self._newest_offset(name)
+        event = None if offset is None or offset >= self._first else self.event(identity, name)
+        if event is not None:
+            self._held[name] = event
+        return event
+
+    def is_committed(self, event: Event) -> bool:
+        """Whether its newest price is older than this unit."""
+        return event.booked.offset < self._first
 
     def of_account(self, billing_account_id: str, wanted: ClosingRows) -> Iterator[Row]:
         """What a close of an account has to know of all that is booked so far, in log order.

@@ -408,7 +408,7 @@ class LogPricer:
             first = self._charges[(record.original[0], record.original[1], charge.row.usage["amends_event_id"])]
         taken, scopes = self._undone(first, self._billed_in(record.original[0], record.time))
         try:
-            usage = usage_of(columns_of(charge.row), 1)
+            usage = usage_of(columns_of([charge.row]), 1)
             fresh, scopes = self._priced(usage, record.offset, record.time, scopes, self._facts.rerating)
         except RefusedRecord:
             return Answer("CONTROL")

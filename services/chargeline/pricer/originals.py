@@ -6,7 +6,10 @@ read, never worked out again. Source: docs/architecture.md; spec/rating.md, sect
 
 from bisect import bisect_right
 from collections import OrderedDict
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from chargeline.domain.errors import Fault, LogTruncated, TransientError
@@ -51,12 +54,37 @@ class UnitPlaces:
         )
 
 
+@dataclass(frozen=True)
+class Message:
+    """One message of `charges`. `offsets`: int64, rising: the source offset of each row."""
+
+    record: Record
+    table: pa.Table
+    offsets: npt.NDArray[np.int64]
+
+    @staticmethod
+    def of(record: Record) -> "Message":
+        table = decode(record.value or b"")
+        return Message(record, table, table.column("source_offset").to_numpy())
+
+    def has_all_of(self, offset: int) -> bool:
+        """Whether all rows of a source offset, if there are any, must be in it: it has rows before and behind."""
+        return bool(len(self.offsets)) and bool(self.offsets[0] < offset < self.offsets[-1])
+
+    def rows(self, offset: int) -> list[Row]:
+        first, end = np.searchsorted(self.offsets, offset), np.searchsorted(self.offsets, offset, "right")
+        return rows_of(self.table.slice(first, end - first)) if first < end else []
+
+
 class Originals:
     """Reads booked rows. What it has read is kept for a while: booked rows never change."""
 
     def __init__(self, reader: LogReader, archive: ChargeArchive | None, clock: Clock) -> None:
         self._reader, self.archive, self._clock = reader, archive, clock
-        self._messages: OrderedDict[tuple[int, int], tuple[Record, pa.Table]] = OrderedDict()
+        self._messages: OrderedDict[tuple[int, int], Message] = OrderedDict()
+        self._seen: dict[
+            int, tuple[int, int, int]
+        ] = {}  # by partition: what was committed, and the bounds that show it
         self._booked: dict[int, tuple[int, int]] = {}  # up to where `charges` was looked at, and what `booked_end` was
 
     def rows(self, partition: int, offset: int, places: UnitPlaces, charges_next_offset: int) -> list[Row]:
@@ -65,18 +93,19 @@ class Originals:
         Raises:
             TransientError: Kafka or the archive is away.
         """
+        for (place, _), message in self._messages.items():
+            if place == partition and message.has_all_of(offset):
+                return message.rows(offset)
         low, end = self._bounds(partition, charges_next_offset)
         start, stop = places.range(offset, low, end)
         found = self._first(partition, offset, start, stop)
         if found is None or (found.offset == low and UnitHeader.decode(found.headers).start > offset):
             return self._archived(partition, offset)
-        rows: list[Row] = []
-        for record in (found, *self._after(partition, found, stop, offset)):
-            table = self._table(partition, record)
-            at = table.column("source_offset").to_numpy() == offset
-            if at.any():
-                rows += rows_of(table.filter(pa.array(at)))
-        return rows
+        return [
+            row
+            for record in (found, *self._after(partition, found, stop, offset))
+            for row in self._message(partition, record).rows(offset)
+        ]
 
     def booked_end(self, partition: int, charges_next_offset: int) -> int:
         """Where the last committed unit that booked rows ends; 0: none that `charges` still has did.
@@ -105,10 +134,14 @@ class Originals:
 
     def _bounds(self, partition: int, charges_next_offset: int) -> tuple[int, int]:
         """Of `charges`, once it shows the last committed unit: its markers may take a moment."""
+        committed, *seen = self._seen.get(partition, (-1, 0, 0))
+        if committed == charges_next_offset:
+            return seen[0], seen[1]
         deadline = self._clock.now_ms() + _MARKERS_MS
         while True:
             low, end = self._reader.bounds(CHARGES, partition)
             if end >= charges_next_offset:
+                self._seen[partition] = charges_next_offset, low, end
                 return low, end
             if self._clock.now_ms() > deadline:
                 raise TransientError(f"{CHARGES}/{partition} ends at {end}; {charges_next_offset} was committed")
@@ -144,10 +177,11 @@ class Originals:
         """The first message from an offset on."""
         known = self._messages.get((partition, start))
         if known is not None:
-            return known[0]
+            return known.record
         try:
             return next(iter(self._reader.read(CHARGES, partition, start, stop)), None)
         except LogTruncated:
+            self._seen.pop(partition, None)
             return None
 
     def _reach(self, partition: int, record: Record) -> int:
@@ -155,16 +189,16 @@ class Originals:
         header = UnitHeader.decode(record.headers)
         if _is_last(record):
             return header.end - 1
-        return int(self._table(partition, record).column("source_offset")[-1].as_py())
+        return int(self._message(partition, record).offsets[-1])
 
-    def _table(self, partition: int, record: Record) -> pa.Table:
+    def _message(self, partition: int, record: Record) -> Message:
         key = (partition, record.offset)
         if key not in self._messages:
-            self._messages[key] = (record, decode(record.value or b""))
+            self._messages[key] = Message.of(record)
             while len(self._messages) > _KEPT:
                 self._messages.popitem(last=False)
         self._messages.move_to_end(key)
-        return self._messages[key][1]
+        return self._messages[key]
 
     def _archived(self, partition: int, offset: int) -> list[Row]:
         if self.archive is None:

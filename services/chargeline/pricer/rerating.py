@@ -21,7 +21,7 @@ from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_records import is_equal
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.correction_rows import Row, are_last, rows_of
-from chargeline.wire.event_rows import EventRow, event_row, value_of
+from chargeline.wire.event_rows import EventRow, event_row, values_of
 from chargeline.wire.usage_encoder import Framed, framed
 
 SOURCE_FIELDS = ("billing_account_id", "source", "provider_name", "request_model", "operation_name", "event_time")
@@ -78,7 +78,7 @@ def changes(rows: Sequence[Row], facts: Facts, rules: Rules, now_ms: int) -> lis
     partition = wanted[0]["source_partition"]
     count = len(wanted)
     batch = LogBatch("usage-events", partition, np.arange(count), np.full(count, now_ms, np.int64),
-                     [value_of(each) for each in booked], count)  # fmt: skip
+                     values_of(booked), count)  # fmt: skip
     prepared = prepare(batch, facts.rerating, rules, lambda _: USAGE_EVENT_SCHEMA)
     unit = book(batch, prepared, known=Identities(), watermark=None, rules=rules)
     fresh = {row["source_offset"]: event_row(row) for row in rows_of(charges_alone(unit, facts.sequence, rules))}

@@ -1,6 +1,6 @@
 """Rows of `charges`, one event at a time: what corrections read of the booked, and how they price an event anew."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -54,23 +54,26 @@ def event_rows(table: pa.Table) -> list[EventRow]:
     return [event_row(row) for row in completed(table.to_pylist(), "Charge")]
 
 
-def value_of(row: EventRow, schema_id: int = 0) -> bytes:
-    """The framed value of the event, encoded again from its row."""
-    return encode(columns_of(row), 1, schema_id)[0]
+def values_of(rows: Sequence[EventRow], schema_id: int = 0) -> list[bytes]:
+    """The framed values of events, encoded again from their rows."""
+    return encode(columns_of(rows), len(rows), schema_id)
 
 
-def columns_of(row: EventRow) -> dict[str, pa.Array]:
-    """The event as columns of one row, as `usage_encoder.encode` and `usage_columns.usage_of` take them."""
+def columns_of(rows: Sequence[EventRow]) -> dict[str, pa.Array]:
+    """Events as columns, a row each, as `usage_encoder.encode` and `usage_columns.usage_of` take them."""
     columns: dict[str, pa.Array] = {}
     for name, field in FIELDS.items():
-        value = row.usage[name]
-        if value is None or (field.kind == "map" and not value):
+        values = [row.usage[name] for row in rows]
+        if all(value is None or value == {} for value in values):
             continue
         if field.kind == "map":
             items = pa.string() if field.map_of == "string" else pa.int64()
-            columns[name] = pa.array([sorted(dict(value).items(), key=_key_bytes)], pa.map_(pa.string(), items))
+            pairs = [sorted(dict(value).items(), key=_key_bytes) if value else None for value in values]
+            columns[name] = pa.array(pairs, pa.map_(pa.string(), items))
+        elif name in TIMES:
+            columns[name] = pa.array([None if value is None else micros_of(value) for value in values])
         else:
-            columns[name] = pa.array([micros_of(value)] if name in TIMES else [value])
+            columns[name] = pa.array(values)
     return columns
 
 
