@@ -7,7 +7,6 @@ offset is n or more.
 """
 
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -18,11 +17,11 @@ from confluent_kafka import Producer
 
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.adapters.registry import SchemaRegistry
-from chargeline.runtime.stack import Stack, load_stack
+from chargeline.runtime.stack import Stack
 from chargeline.sdk.partitioner import partition_of
 
 sys.path.insert(0, str(Path(__file__).parent))
-from commands import command
+from commands import running
 from traffic import batches, card
 
 PARTITIONS = 2
@@ -35,17 +34,8 @@ _VISIBLE_S = 60.0
 
 def freshness(seconds: float) -> dict[str, float]:
     """Keys freshness_p50_s, freshness_p99_s over so many seconds after a warm-up; on a stack of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder) / "data")
-        command("up", "--detach", "--data-dir", data, "--partitions", str(PARTITIONS))
-        try:
-            rates = Path(folder) / "card.yaml"
-            rates.write_text(card())
-            command("rates", "publish", str(rates), "--data-dir", data)
-            stack = load_stack(data)
-            ages = measure(stack, _prepared(int(RATE * (WARM_S + seconds)), stack))
-        finally:
-            command("down", "--data-dir", data)
+    with running(card(), "--partitions", PARTITIONS) as stack:
+        ages = measure(stack, _prepared(int(RATE * (WARM_S + seconds)), stack))
     return {
         "freshness_p50_s": float(np.quantile(ages, 0.5)),
         "freshness_p99_s": float(np.quantile(ages, 0.99)),

@@ -6,16 +6,15 @@ The limit is 15 % of one core. Exit code 1 if it is passed. CPU time is counted,
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import psutil
 
-from chargeline.runtime.stack import load_stack
+from chargeline.runtime.stack import Stack
 
 sys.path.insert(0, str(Path(__file__).parent))
-from commands import command
+from commands import command, running
 
 SECONDS = float(os.environ.get("SECONDS_IDLE", "60"))
 LIMIT_PERCENT = 15.0
@@ -27,9 +26,9 @@ def cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def measure(data: str) -> dict[str, float]:
-    """Percent of one core by process of the running stack in `data`."""
-    processes = load_stack(data).processes
+def measure(stack: Stack) -> dict[str, float]:
+    """Percent of one core by process of a running stack."""
+    processes = stack.processes
     before = {each.name: cpu_s(each.pid) for each in processes}
     began = time.monotonic()
     time.sleep(SECONDS)
@@ -38,16 +37,11 @@ def measure(data: str) -> dict[str, float]:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder) / "data")
-        command("up", "--detach", "--data-dir", data)
-        try:
-            # What a stack has been used for once keeps its connections and its tables.
-            command("generate", "--seed", "1", "--events", "2000", "--wait", "--data-dir", data)
-            time.sleep(_SETTLE_S)
-            percent = measure(data)
-        finally:
-            command("down", "--data-dir", data)
+    with running(None) as stack:
+        # What a stack has been used for once keeps its connections and its tables.
+        command("generate", "--seed", "1", "--events", "2000", "--wait", "--data-dir", stack.data_dir)
+        time.sleep(_SETTLE_S)
+        percent = measure(stack)
     total = round(sum(percent.values()), 2)
     result = {"seconds": SECONDS, "percent_of_a_core": percent, "total": total, "limit": LIMIT_PERCENT}
     print(json.dumps(result, indent=2))

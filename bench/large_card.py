@@ -8,15 +8,12 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 from pathlib import Path
-
-from chargeline.runtime.stack import load_stack
 
 sys.path.insert(0, str(Path(__file__).parent))
 import cards
 import traffic
-from commands import child, command
+from commands import NO_SERVICES, child, running
 from run import EVENTS, PARTITIONS, charged, preload
 
 RUNS = int(os.environ.get("RUNS", "3"))
@@ -26,20 +23,11 @@ LEAST = 0.8
 
 def priced(card: str) -> float:
     """Events a second by a card, on a stack of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder) / "data")
-        command("up", "--detach", "--no-services", "--data-dir", data, "--partitions", str(PARTITIONS))
-        try:
-            rates = Path(folder) / "card.yaml"
-            rates.write_text(card)
-            command("rates", "publish", str(rates), "--data-dir", data)
-            stack = load_stack(data)
-            preload(stack)
-            found = child("child.py", "pricer", EVENTS, stack=stack)
-            charged(stack)
-            return found["events_per_s"]
-        finally:
-            command("down", "--data-dir", data)
+    with running(card, NO_SERVICES, "--partitions", PARTITIONS) as stack:
+        preload(stack)
+        found = child("child.py", "pricer", EVENTS, stack=stack)
+        charged(stack)
+        return found["events_per_s"]
 
 
 def main() -> int:

@@ -12,7 +12,6 @@ Measured from the log alone, by append times of the broker:
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -27,14 +26,14 @@ from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.cli.publishing import governance_log
 from chargeline.cli.sending import Sender
 from chargeline.domain.rates.card import RateCard
-from chargeline.runtime.stack import Stack, load_stack
+from chargeline.runtime.stack import Stack
 from chargeline.sdk.columns import coded
 from chargeline.wire.arrow_messages import decode
 from chargeline.wire.units import UnitHeader
 from chargeline.wire.usage_encoder import Framed, framed
 
 sys.path.insert(0, str(Path(__file__).parent))
-from commands import command
+from commands import publish, running
 from traffic import MODELS, card, columns
 
 SKUS = 5_000
@@ -150,30 +149,20 @@ def recorded_time(stack: Stack) -> int:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder) / "data")
-        command("up", "--detach", "--data-dir", data, "--partitions", str(PARTITIONS))
-        try:
-            stack = load_stack(data)
-            small, large = Path(folder) / "small.yaml", Path(folder) / "large.yaml"
-            small.write_text(card())
-            large.write_text(large_card())
-            command("rates", "publish", str(small), "--data-dir", data)
-            load = Load(stack)
-            load.start()
-            time.sleep(BEFORE_S)
-            published = time.time_ns() // 1_000_000
-            command("rates", "publish", str(large), "--data-dir", data)
-            returned = time.time_ns() // 1_000_000
-            time.sleep(max(0.0, AFTER_S - (returned - published) / 1000))
-            stopped = time.time_ns() // 1_000_000
-            load.stop.set()
-            load.join()
-            time.sleep(3)
-            result = measured(stack, published, recorded_time(stack), stopped)
-            result["command_s"] = (returned - published) / 1000
-        finally:
-            command("down", "--data-dir", data)
+    with running(card(), "--partitions", PARTITIONS) as stack:
+        load = Load(stack)
+        load.start()
+        time.sleep(BEFORE_S)
+        published = time.time_ns() // 1_000_000
+        publish(large_card(), stack.data_dir)
+        returned = time.time_ns() // 1_000_000
+        time.sleep(max(0.0, AFTER_S - (returned - published) / 1000))
+        stopped = time.time_ns() // 1_000_000
+        load.stop.set()
+        load.join()
+        time.sleep(3)
+        result = measured(stack, published, recorded_time(stack), stopped)
+        result["command_s"] = (returned - published) / 1000
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
     path = Path(__file__).parent / "results" / "publish.json"
     path.write_text(json.dumps(result, indent=1) + "\n")

@@ -15,9 +15,9 @@ import json
 import os
 import resource
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,12 @@ from chargeline.ports import Segment
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.recovery import SEGMENT_IDENTITIES, Recovery
 from chargeline.pricer.settings import PricerSettings
-from chargeline.runtime.stack import Stack, load_stack
+from chargeline.runtime.stack import Stack
 from chargeline.sdk.columns import numbered
 from chargeline.wire.usage_encoder import Framed, framed
 
 sys.path.insert(0, str(Path(__file__).parent))
-from commands import child, command
+from commands import NO_SERVICES, child, running
 from traffic import BATCH, batches, card, columns
 
 SIZE = 10 if os.environ.get("QUICK") == "1" else 1
@@ -72,19 +72,15 @@ def with_accounts(schema_id: int) -> Iterator[Framed]:
         yield framed(made, len(numbers), schema_id)
 
 
-def prepared(folder: str, text: str, made: Callable[[int], Iterator[Framed]], total: int, **settings: str) -> Stack:
+@contextmanager
+def prepared(text: str, made: Callable[[int], Iterator[Framed]], total: int, **settings: str) -> Iterator[Stack]:
     """A stack whose pricer has priced all events."""
-    data = f"{folder}/data"
-    command("up", "--detach", "--no-services", "--data-dir", data, "--partitions", "1")
-    stack = load_stack(data)
-    rates = Path(folder) / "card.yaml"
-    rates.write_text(text)
-    command("rates", "publish", str(rates), "--data-dir", data)
-    sender = Sender(stack)
-    sender.send_all(made(sender.schema_id), total, None, "preloading")
-    sender.close()
-    child("child.py", "pricer", total, stack=stack, **settings)
-    return stack
+    with running(text, NO_SERVICES, "--partitions", 1) as stack:
+        sender = Sender(stack)
+        sender.send_all(made(sender.schema_id), total, None, "preloading")
+        sender.close()
+        child("child.py", "pricer", total, stack=stack, **settings)
+        yield stack
 
 
 def emptied(stack: Stack) -> None:
@@ -92,15 +88,11 @@ def emptied(stack: Stack) -> None:
 
 
 def plain() -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            stack = prepared(folder, card(), lambda number: batches(EVENTS, number), EVENTS)
-            emptied(stack)
-            folded = child("recovery.py", "recover", stack=stack)
-            child("recovery.py", "remember", stack=stack)
-            loaded = child("recovery.py", "recover", stack=stack)
-        finally:
-            command("down", "--data-dir", f"{folder}/data")
+    with prepared(card(), lambda number: batches(EVENTS, number), EVENTS) as stack:
+        emptied(stack)
+        folded = child("recovery.py", "recover", stack=stack)
+        child("recovery.py", "remember", stack=stack)
+        loaded = child("recovery.py", "recover", stack=stack)
     return {
         "plain_rows": folded["identities"],
         "plain_fold_s": folded["seconds"],
@@ -114,15 +106,10 @@ def plain() -> dict[str, float]:
 def scopes() -> dict[str, float]:
     models = ", ".join(f"model-{n}" for n in range(20))
     text = GRADUATED % (models, models)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            small = {"CHARGELINE_PRICER_UNIT_RECORDS": str(UNIT)}
-            stack = prepared(folder, text, with_accounts, SCOPES, **small)
-            loaded = child("recovery.py", "recover", stack=stack)
-            emptied(stack)
-            folded = child("recovery.py", "recover", stack=stack)
-        finally:
-            command("down", "--data-dir", f"{folder}/data")
+    with prepared(text, with_accounts, SCOPES, CHARGELINE_PRICER_UNIT_RECORDS=str(UNIT)) as stack:
+        loaded = child("recovery.py", "recover", stack=stack)
+        emptied(stack)
+        folded = child("recovery.py", "recover", stack=stack)
     return {
         "scopes": loaded["scopes"],
         "scopes_from_redis_s": loaded["seconds"],

@@ -8,7 +8,6 @@ import os
 import platform
 import statistics
 import sys
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from rich.table import Table
 
 from chargeline.adapters.clickhouse import ClickHouse
 from chargeline.cli.sending import Sender
-from chargeline.runtime.stack import Stack, load_stack
+from chargeline.runtime.stack import Stack
 
 sys.path.insert(0, str(Path(__file__).parent))
-from commands import child, command
+from commands import NO_SERVICES, child, command, running
 from freshness import freshness
 from traffic import batches, card, write_ndjson
 
@@ -47,36 +46,27 @@ def generate(data: str) -> float:
     return json.loads(said.splitlines()[-1])["events_per_s"]
 
 
-def replay(data: str, folder: Path) -> float:
+def replay(data: str) -> float:
     """Events a second of `chargeline replay` from a file of JSON lines."""
-    file = folder / "usage.ndjson"
+    file = Path(data) / "usage.ndjson"
     write_ndjson(file, REPLAYED)
     said = command("replay", str(file), "--format", "ndjson", "--json", "--data-dir", data)
     return json.loads(said.splitlines()[-1])["events_per_s"]
 
 
 def once(run: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder) / "data")
-        command("up", "--detach", "--no-services", "--data-dir", data, "--partitions", str(PARTITIONS))
-        try:
-            stack = load_stack(data)
-            rates = Path(folder) / "card.yaml"
-            rates.write_text(card())
-            command("rates", "publish", str(rates), "--data-dir", data)
-            preload(stack)
-            consumed = child("child.py", "consume", EVENTS, stack=stack)
-            priced = child("child.py", "pricer", EVENTS, stack=stack)
-            rows = charged(stack)
-            stored = child("child.py", "sink", rows, stack=stack)
-            warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
-            assert warehouse.query("SELECT count() AS n FROM charges").to_pylist() == [{"n": rows}]
-            peer = child("faust_peer.py", FAUST_EVENTS, PARTITIONS, stack=stack)
-            assert peer["priced"] > 0.95 * FAUST_EVENTS
-            generated = generate(data)
-            replayed = replay(data, Path(folder))
-        finally:
-            command("down", "--data-dir", data)
+    with running(card(), NO_SERVICES, "--partitions", PARTITIONS) as stack:
+        preload(stack)
+        consumed = child("child.py", "consume", EVENTS, stack=stack)
+        priced = child("child.py", "pricer", EVENTS, stack=stack)
+        rows = charged(stack)
+        stored = child("child.py", "sink", rows, stack=stack)
+        warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
+        assert warehouse.query("SELECT count() AS n FROM charges").to_pylist() == [{"n": rows}]
+        peer = child("faust_peer.py", FAUST_EVENTS, PARTITIONS, stack=stack)
+        assert peer["priced"] > 0.95 * FAUST_EVENTS
+        generated = generate(stack.data_dir)
+        replayed = replay(stack.data_dir)
     result = {
         "pricer_events_per_s": priced["events_per_s"],
         "consume_events_per_s": consumed["events_per_s"],

@@ -15,7 +15,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,9 @@ from rich.table import Table
 
 from chargeline.runtime.stack import Stack, load_stack
 
+sys.path.insert(0, str(Path(__file__).parent))
+from commands import line, running
+
 RESULTS = Path(__file__).parent / "results"
 CARD = Path(__file__).parent.parent / "examples" / "rates" / "openai.yaml"
 OUTPUTS = ("charges", "cost-rollups", "performance-rollups", "usage-events-dlq")
@@ -40,10 +42,6 @@ _ALLOWED_MIB, _ALLOWED_SHARE = 16.0, 0.05
 _SETTLE_S = 120.0
 
 Sample = dict[str, float]
-
-
-def command(data: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "chargeline.cli.main", *arguments, "--data-dir", data]
 
 
 def scraped(stack: Stack) -> dict[str, float]:
@@ -137,7 +135,7 @@ def soak(data: str, minutes: float, rate: int, every_s: float) -> tuple[list[Sam
     watcher = Watcher(data)
     # The traffic takes its own time; a share of duplicates and broken records keeps every path busy.
     arguments = ["--seed", "1", "--events", str(int(minutes * 60 * rate)), "--rate", str(rate), "--duplicates", "0.01"]
-    traffic = subprocess.Popen(command(data, "generate", *arguments), stdout=subprocess.DEVNULL)
+    traffic = subprocess.Popen(line("generate", *arguments, "--data-dir", data), stdout=subprocess.DEVNULL)
     samples = []
     try:
         while traffic.poll() is None:
@@ -160,15 +158,9 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=30_000, help="events a second")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between samples")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder) / "data")
-        subprocess.run(command(data, "up", "--detach"), check=True, capture_output=True)
-        try:
-            subprocess.run(command(data, "rates", "publish", str(CARD)), check=True, capture_output=True)
-            samples, rest = soak(data, options.minutes, options.rate, options.every)
-            names = [each.name for each in load_stack(data).processes]
-        finally:
-            subprocess.run(command(data, "down"), check=True, capture_output=True)
+    with running(CARD.read_text()) as stack:
+        samples, rest = soak(stack.data_dir, options.minutes, options.rate, options.every)
+        names = [each.name for each in stack.processes]
     memory = judged(samples, names)
     took = samples[-1]["at_s"] - samples[0]["at_s"]
     reached = round((samples[-1]["events"] - samples[0]["events"]) / took)

@@ -11,7 +11,6 @@ counted from the append time of its first such event) to the append time of the 
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,14 +20,14 @@ import numpy as np
 import pyarrow as pa
 import urllib3
 from bench.anomaly.runaway import passes
-from bench.commands import command
+from bench.commands import running
 from bench.traffic import MODELS, card
 from confluent_kafka import Message, Producer
 from prometheus_client.parser import text_string_to_metric_families
 
 from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.cli.sending import Sender
-from chargeline.runtime.stack import Stack, load_stack
+from chargeline.runtime.stack import Stack
 from chargeline.sdk.columns import Int64Array, coded, numbered
 from chargeline.sdk.partitioner import partition_of
 from chargeline.wire.anomaly_records import decode_anomaly
@@ -45,25 +44,16 @@ _WAIT_S = 120.0
 
 def measured() -> dict[str, Any]:
     """Keys runaway_live_found, runaway_live_delay_s_max, runaway_live_delay_s_median."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder) / "data")
-        os.environ |= {"CHARGELINE_WINDOW_S": str(WINDOW_S), "CHARGELINE_ANOMALY_WINDOW_S": str(WINDOW_S)}
-        command("up", "--detach", "--data-dir", data, "--partitions", str(PARTITIONS))
-        try:
-            rates = Path(folder) / "card.yaml"
-            rates.write_text(card())
-            command("rates", "publish", str(rates), "--data-dir", data)
-            stack = load_stack(data)
-            sender = Sender(stack)
-            now = int(time.time()) // WINDOW_S * WINDOW_S
-            sender.send_all(_history(now, sender.schema_id), None, None, "four days of usual spend")
-            sender.wait()
-            _await_panes(stack, 2 * DAYS * 86_400 // WINDOW_S * ACCOUNTS * TEAMS)
-            began = _run(stack, sender.schema_id)
-            sender.close()
-            delays = _delays(stack, began)
-        finally:
-            command("down", "--data-dir", data)
+    os.environ |= {"CHARGELINE_WINDOW_S": str(WINDOW_S), "CHARGELINE_ANOMALY_WINDOW_S": str(WINDOW_S)}
+    with running(card(), "--partitions", PARTITIONS) as stack:
+        sender = Sender(stack)
+        now = int(time.time()) // WINDOW_S * WINDOW_S
+        sender.send_all(_history(now, sender.schema_id), None, None, "four days of usual spend")
+        sender.wait()
+        _await_panes(stack, 2 * DAYS * 86_400 // WINDOW_S * ACCOUNTS * TEAMS)
+        began = _run(stack, sender.schema_id)
+        sender.close()
+        delays = _delays(stack, began)
     return {
         "runaway_live_found": f"{len(delays)}/{ACCOUNTS}",
         "runaway_live_delay_s_max": round(max(delays, default=float("inf")), 2),
