@@ -383,13 +383,9 @@ _STATE |= late_rows.columns_of(_STATE)
 
 
 def weekly_share(age_s: Any, rows: Any) -> Any:
-    """What the hour of the week counts, 0 to 1, beside the hour of the day; numbers or columns.
+    """What the hour of the week counts, 0 to 1, beside the hour of the day: the more rows it has, from a week's age on.
 
-    A week ends what the hour of the day alone makes of weekends; from then on the more rows, the more it is believed.
-
-    Args:
-        age_s: seconds since the first row of the series.
-        rows: of this hour of the week so far; not as integers of eight bits.
+    Numbers or columns; `rows` not as integers of eight bits.
     """
     return (age_s >= WEEKLY_FROM_S) * (rows / (rows + WEEKLY_HALF_ROWS))
 
