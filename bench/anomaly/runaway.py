@@ -40,13 +40,15 @@ def begins() -> list[float]:
 def passes(begin_s: float) -> float:
     """Seconds into the window at which the spend of such a team passes the line.
 
-    The line: a surprise of 4.8 were the window over now, with the tails that detectors begin with (a 95 % quantile of
-    1.5 and a mean excess of 0.5) and two windows before it as usual; and three times what is usual by this moment.
+    The line: the surprise of an alert were the window over now, with the tails that detectors begin with (a 95 %
+    quantile of 1.5 and a mean excess of 0.5) and two windows before it as usual; and three times what is usual by this
+    moment.
     """
     usual, step = RATE * WINDOW_S, 0.001
+    surprise = shipped_parameters("cost").spend_threshold
     at = np.arange(begin_s, WINDOW_S, step)
     spent = RATE * begin_s + (at - begin_s) * RATE * FACTOR
-    apart = 3**0.5 * (1.5 + 0.5 * (4.8 + np.log10(0.05)) * np.log(10))  # deviations
+    apart = 3**0.5 * (1.5 + 0.5 * (surprise + np.log10(0.05)) * np.log(10))  # deviations
     line = usual * np.maximum(1 + apart * DEVIATION, RULES.runaway_factor * at / WINDOW_S)
     return float(at[(spent > line) & (spent - usual * at / WINDOW_S >= float(RULES.minimum_impact))][0])
 

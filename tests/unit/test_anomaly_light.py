@@ -7,6 +7,7 @@ from bench.anomaly.run import run_light
 
 from chargeline.domain.anomaly.leaks import LeakDetector
 from chargeline.domain.anomaly.light import LightDetector
+from chargeline.domain.anomaly.spend import Spend
 from chargeline.domain.errors import StateIncomplete
 
 SERIES = synth.make(12, seed=7)
@@ -112,6 +113,39 @@ def test_what_would_be_an_alert_is_one_and_asking_changes_nothing():
         at_once = judged.is_alert & np.isin(judged.signal, (0, 1, 4))
         both, told = both + int((would & at_once).sum()), told + int(at_once.sum())
     assert both == told > 0
+
+
+def noise(mean):
+    """Spend of one series: `mean` by row, and chance of two fifths."""
+    return (mean * np.random.default_rng(3).gamma(6, 1 / 6, len(mean)))[:, np.newaxis]
+
+
+def test_the_second_weekend_is_expected_to_be_one():
+    is_weekend = np.arange(13 * synth.DAY) // synth.DAY % 7 >= 5
+    expected = run(detector(1), end=len(is_weekend), values=noise(np.where(is_weekend, 50.0, 100.0)))[:, 3, 0]
+    by_day = expected.reshape(-1, synth.DAY).mean(axis=1)
+    assert by_day[5] > 85  # the first one is not known to be one
+    assert by_day[11] > 85
+    assert by_day[12] < 75  # 50 and some 93, the usual of all days, by halves
+
+
+def test_spend_of_one_series_expects_what_columns_do():
+    light, one = detector(1), Spend(288)
+    for row in range(10 * synth.DAY):
+        moment, value = float(TIMES[row]), float(np.float32(np.nan_to_num(VALUES[row, 0])))
+        judged = light.step(np.arange(1), np.array([moment]), np.array([value]))
+        if row >= 3 * synth.DAY:
+            assert one.expected(moment) == pytest.approx(float(judged.expected[0]), rel=0.02)
+        one.step(moment, value, 1e-4)
+
+
+def test_a_job_of_a_day_does_not_hide_the_spike_of_the_day_after_next():
+    mean = np.full(12 * synth.DAY + 103, 100.0)
+    mean[10 * synth.DAY : 11 * synth.DAY] = 1000.0
+    mean[-3:] = 300.0
+    alerts = run(detector(1), end=len(mean), values=noise(mean))[:, 1, 0]
+    assert alerts[10 * synth.DAY]
+    assert alerts[-3:].any()
 
 
 def test_a_series_takes_less_than_2_kb():

@@ -115,6 +115,25 @@ def test_spend_that_runs_away_is_told_before_its_window_is_complete():
     assert subject.complete == start
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ((3.1, 2.4, 2.4), (0.5, 0.9, 0.9), [()]),  # at first only x passes three times the usual, in the end all do
+        ((3.1, 1.0, 1.0), (0.0, 2.5, 0.0), [(("team", "x"),), (("team", "y"),)]),
+    ],
+)
+def test_what_runs_away_as_a_whole_is_told_as_a_whole(first, second, told):
+    subject = learned()
+    start = START + LEARNED * HOUR
+    updates = []
+    for number, times in enumerate((first, second)):
+        of_team = dict(zip("xyz", times, strict=True))
+        rows = [row | {"window": start, "picos": int(row["picos"] * of_team[row["team"]])} for row in usual(LEARNED)]
+        updates += subject.take(unit(LEARNED + number, rows, start + (54 + number) * MINUTE))
+    assert [update.dimensions for update in updates if update.sequence == 1] == told
+    assert {update.kind for update in updates} == {"RUNAWAY"}
+
+
 def test_spend_that_runs_away_is_told_in_whichever_window_is_open():
     """Where the watermark trails by hours, what comes now belongs to the third open window."""
     subject = learned(bound_us=3 * HOUR)

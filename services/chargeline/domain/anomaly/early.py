@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chargeline.domain.anomaly.cells import Cells
+from chargeline.domain.anomaly.grouping import SHARE
 from chargeline.domain.anomaly.incidents import Alert
 from chargeline.domain.anomaly.judging import RUNAWAY, Window, minimum_of, sorted_out
 from chargeline.domain.anomaly.series import SeriesTable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 class OpenSpend:
@@ -72,10 +74,12 @@ def look_early(watch: "Watch", start: int, series: Ints, newest: int) -> int:
     spend = watch.early.sums[start][series]
     is_odd, expected = watch.scorer.runs_away(series, start / 1e6, spend)
     beyond = spend - expected * elapsed
-    is_odd &= spend > rules.runaway_factor * expected * elapsed
-    found = np.flatnonzero(is_odd & (beyond >= minimum_of(watch, series, beyond)))
-    if not len(found):
+    is_odd &= beyond >= minimum_of(watch, series, beyond)
+    is_told = is_odd & (spend > rules.runaway_factor * expected * elapsed)
+    if not is_told.any():
         return 0
+    is_told |= _wider(watch.table, series, is_odd, is_told, beyond)
+    found = np.flatnonzero(is_told)
     reason = f"{100 * elapsed:.0f}% of the window is over"
     alerts = [
         Alert(int(series[at]), RUNAWAY, float(spend[at]), float(expected[at] * elapsed), float(beyond[at]), 0.0, reason)
@@ -88,3 +92,19 @@ def look_early(watch: "Watch", start: int, series: Ints, newest: int) -> int:
             inside = window.cells.take(watch.table.cells_of(candidate.scope, window.cells.group))
             incident.begin_early(inside, candidate.alerts[0].expected, watch.groups)
     return len(alerts)
+
+
+def _wider(table: SeriesTable, series: Ints, is_odd: Bools, is_told: Bools, beyond: Doubles) -> Bools:
+    """Odd series of whose excess no series inside them that is told of holds most: they run away as a whole.
+
+    So projects that run away at once are their team's incident from the first of them on, though the team has not
+    passed its line yet.
+    """
+    most = np.zeros(len(table.names))
+    others = is_odd & ~is_told
+    for at in np.flatnonzero(is_told).tolist() if others.any() else ():
+        number = series[at]
+        holders = table.of_group[:, table.of_group[int(table.place[number])] == number]
+        holders = holders[(holders == holders[:, :1]).all(axis=1) & (holders[:, 0] >= 0), 0]
+        most[holders] = np.maximum(most[holders], beyond[at])
+    return np.asarray(others & (most[series] > 0) & (most[series] < SHARE * beyond))

@@ -12,7 +12,7 @@ from chargeline.domain.anomaly.series import SeriesTable
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-_SHARE = 0.7  # of an excess that lies inside another one: it is the same
+SHARE = 0.7  # of an excess that lies inside another one: it is the same
 _ALERTS_MAX = 500  # of a window, those with the largest impact
 
 
@@ -96,7 +96,7 @@ def _home(alert: Alert, weight: Doubles, candidates: list[Candidate]) -> Candida
         return None
     held = [float(weight[each.inside].sum()) for each in candidates]
     together = weight[np.any([each.inside for each in candidates], axis=0)].sum()
-    if together < _SHARE * whole or max(held) <= 0:
+    if together < SHARE * whole or max(held) <= 0:
         return None
     return candidates[held.index(max(held))]
 
@@ -110,7 +110,7 @@ def _refine(
     weight = weights[first.series, first.kind]
     if others:
         weight = np.where(np.any(others, axis=0), 0.0, weight)
-    enough = _SHARE * weight.sum()
+    enough = SHARE * weight.sum()
     series = dict.fromkeys(alert.series for alert in candidate.alerts)
     fitting = [each for each in series if each == first.series or weight[_inside(table, each)].sum() >= enough]
     candidate.scope = max(fitting, key=lambda each: (len(table.name(each).dimensions), -int(table.place[each]), -each))

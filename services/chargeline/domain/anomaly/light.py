@@ -27,8 +27,9 @@ SHORT, LONG = 3, 12  # windows summed
 DAY_WEIGHT = 1 / 144  # of a row in the running mean over about a day, which sees slow leaks
 DAY_S = 86_400
 ACTIVE_LEAST = 30  # rows with spend before a series can alert: what is usual is not known before
-WEEKLY_FROM_S = 14 * DAY_S
-WEEKLY_ROWS = 6  # rows of an hour of the week before it is believed
+WEEKLY_FROM_S = 7 * DAY_S
+WEEKLY_HALF_ROWS = 12.0  # rows of an hour of the week that count as much as all of its hour of the day
+DROPS_FROM_S = 14 * DAY_S
 MONDAY = 96  # hours from the epoch's Thursday to a Monday
 CLIP = 4.0  # deviations: what is learned of an incident, so that the next one is still one
 PROFILE_WEIGHT = 0.02
@@ -43,7 +44,7 @@ LOW, SIZE = 3, 4
 _HIGH = (0, 1, SIZE)  # signals of a single row: too much at once
 HOT_ROWS = 288  # rows that an incident may last before it is the new usual
 SURPRISED = 3.0  # from here a row is part of an incident
-HOT_WEIGHT = 0.1  # of what is learned of it
+HOT_WEIGHT = 0.03  # of what is learned of it: a day's job of 10 times must not stretch the tails for the next one
 TAIL_FROM = 144  # rows
 NOT_JUDGED = -1e6  # a signal without a value in this row
 _LEAST_UNIT = np.float32(1e-37)  # above zero
@@ -255,8 +256,9 @@ class LightDetector:
     ) -> tuple[Floats, Floats]:
         state = self.state
         hour, week_hour = _hours(time_s)
-        weekly = (time_s - begun >= WEEKLY_FROM_S) & (state["week_rows"][week_hour, series] >= WEEKLY_ROWS)
-        expected = np.where(weekly, state["week"][week_hour, series], state["day"][hour, series])
+        day = state["day"][hour, series]
+        share = weekly_share(time_s - begun, state["week_rows"][week_hour, series].astype(np.float32))
+        expected = day + share * (state["week"][week_hour, series] - day)
         # An hour that was never seen brings what it brings: there is nothing to compare it with.
         expected = np.where(state["day_rows"][hour, series] > 0, expected, values)
         # Half of it from all hours: where an hour is quiet, its own deviation is mostly chance.
@@ -315,7 +317,7 @@ class LightDetector:
         surprises = np.maximum(np.float32(AT_QUANTILE) + tail / np.float32(_LN10), np.float32(0))
         # A drop means something where spend is the rule and where its weekends have been seen.
         mostly = state["active"][0, series] * 2 > state["rows"][0, series]
-        surprises[LOW] = np.where(mostly & (time_s - state["begun"][0, series] >= WEEKLY_FROM_S), surprises[LOW], 0)
+        surprises[LOW] = np.where(mostly & (time_s - state["begun"][0, series] >= DROPS_FROM_S), surprises[LOW], 0)
         return surprises
 
     def _calm(self, series: Ints, surprises: Floats) -> Floats:
@@ -378,6 +380,14 @@ _STATE: dict[str, tuple[int, type[np.generic]]] = {
     "quantile": (len(SIGNALS), np.float32), "excess": (len(SIGNALS), np.float32),
 }  # fmt: skip
 _STATE |= late_rows.columns_of(_STATE)
+
+
+def weekly_share(age_s: Any, rows: Any) -> Any:
+    """What the hour of the week counts, 0 to 1, beside the hour of the day: the more rows it has, from a week's age on.
+
+    Numbers or columns; `rows` not as integers of eight bits.
+    """
+    return (age_s >= WEEKLY_FROM_S) * (rows / (rows + WEEKLY_HALF_ROWS))
 
 
 def _hours(time_s: Doubles) -> tuple[Ints, Ints]:

@@ -130,9 +130,9 @@ class Scorer:
         state = self.light.state
         hour, week_hour = int(time_s // 3600) % 24, (int(time_s // 3600) + light.MONDAY) % light.WEEK_HOURS
         known = self._known(series) & (state["day_rows"][hour, series] >= _HOUR_ROWS)
-        weekly = time_s - state["begun"][0, series] >= light.WEEKLY_FROM_S
-        weekly &= state["week_rows"][week_hour, series] >= light.WEEKLY_ROWS
-        expected = np.where(weekly, state["week"][week_hour, series], state["day"][hour, series]).astype(np.float64)
+        day, rows = state["day"][hour, series], state["week_rows"][week_hour, series].astype(np.float32)
+        share = light.weekly_share(time_s - state["begun"][0, series], rows)
+        expected = (day + share * (state["week"][week_hour, series] - day)).astype(np.float64)
         deviation = (state["deviation"][hour, series] + state["deviation_all"][0, series]).astype(np.float64) / 2
         return expected, deviation, known
 

@@ -39,12 +39,11 @@ class Spend:
         self.counts = array("d", [0.0] * _PROFILE)
 
     def expected(self, time_s: float) -> float:
-        """What this hour usually brings: of the week once two weeks have been seen, of the day before."""
+        """What this hour usually brings: of the day, and after a week more and more of the week."""
         hour, week_hour = _hours(time_s)
-        weekly = time_s - self.small[_BEGUN] >= light.WEEKLY_FROM_S
-        if weekly and self.counts[_WEEK_AT + week_hour] >= light.WEEKLY_ROWS:
-            return self.means[_WEEK_AT + week_hour]
-        return self.means[_DAY_AT + hour]
+        day, week = self.means[_DAY_AT + hour], self.means[_WEEK_AT + week_hour]
+        share: float = light.weekly_share(time_s - self.small[_BEGUN], self.counts[_WEEK_AT + week_hour])
+        return day + share * (week - day)
 
     def step(self, time_s: float, value: float, floor: float) -> tuple[float, int, "array[float]"]:
         """Judge and learn a row; returns surprise (no upper bound), its signal's place in SIGNALS, and the token."""
@@ -61,7 +60,7 @@ class Spend:
             light.AT_QUANTILE + (signal - small[_QUANTILE + place]) / self._mean_excess(place) / _LN10
             for place, signal in enumerate(signals)
         ]
-        if small[_ACTIVE] * 2.0 <= small[_ROWS] or time_s - small[_BEGUN] < light.WEEKLY_FROM_S:
+        if small[_ACTIVE] * 2.0 <= small[_ROWS] or time_s - small[_BEGUN] < light.DROPS_FROM_S:
             surprises[light.LOW] = 0.0
         surprise = max(surprises)
         calm = self._calm(surprise)
