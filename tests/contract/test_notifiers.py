@@ -3,15 +3,19 @@ one on this machine."""
 
 import json
 import logging
+import os
 import re
 import shutil
 import socket
+import socketserver
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import urllib3
@@ -163,12 +167,42 @@ def test_alertmanager_gets_what_its_api_takes(peer):
         assert posted["startsAt"] <= posted["endsAt"]
 
 
+class Mails(socketserver.StreamRequestHandler):
+    """Enough of SMTP to take a mail; `taken` has their lines."""
+
+    taken: ClassVar[list[bytes]] = []
+
+    def handle(self):
+        self.wfile.write(b"220 here\r\n")
+        for line in self.rfile:
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                self.taken.append(b"".join(iter(self.rfile.readline, b".\r\n")))
+            self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 yes\r\n")
+            if verb == b"QUIT":
+                return
+
+
+def test_a_mail_keeps_its_lines_and_no_text_becomes_markup():
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mails) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"mailto://127.0.0.1:{server.server_address[1]}?from=a@example.com&to=b@example.com"
+        AppriseNotifier(url).send(notification(alert(what="<b>bold</b> & so on")))
+        server.shutdown()
+    mail = message_from_bytes(Mails.taken[-1], EmailMessage, policy=policy.default)
+    lines = mail.get_content().splitlines()
+    assert mail.get_content_type() == "text/plain"
+    assert (lines[0], lines[-1]) == ("What: <b>bold</b> & so on (team=search)", "Key: a1/1")
+
+
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory):
     """A real Alertmanager; the test is left out, and counted, where there is none."""
-    binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+    names = (os.environ.get("CHARGELINE_ALERTMANAGER") or "prometheus-alertmanager", "alertmanager")
+    binary = next(filter(None, map(shutil.which, names)), None)
     if binary is None:
-        leave_out("no Alertmanager on this machine")
+        leave_out("no Alertmanager on PATH or in CHARGELINE_ALERTMANAGER (Debian: prometheus-alertmanager)")
     assert binary is not None
     data = tmp_path_factory.mktemp("alertmanager")
     (data / "config.yml").write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")

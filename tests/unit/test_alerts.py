@@ -71,7 +71,9 @@ def test_a_message_says_what_how_much_since_when_why_what_to_do_and_where():
         "- feature=chat: 300.12 USD",
         "- feature=rank: 0.000123 USD",
         "What to do: Look at the contributors. Stop what is not wanted; if it is wanted, tell the owner of the budget.",
+        "Why in full: chargeline anomalies explain a1",
         "More: https://x.example/a1?team=search",
+        "Key: a1/1",
     ]
 
 
@@ -131,8 +133,12 @@ def test_the_most_specific_route_of_the_owner_decides(account, team, severity, c
     assert channels_of(found, read_alerts(CONFIG)) == channels
 
 
-def test_a_muted_alert_goes_nowhere():
-    assert channels_of(alert(is_muted=True), read_alerts(CONFIG)) == ()
+@pytest.mark.parametrize(
+    ("state", "channels"), [("OPEN", ()), ("UPDATED", ()), ("RESOLVED", ("hook",))]
+)  # the end goes to what keeps incidents open, for it may have been told before the mute; never to people
+def test_a_muted_alert_goes_nowhere_but_its_end_to_who_keeps_it_open(state, channels):
+    config = read_alerts(CONFIG.replace("channels: hook", "channels: [hook, search-chat, journal]"))
+    assert channels_of(alert(is_muted=True, state=state), config) == channels
 
 
 def test_the_example_is_valid_and_names_every_kind():
