@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -45,20 +46,22 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, default=to_text, ensure_ascii=False) + "\n")
 
 
-def print_rows(rows: list[dict[str, Any]], title: str | None = None) -> None:
-    """Rows as a table for people; without any, that there are none."""
+def print_rows(rows: list[dict[str, Any]], title: str | None = None, whole: Collection[str] = ()) -> None:
+    """Rows as a table for people; without any, that there are none. No word is cut in the columns of `whole`."""
     if rows:
-        Console().print(rows_table(rows, title))
+        Console().print(rows_table(rows, title, whole))
     else:
         Console().print(f"[dim]{title or 'rows'}: none[/dim]")
 
 
-def rows_table(rows: list[dict[str, Any]], title: str | None = None) -> Table:
+def rows_table(rows: list[dict[str, Any]], title: str | None = None, whole: Collection[str] = ()) -> Table:
     """The same, to be shown later."""
     table = Table(title=title, header_style="bold")
     for name in rows[0] if rows else ():
         number = isinstance(rows[0][name], int | float | Decimal)
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        words = [word for row in rows for word in _cell(row[name]).split()] if name in whole else []
+        least = max(map(len, (name, *words))) if words else None
+        table.add_column(name, justify="right" if number else "left", overflow="fold", min_width=least)
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     return table
