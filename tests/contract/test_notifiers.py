@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 import pytest
@@ -31,45 +30,18 @@ from chargeline.domain.errors import ChannelAway, Undeliverable
 from chargeline.sdk.webhook import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 from tests.conftest import leave_out
 from tests.support.budgets import alert
+from tests.support.peer import Peer
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 NOW_S = 1_780_300_000
 
 
-class Peer:
-    """An HTTP server. `answers`: (status, headers) for the next requests; then 200. `seen`: (path, headers, body)."""
-
-    def __init__(self):
-        peer = self
-        self.seen: list[Any] = []
-        self.answers: list[Any] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                peer.seen.append((self.path, dict(self.headers), body))
-                status, headers = peer.answers.pop(0) if peer.answers else (200, {})
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-
 @pytest.fixture
 def peer():
     made = Peer()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 MAKERS: dict[str, Callable[[str], Any]] = {

@@ -198,3 +198,4 @@ class Delivery:
         self._waiting.clear()
         self.consumer.start(starts)
         self.observer.ready(self.channel)
+        log.info("channel_ready", channel=self.channel, next_offsets=starts)
