@@ -3,15 +3,18 @@ one on this machine."""
 
 import json
 import logging
+import os
 import re
 import shutil
 import socket
+import socketserver
 import subprocess
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any, ClassVar
 
 import pytest
 import urllib3
@@ -27,45 +30,18 @@ from chargeline.domain.errors import ChannelAway, Undeliverable
 from chargeline.sdk.webhook import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 from tests.conftest import leave_out
 from tests.support.budgets import alert
+from tests.support.peer import Peer
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 NOW_S = 1_780_300_000
 
 
-class Peer:
-    """An HTTP server. `answers`: (status, headers) for the next requests; then 200. `seen`: (path, headers, body)."""
-
-    def __init__(self):
-        peer = self
-        self.seen: list[Any] = []
-        self.answers: list[Any] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                peer.seen.append((self.path, dict(self.headers), body))
-                status, headers = peer.answers.pop(0) if peer.answers else (200, {})
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-
 @pytest.fixture
 def peer():
     made = Peer()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 MAKERS: dict[str, Callable[[str], Any]] = {
@@ -163,12 +139,42 @@ def test_alertmanager_gets_what_its_api_takes(peer):
         assert posted["startsAt"] <= posted["endsAt"]
 
 
+class Mails(socketserver.StreamRequestHandler):
+    """Enough of SMTP to take a mail; `taken` has their lines."""
+
+    taken: ClassVar[list[bytes]] = []
+
+    def handle(self):
+        self.wfile.write(b"220 here\r\n")
+        for line in self.rfile:
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                self.taken.append(b"".join(iter(self.rfile.readline, b".\r\n")))
+            self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 yes\r\n")
+            if verb == b"QUIT":
+                return
+
+
+def test_a_mail_keeps_its_lines_and_no_text_becomes_markup():
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mails) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"mailto://127.0.0.1:{server.server_address[1]}?from=a@example.com&to=b@example.com"
+        AppriseNotifier(url).send(notification(alert(what="<b>bold</b> & so on")))
+        server.shutdown()
+    mail = message_from_bytes(Mails.taken[-1], EmailMessage, policy=policy.default)
+    lines = mail.get_content().splitlines()
+    assert mail.get_content_type() == "text/plain"
+    assert (lines[0], lines[-1]) == ("What: <b>bold</b> & so on (team=search)", "Key: a1/1")
+
+
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory):
     """A real Alertmanager; the test is left out, and counted, where there is none."""
-    binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+    names = (os.environ.get("CHARGELINE_ALERTMANAGER") or "prometheus-alertmanager", "alertmanager")
+    binary = next(filter(None, map(shutil.which, names)), None)
     if binary is None:
-        leave_out("no Alertmanager on this machine")
+        leave_out("no Alertmanager on PATH or in CHARGELINE_ALERTMANAGER (Debian: prometheus-alertmanager)")
     assert binary is not None
     data = tmp_path_factory.mktemp("alertmanager")
     (data / "config.yml").write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")

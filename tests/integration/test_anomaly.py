@@ -8,14 +8,25 @@ import json
 import pytest
 from confluent_kafka import Producer
 
-from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.anomaly.app import parameters_of, rules_of
 from chargeline.anomaly.processor import COST, PERFORMANCE, Partition
 from chargeline.anomaly.settings import AnomalySettings
 from chargeline.domain.anomaly.watch import Watch
 from chargeline.runtime.stack import load_stack, readiness
 from chargeline.wire.anomaly_records import anomaly_of, decode_anomaly
-from tests.support.stack import asked, chargeline, kill, pid_of, rows, running_stack, service, wait_until
+from tests.support.peer import Peer
+from tests.support.stack import (
+    asked,
+    away,
+    chargeline,
+    kill,
+    pid_of,
+    rows,
+    running_stack,
+    send,
+    service,
+    wait_until,
+)
 
 pytestmark = pytest.mark.stack
 SETTINGS = {
@@ -69,25 +80,27 @@ def published(data):
     return [decode_anomaly(record.value) for record in everything(data, "cost-anomalies")]
 
 
-def oracle():
+def oracle(data):
     """What the pure fold makes of the panes in the log, read once and in order: by id and sequence."""
     settings = AnomalySettings()  # type: ignore[call-arg]
-    reader = KafkaLogReader(settings.kafka)
-    made = []
-    for number in range(PARTITIONS):
-        partition = Partition(Watch(number, rules_of(settings), parameters_of(settings)))
-        for topic in (COST, PERFORMANCE):
-            for record in reader.read(topic, number, 0, reader.bounds(topic, number)[1]):
-                made += partition.record(topic, record.offset, record.headers, record.value or b"")
-    reader.close()
-    return {(each.anomaly_id, each.sequence): anomaly_of(each) for each in made}
+
+    def fold(reader):
+        made = []
+        for number in range(PARTITIONS):
+            partition = Partition(Watch(number, rules_of(settings), parameters_of(settings)))
+            for topic in (COST, PERFORMANCE):
+                for record in reader.read(topic, number, 0, reader.bounds(topic, number)[1]):
+                    made += partition.record(topic, record.offset, record.headers, record.value or b"")
+        return {(each.anomaly_id, each.sequence): anomaly_of(each) for each in made}
+
+    return asked(data, fold)
 
 
 def told_in_full(data):
     """Wait for every update of the oracle; each was published with the oracle's words, and no other."""
 
     def all_told():
-        wanted = oracle()
+        wanted = oracle(data)
         return wanted if {(each["anomaly_id"], each["sequence"]) for each in published(data)} >= set(wanted) else None
 
     wanted = wait_until(all_told, "every update is published", 40)
@@ -141,6 +154,102 @@ def test_an_incident_survives_kill_9_of_the_service_while_it_is_open(data, start
     service = next(each for each in load_stack(str(data)).processes if each.name == "anomaly")
     assert not readiness(service)
     assert all(loaded(data)[before:]), "the stored state was not used"
+
+
+def incident_of_a_team(data, starts):
+    """One that another test has left, or a new one."""
+    listed = json.loads(chargeline(data, "anomalies", "list", "--json"))
+    if not any("team" in each["dimensions"] for each in listed):
+        chargeline(data, "generate", "--seed", 9, "--events", 20_000, *NO_FAULTS,
+                   "--spike", "team=team-3-0,factor=60,at=0.7", "--start", next(starts))  # fmt: skip
+        listed = json.loads(chargeline(data, "anomalies", "list", "--team", "team-3-0", "--wait", 60, "--json"))
+    return next(each for each in listed if "team" in each["dimensions"])
+
+
+def labelled(found):
+    """Usage of an incident's scope and first window that carries intents and labels, as late as it may be."""
+    usual = {"source": "late", "billing_account_id": found["billing_account_id"], "provider_name": "openai",
+             "request_model": "gpt-4o", "operation_name": "chat", "event_time": found["window_start"]} | found["dimensions"]  # fmt: skip
+    return [usual | {"event_id": f"late-{number}", "input_tokens": 400_000, "labels": {"job": "backfill"},
+                     "user_intent": ("plan", "summarise")[number % 2]} for number in range(4)]  # fmt: skip
+
+
+def test_people_ask_why_say_what_it_was_and_plan_ahead(data, starts, tmp_path):
+    listed = incident_of_a_team(data, starts)
+    ident = listed["anomaly_id"]
+    send(data, tmp_path, "late", labelled(listed))
+    found = json.loads(chargeline(data, "anomalies", "explain", ident, "--json"))
+    causes = {(each["dimension"], each["value"]): each["actual_cost"] for each in found["charge_contributors"]}
+    assert causes == {("label job", "backfill"): "4", ("user_intent", "plan"): "2", ("user_intent", "summarise"): "2"}
+    assert found["charges"]
+    assert all(found["window_start"] <= each["event_time"] < found["window_end"] for each in found["charges"])
+    assert ident[:8] in chargeline(data, "anomalies", "list")
+
+    with away(data, "clickhouse"):
+        told = json.loads(chargeline(data, "anomalies", "explain", ident, "--json"))
+        assert (told["charges"], told["charge_contributors"]) == (None, None)
+
+    def shown():
+        done = chargeline(data, "anomalies", "show", ident, "--json", check=False)
+        return [] if done.stderr else json.loads(done.stdout)
+
+    updates = wait_until(shown, "ClickHouse answers again", 60)
+    assert told | {"charges": None} == next(each for each in updates if each["sequence"] == told["sequence"]) | {
+        "charges": None, "charge_contributors": None}  # fmt: skip
+    chargeline(data, "anomalies", "label", ident, "true")
+    precision = json.loads(chargeline(data, "anomalies", "list", "--stats", "--json"))
+    assert (precision[-1]["labelled"], precision[-1]["precision"]) == (1, 1.0)
+    chargeline(data, "anomalies", "mute", "planned", "--dimension", "team=x", "--from", "2026-12-24", "--hours", 12,
+               "--reason", "load test")  # fmt: skip
+    assert json.loads(chargeline(data, "anomalies", "mutes", "--json")) == [
+        {"name": "planned", "scope": "all accounts team=x", "kind": None, "anomaly_id": None,
+         "from": "2026-12-24T00:00:00Z", "until": "2026-12-24T12:00:00Z"}]  # fmt: skip
+    chargeline(data, "anomalies", "unmute", "planned")
+    assert json.loads(chargeline(data, "anomalies", "mutes", "--json")) == []
+
+
+ALERTS = """
+channels:
+  - {channel: hook, kind: webhook, url_env: HOOK_URL, secret_env: HOOK_SECRET}
+  - {channel: dead, kind: webhook, url_env: DEAD_URL, secret_env: HOOK_SECRET}
+default: [hook, dead]
+"""
+
+
+def test_alerts_arrive_under_their_keys_while_channels_the_notifier_and_kafka_go_away(data, starts, tmp_path):
+    config = tmp_path / "alerts.yaml"
+    config.write_text(ALERTS)
+    peer = Peer()
+    peer.down = True
+    given = {"CHARGELINE_NOTIFIER_CONFIG": str(config), "HOOK_URL": peer.url, "HOOK_SECRET": "s",
+             "DEAD_URL": "http://127.0.0.1:9", "CHARGELINE_NOTIFIER_SESSION_TIMEOUT_MS": "3000"}  # fmt: skip
+    with service(data, "-m", "chargeline.notifier", **given) as first:
+        wait_until(lambda: first.times("channel_ready") >= 2, "the channels have begun", 60)
+        before = {(each["anomaly_id"], each["sequence"]) for each in published(data)}
+        chargeline(data, "generate", "--seed", 10, "--events", 20_000, *NO_FAULTS,
+                   "--spike", "team=team-1-0,factor=60,at=0.7", "--start", next(starts))  # fmt: skip
+        wait_until(lambda: peer.seen, "an alert was tried", 60)
+        first.kill()
+    assert not peer.taken
+    kill(data, "kafka")
+    with service(data, "-m", "chargeline.notifier", **given):
+        peer.down = False
+        wanted = [key for key in sorted(told_in_full(data)) if key not in before]
+        assert wanted
+
+        def keys():
+            found = [json.loads(body) for body in peer.taken]
+            return list(dict.fromkeys((each["anomaly_id"], each["sequence"]) for each in found))
+
+        def in_order(found, ident):
+            return [number for name, number in found if name == ident]
+
+        wait_until(lambda: set(keys()) >= set(wanted), "all are told", 90)
+        for ident in dict(wanted):
+            assert in_order(keys(), ident) == sorted(in_order(keys(), ident))
+        delivered = set(keys())
+        assert delivered <= set(oracle(data))
+    peer.close()
 
 
 def test_workers_come_and_go_while_incidents_are_open(data, starts):

@@ -1,9 +1,6 @@
 """Budgets on real servers: set by the command line, spent by usage, asked by a gateway, told once; Redis goes away."""
 
 import json
-import os
-import signal
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -16,22 +13,10 @@ from chargeline.runtime.stack import load_stack
 from chargeline.sdk.budget import BudgetGate
 from chargeline.sdk.client import UsageClient
 from chargeline.wire.anomaly_records import decode_anomaly
-from tests.support.stack import asked, chargeline, kill, pid_of, wait_until
+from tests.support.stack import asked, away, chargeline, wait_until
 
 pytestmark = pytest.mark.stack
 ACCOUNT, LIMIT, A_CALL = "thrifty", "1", Decimal("0.0025")  # 1,000 input tokens of gpt-4o at 2.50 a million
-
-
-@contextmanager
-def redis_away(data):
-    """Redis dies by SIGKILL, and its supervisor sleeps for the time of the block."""
-    supervisor = pid_of(data, "supervisor")
-    os.kill(supervisor, signal.SIGSTOP)
-    try:
-        kill(data, "redis")
-        yield
-    finally:
-        os.kill(supervisor, signal.SIGCONT)
 
 
 @pytest.fixture
@@ -93,7 +78,7 @@ def test_a_budget_is_spent_asked_and_told_once_while_redis_goes_and_comes(stack,
 
     wait_until(lambda: told(stack, soft), "the soft threshold is told", 30)
 
-    with redis_away(stack):
+    with away(stack, "redis"):
         assert [gate.check(ACCOUNT).action for gate in (careful, lenient)] == ["deny", "allow"]
         call(client, "while", 160)
     wait_until(lambda: lenient.check(ACCOUNT).action == "deny", "what was spent meanwhile is known", 60)

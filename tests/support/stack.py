@@ -61,6 +61,18 @@ def kill(data, name):
     return pid
 
 
+@contextmanager
+def away(data, name):
+    """A process of the stack dies by SIGKILL, and its supervisor sleeps for the time of the block."""
+    supervisor = pid_of(data, "supervisor")
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        kill(data, name)
+        yield
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+
+
 def wait_until(condition, what, deadline_s=120):
     """Wait for a condition, not for a time; returns what it became."""
     end = time.monotonic() + deadline_s
@@ -176,6 +188,11 @@ class Service:
 
     def times(self, text):
         return self.log.read_text().count(text)
+
+    def kill(self):
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait(30)
 
     def end(self):
         if self._process.poll() is None:

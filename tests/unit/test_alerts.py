@@ -15,6 +15,7 @@ from chargeline.domain.alerts.routes import SecretPlace, channels_of, read_alert
 from chargeline.domain.alerts.text import notification
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import InvalidEvent, Refused
+from chargeline.notifier.__main__ import main
 from chargeline.sdk.webhook import sign, verify
 from tests.support.budgets import alert, read, record_of
 
@@ -71,7 +72,9 @@ def test_a_message_says_what_how_much_since_when_why_what_to_do_and_where():
         "- feature=chat: 300.12 USD",
         "- feature=rank: 0.000123 USD",
         "What to do: Look at the contributors. Stop what is not wanted; if it is wanted, tell the owner of the budget.",
+        "Why in full: chargeline anomalies explain a1",
         "More: https://x.example/a1?team=search",
+        "Key: a1/1",
     ]
 
 
@@ -131,8 +134,12 @@ def test_the_most_specific_route_of_the_owner_decides(account, team, severity, c
     assert channels_of(found, read_alerts(CONFIG)) == channels
 
 
-def test_a_muted_alert_goes_nowhere():
-    assert channels_of(alert(is_muted=True), read_alerts(CONFIG)) == ()
+@pytest.mark.parametrize(
+    ("state", "channels"), [("OPEN", ()), ("UPDATED", ()), ("RESOLVED", ("hook",))]
+)  # the end goes to what keeps incidents open, for it may have been told before the mute; never to people
+def test_a_muted_alert_goes_nowhere_but_its_end_to_who_keeps_it_open(state, channels):
+    config = read_alerts(CONFIG.replace("channels: hook", "channels: [hook, search-chat, journal]"))
+    assert channels_of(alert(is_muted=True, state=state), config) == channels
 
 
 def test_the_example_is_valid_and_names_every_kind():
@@ -166,6 +173,25 @@ def test_every_fault_of_the_file_is_told_with_its_line(old, new, line, code):
     assert (line, code) in [(each.line, each.code) for each in caught.value.problems]
     assert "secret-token" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        (CONFIG, 0, ""),
+        (CONFIG.replace("channels: hook", "channels: hok"), 2, "UNKNOWN_CHANNEL"),
+        (None, 2, "No such file"),
+    ],
+)
+def test_the_notifier_checks_its_file_before_it_starts(tmp_path, monkeypatch, capsys, text, code, said):
+    file = tmp_path / "alerts.yaml"
+    if text is not None:
+        file.write_text(text)
+    for name in ("KAFKA", "REGISTRY", "REDIS_URL", "CLICKHOUSE_URL"):
+        monkeypatch.setenv(f"CHARGELINE_{name}", "x")
+    monkeypatch.setenv("CHARGELINE_NOTIFIER_CONFIG", str(file))
+    assert main(["--check-config"]) == code
+    assert said in capsys.readouterr().err
 
 
 def test_a_secret_comes_from_the_environment_or_a_file_and_its_absence_is_told_without_it(tmp_path):

@@ -125,4 +125,7 @@ def test_other_parameters_can_be_given_and_bad_ones_are_exit_code_2(tmp_path):
     assert done.exit_code == 0, done.output
     assert {row["alert"] for row in rows} == {"0"}
     given.write_text("threshold = true\n")
-    assert score(source, "--params", str(given))[0].exit_code == 2
+    for bad in (given, tmp_path):  # a folder is none
+        done, _ = score(source, "--params", str(bad))
+        assert done.exit_code == 2
+        assert str(bad) in done.output

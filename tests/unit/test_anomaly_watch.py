@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from chargeline.adapters.anomaly_parameters import shipped_parameters
+from chargeline.domain.anomaly.incidents import Incident, Severity
 from chargeline.domain.anomaly.rules import Rules
+from chargeline.domain.anomaly.series import SeriesName
 from chargeline.domain.anomaly.state import packed, unpacked
 from chargeline.domain.anomaly.watch import Watch
 from chargeline.domain.anomaly.watch_state import core_bytes, restored
@@ -96,6 +98,48 @@ def test_actual_cost_is_the_exact_sum_of_the_panes_and_the_effects_add_up_to_the
     assert last.volume_effect == 0
     for each in last.contributors:
         assert each.volume_effect + each.price_effect == each.change
+
+
+@pytest.mark.parametrize(
+    ("teams", "told"),
+    [
+        (("y",), {(("team", "y"), ("feature", "shared"))}),  # its owner is told, and a mute of the team covers it
+        (("y", "z"), {(("feature", "shared"),)}),  # nobody owns it alone
+    ],
+)
+def test_what_belongs_to_one_team_is_that_teams(teams, told):
+    def rows(number, factor):
+        quiet = [row | {"picos": row["picos"] * 200} for row in usual(number)]
+        share = (1 + noise(number) * 0.2) * PICO * factor
+        own = {"request_model": "m", "feature": "shared", "events": 50, "measured": 50}
+        return quiet + [own | {"team": team, "picos": int(share)} for team in teams]
+
+    subject = watch(sets=(("feature",),))
+    units = history(32, lambda number: rows(number, 1 if number < 30 else 20), HOUR)
+    updates = run(subject, units)
+    assert {update.dimensions for update in updates} == told
+
+
+def test_an_incident_is_never_told_to_be_less_bad_than_before():
+    incident = Incident(SeriesName("a", "USD", ()), "SPEND", START, START + HOUR, 0, actual=200 * PICO)
+    incident.tell(Decimal(1), START + HOUR)
+    incident.actual = 2 * PICO
+    assert incident.severity(Decimal(1)) is Severity.HIGH
+    incident.actual = 2000 * PICO
+    assert incident.severity(Decimal(1)) is Severity.CRITICAL
+
+
+def test_what_is_taken_back_of_a_spike_amends_its_incident_and_opens_none():
+    subject = learned()
+    units = after(lambda n: usual(n, y=40 if n < LEARNED + 2 else 1))
+    row = next(row for row in usual(LEARNED) if (row["team"], row["request_model"]) == ("y", "large"))
+    back = [row | {"window": START + (LEARNED + n) * HOUR, "picos": -70 * PICO, "events": 0} for n in range(2)]
+    before = run(subject, units[:4])
+    later = subject.take(unit(LEARNED + 4, back, START + (LEARNED + 4) * HOUR))
+    assert len(ids(before)) == 1
+    assert [(each.anomaly_id, each.actual_cost) for each in later] == [
+        (before[-1].anomaly_id, before[-1].actual_cost - 140)
+    ]
 
 
 def test_two_teams_at_different_times_are_two_incidents():

@@ -21,7 +21,8 @@ from tests.support.budgets import DAY_US, JUNE_1, budget, pane, read, record_of,
 class Installation:
     """A log, a store, budgets, and the service on them."""
 
-    def __init__(self, *budgets):
+    def __init__(self, *budgets, every_ms=0):
+        self.every_ms = every_ms
         self.clock = FakeClock(JUNE_1 // 1000)
         self.log = MemoryLog(self.clock, {TOPIC: 1, ALERTS: 1})
         self.store: Any = MemorySpendStore()
@@ -33,7 +34,7 @@ class Installation:
         self.keeper = BudgetKeeper(
             consumer=MemoryLogConsumer(self.log, "budgets"), store=self.store, alerts=MemoryLogWriter(self.log),
             budgets=lambda _: self.budgets, partition_of=lambda _: 0, encode=lambda each, _: record_of(each),
-            clock=self.clock, future_bound_ms=300_000, every_ms=0,
+            clock=self.clock, future_bound_ms=300_000, every_ms=self.every_ms,
         )  # fmt: skip
 
     def crash(self):
@@ -73,6 +74,17 @@ def test_the_document_says_what_is_spent():
     assert {name: found.document()[name] for name in ("spent", "limit", "remaining", "state", "unit", "complete")} == {
         "spent": "50.5", "limit": "100", "remaining": "49.5", "state": "OK", "unit": "USD", "complete": True,
     }  # fmt: skip
+
+
+def test_documents_go_on_when_the_clock_is_put_back():
+    found = Installation(budget("100"), every_ms=1000)
+    found.clock.now += DAY_US // 1000
+    found.run()
+    assert found.document()["spent"] == "0"
+    found.clock.now -= 3_600_000
+    found.spend(100, "7")
+    found.run()
+    assert found.document()["spent"] == "7"
 
 
 def test_a_budget_that_is_set_later_knows_what_was_spent_before_it():

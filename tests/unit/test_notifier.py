@@ -117,6 +117,18 @@ def test_a_channel_that_says_when_is_not_asked_before():
     assert notifier.attempts == 2
 
 
+def test_a_clock_that_is_put_back_does_not_silence_a_channel():
+    channels, notifier = Channels(), MemoryNotifier()
+    delivery = channels.delivery("ops", notifier)
+    channels.put(record_of(alert()))
+    notifier.fails_with = ChannelAway("status 503")
+    steps(delivery, 1)
+    notifier.fails_with = None
+    channels.clock.now -= 3_600_000
+    steps(delivery, 2)
+    assert keys(notifier) == ["a1/1"]
+
+
 def test_a_dead_channel_holds_up_nobody_else():
     channels, dead, alive = Channels(), MemoryNotifier(), MemoryNotifier()
     dead.fails_with = ChannelAway("no answer")

@@ -83,8 +83,9 @@ class Worker:
         self._places: dict[TP, tuple[int, int]] = {}  # where the client and we were at the last look
         self._read_again: dict[TP, int] = {}
         self._ticks = 0
-        self._seen: dict[int, int] = {}  # by partition: time of its last message, or of its assignment
-        self._stored: dict[int, int] = {}
+        # In seconds of the event loop, which goes on evenly whatever happens to the clock of the machine.
+        self._seen: dict[int, float] = {}  # by partition: its last message, or its assignment
+        self._stored: dict[int, float] = {}
         self._lock = asyncio.Lock()
         # Offsets are committed with the state. Faust, which would keep one range for each transaction marker until it
         # commits by itself, and sort all of them at each marker, is told that nothing will be acknowledged.
@@ -115,7 +116,7 @@ class Worker:
             return  # left over from before a rebalance; it comes again where its partition is now
         number = message.partition
         partition = self._partition(number)
-        now = self._clock.now_ms()
+        now = _loop_s()
         self._seen[number] = now
         headers = [(name, bytes(value)) for name, value in _pairs(message.headers)]
         updates = partition.record(message.topic, message.offset, headers, message.value or b"")
@@ -130,7 +131,7 @@ class Worker:
             return
         try:
             async with self._lock:
-                now = self._clock.now_ms()
+                now = _loop_s()
                 self._ticks += 1
                 for number in sorted(self._assigned):
                     if not self._is_recovered:
@@ -163,14 +164,15 @@ class Worker:
                 log.warning("read_again", topic=topic, partition=number, from_offset=ours, position=position)
                 await consumer.seek(at, ours)
 
-    async def _idle(self, number: int, partition: Partition, now: int) -> None:
-        if now - self._seen.get(number, now) < self._pace.idle_s * 1000:
+    async def _idle(self, number: int, partition: Partition, now: float) -> None:
+        if now - self._seen.get(number, now) < self._pace.idle_s:
             return
-        self._metrics.idle(now)
+        now_ms = self._clock.now_ms()
+        self._metrics.idle(now_ms)
         if partition.is_waiting():
             log.warning("unit_incomplete", partition=number, missing=PERFORMANCE)
             await self._publish(partition.give_up_waiting())
-        mark = partition.idle_mark(now * 1000, int(self._pace.idle_s * 1_000_000))
+        mark = partition.idle_mark(now_ms * 1000, int(self._pace.idle_s * 1_000_000))
         if mark is not None:
             await self._advance(number, partition, mark)
 
@@ -195,15 +197,15 @@ class Worker:
             if not update.is_muted:
                 _log(update)
 
-    async def _store_if_due(self, number: int, now: int) -> None:
-        if now - self._stored.setdefault(number, now) >= self._pace.snapshot_s * 1000:
+    async def _store_if_due(self, number: int, now: float) -> None:
+        if now - self._stored.setdefault(number, now) >= self._pace.snapshot_s:
             await self._store(number)
 
     async def _store(self, number: int) -> None:
         partition = self._partitions.get(number)
         if partition is None:
             return  # it was revoked meanwhile, and whoever has it now writes its state
-        began = self._clock.now_ms()
+        began = _loop_s()
         try:
             await self._state.store(partition, self._pace.bases)
         except Revoked:
@@ -211,8 +213,8 @@ class Worker:
             return
         offsets = {TP(topic, number): offset for topic, offset in partition.next_offsets.items()}
         await self._app.consumer._commit(offsets)  # type: ignore[attr-defined]
-        self._stored[number] = self._clock.now_ms()
-        self._metrics.stored((self._stored[number] - began) / 1000, self._state.bytes_written)
+        self._stored[number] = _loop_s()
+        self._metrics.stored(self._stored[number] - began, self._state.bytes_written)
 
     def _partition(self, number: int) -> Partition:
         found = self._partitions.get(number)
@@ -251,6 +253,10 @@ class Worker:
     async def _on_recovered(self) -> None:
         self._is_recovered = True
         self._metrics.recovered()
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _pairs(headers: Any) -> Any:

@@ -116,7 +116,8 @@ class BudgetKeeper:
             self.observer.idle()
             for part in self._parts.values():
                 part.looked = (part.looked[0], part.looked[1] + 1)
-        if self._parts and self.clock.now_ms() - self._judged_ms >= self.every_ms:
+        # By size: a clock that was put back must not stop the documents until it is where it was.
+        if self._parts and abs(self.clock.now_ms() - self._judged_ms) >= self.every_ms:
             self._judge()
             self._judged_ms = self.clock.now_ms()
         return bool(records)

@@ -2,28 +2,30 @@
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from getpass import getuser
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from chargeline.adapters.anomaly_notes import NotesReader, NotesWriter
-from chargeline.adapters.clickhouse import ClickHouse
+from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.adapters.registry import SchemaRegistry
+from chargeline.cli.anomaly_why import explained, print_explained
 from chargeline.cli.common import AsJson, DataDir, print_json, print_rows
-from chargeline.domain.anomaly.notes import Notes, precision
+from chargeline.cli.incidents import incident, rows_of, scope_text, updates_of
+from chargeline.cli.publishing import instant_argument, user_name
+from chargeline.domain.alerts.text import amount
+from chargeline.domain.anomaly.notes import Mute, Notes, precision
 from chargeline.domain.anomaly.panes import DIMENSIONS
 from chargeline.domain.errors import Refused
-from chargeline.domain.money import plain
 from chargeline.runtime.stack import Stack, load_stack
 from chargeline.wire._generated import ANOMALY_NOTE_SCHEMA
+from chargeline.wire.anomaly_records import instant
 
 _LOOK_S = 0.5
-LABELS = ("TRUE_POSITIVE", "FALSE_POSITIVE", "EXPECTED")
+LABELS = {"true": "TRUE_POSITIVE", "false": "FALSE_POSITIVE", "expected": "EXPECTED"}
 _LISTED = (
     "anomaly_id, severity, status, kind, billing_account_id, dimensions, window_start, windows, impact, "
     "billing_currency, is_muted"
@@ -35,7 +37,7 @@ Reason = Annotated[str, typer.Option(help="Why.")]
 def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Incidents of cost: list, explain, mute, label.")
     group.command("list")(list_)
-    for command in (show, explain, mute, unmute, label):
+    for command in (show, explain, mute, unmute, mutes, label):
         group.command()(command)
     app.add_typer(group, name="anomalies")
 
@@ -67,13 +69,13 @@ def list_(
         f" ORDER BY window_start DESC, anomaly_id{'' if stats else ' LIMIT {limit:UInt32}'}"
     )
     given = {"account": account or "", "team": team or "", "status": status or "", "since": since, "limit": limit}
-    rows = _rows(stack, sql, given)
+    rows = rows_of(stack, sql, given)
     deadline = time.monotonic() + wait
     while wait and not rows:
         if time.monotonic() > deadline:
             raise Refused("NO_ANOMALY", f"no such incident in {wait:g} s: is the anomaly service running?")
         time.sleep(_LOOK_S)
-        rows = _rows(stack, sql, given)
+        rows = rows_of(stack, sql, given)
     for row in rows:
         row["label"] = notes.labels.get(row["anomaly_id"])
     if stats:
@@ -81,69 +83,36 @@ def list_(
     elif as_json:
         print_json(rows)
     else:
-        print_rows([_short(row) for row in rows])
+        print_rows([_short(row) for row in rows], whole=("id", "what", "status", "begun", "impact"))
 
 
 def show(anomaly: Ident, data: DataDir = None, as_json: AsJson = False) -> None:
-    """All updates of an incident.
+    """All updates of an incident; from the log while ClickHouse is away.
 
     Example: chargeline anomalies show 3f2a
     """
-    stack = load_stack(data)
-    found = _newest(stack, anomaly)
-    sql = "SELECT * FROM cost_anomalies FINAL WHERE anomaly_id = {id:String} ORDER BY sequence"
-    rows = [_record(row) for row in _rows(stack, sql, {"id": found["anomaly_id"]})]
+    rows, _ = updates_of(load_stack(data), anomaly)
     if as_json:
         print_json(rows)
-        return
-    names = (
-        "sequence",
-        "status",
-        "severity",
-        "kinds",
-        "window_end",
-        "windows",
-        "actual_cost",
-        "expected_cost",
-        "impact",
-    )
-    print_rows([{name: _cell(row[name]) for name in names} for row in rows], f"{found['anomaly_id']} {_scope(found)}")
+    else:
+        print_rows([_update(row) for row in rows], f"{rows[-1]['anomaly_id']} {scope_text(rows[-1])}",
+                   whole=("status", "severity", "spent", "expected", "impact"))  # fmt: skip
 
 
 def explain(anomaly: Ident, data: DataDir = None, as_json: AsJson = False) -> None:
     """Why it happened: price, volume and mix, who contributed, and charges to look at.
 
+    Intents, labels and charges come from ClickHouse; while it is away, the rest is told from the log.
+
     Example: chargeline anomalies explain 3f2a
     """
     stack = load_stack(data)
-    found = _newest(stack, anomaly)
-    found["charges"] = _sample_charges(stack, found)
+    updates, is_stored = updates_of(stack, anomaly)
+    found = explained(stack, updates[-1], is_stored=is_stored)
     if as_json:
         print_json(found)
-        return
-    console = Console()
-    currency = found["billing_currency"]
-    change = found["actual_cost"] - found["reference_cost"]
-    console.print(
-        f"[bold]{found['severity']} {found['kind']}[/bold] {_scope(found)} ({found['status']})", highlight=False
-    )
-    console.print(
-        f"{found['window_start']:%Y-%m-%d %H:%M} to {found['window_end']:%H:%M} UTC: {plain(found['actual_cost'])} "
-        f"{currency}, expected about {plain(found['expected_cost'])}; impact {plain(found['impact'])}",
-        highlight=False,
-    )
-    console.print(
-        f"against {plain(found['reference_cost'])} in as many usual windows: {plain(change)} = "
-        f"volume {plain(found['volume_effect'])} + price {plain(found['price_effect'])} + "
-        f"mix {plain(found['mix_effect'])}",
-        highlight=False,
-    )
-    for reason in found["reasons"]:
-        console.print(f"  {reason}", highlight=False)
-    if found["contributors"]:
-        print_rows(found["contributors"], "contributors")
-    if found["charges"]:
-        print_rows(found["charges"], "charges of the sample units")
+    else:
+        print_explained(found)
 
 
 def mute(
@@ -154,28 +123,44 @@ def mute(
     account: Annotated[str | None, typer.Option(help="Only this billing account.")] = None,
     dimension: Annotated[list[str] | None, typer.Option(help="team=search; may be given several times.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only this kind, e.g. SPEND.")] = None,
-    hours: Annotated[float | None, typer.Option(min=0.0, help="From now on, for so long; default: for ever.")] = None,
+    begins: Annotated[str | None, typer.Option("--from", help="From this instant on (with --hours: from now).")] = None,
+    until: Annotated[str | None, typer.Option(help="To this instant; default: for ever.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.0, help="For so long, instead of --until.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell nobody of some incidents; they are detected, listed and marked as muted.
+    """Tell nobody of some incidents; they are detected, listed and marked as muted. Times are event times.
 
     Example: chargeline anomalies mute load-test --account acme --dimension team=search --hours 2 --reason "load test"
     """
     stack = load_stack(data)
     pairs = dict(_pair(text) for text in dimension or ())
-    now = datetime.now(UTC)
+    first, last = _times(begins, until, hours)
     note = _note(f"mute/{name}", "MUTE", reason) | {
-        "anomaly_id": _newest(stack, anomaly)["anomaly_id"] if anomaly else None,
+        "anomaly_id": incident(stack, anomaly)["anomaly_id"] if anomaly else None,
         "billing_account_id": account,
         "dimensions": pairs,
         "anomaly_kind": kind,
-        "from_time": now if hours is not None else None,
-        "until_time": now + timedelta(hours=hours) if hours is not None else None,
+        "from_time": first,
+        "until_time": last,
     }
     _write(stack, note, as_json=as_json)
 
 
-def unmute(name: Annotated[str, typer.Argument(help="Name of the mute.")], data: DataDir = None) -> None:
+def mutes(data: DataDir = None, as_json: AsJson = False) -> None:
+    """List the mutes.
+
+    Example: chargeline anomalies mutes
+    """
+    found = [_mute(each) for each in _notes(load_stack(data)).mutes.values()]
+    if as_json:
+        print_json(found)
+    else:
+        print_rows(found)
+
+
+def unmute(
+    name: Annotated[str, typer.Argument(help="Name of the mute.")], data: DataDir = None, as_json: AsJson = False
+) -> None:
     """Take a mute back.
 
     Example: chargeline anomalies unmute load-test
@@ -185,24 +170,26 @@ def unmute(name: Annotated[str, typer.Argument(help="Name of the mute.")], data:
     if key not in _notes(stack).mutes:
         raise Refused("NO_SUCH_MUTE", f"no mute is called {name}")
     _writer(stack).take_back(key)
+    _recorded({"note_id": key, "kind": "MUTE", "taken_back": True}, as_json=as_json)
 
 
 def label(
     anomaly: Ident,
-    what: Annotated[str, typer.Argument(help=", ".join(LABELS))],
+    what: Annotated[str, typer.Argument(help="true, false, or expected: rightly seen, and nobody's fault.")],
     data: DataDir = None,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
     """Say whether an incident was one: the precision in `list --stats` follows from it.
 
-    Example: chargeline anomalies label 3f2a FALSE_POSITIVE --reason "month-end batch"
+    Example: chargeline anomalies label 3f2a false --reason "month-end batch"
     """
-    if what not in LABELS:
+    known = LABELS.get(what.lower().removesuffix("_positive"))
+    if known is None:
         raise Refused("BAD_OPTION", f"{what} is no label: {', '.join(LABELS)}")
     stack = load_stack(data)
-    ident = _newest(stack, anomaly)["anomaly_id"]
-    _write(stack, _note(f"label/{ident}", "LABEL", reason) | {"anomaly_id": ident, "label": what}, as_json=as_json)
+    ident = incident(stack, anomaly)["anomaly_id"]
+    _write(stack, _note(f"label/{ident}", "LABEL", reason) | {"anomaly_id": ident, "label": known}, as_json=as_json)
 
 
 def _print_stats(rows: list[dict[str, Any]], *, as_json: bool) -> None:
@@ -228,65 +215,6 @@ def _print_stats(rows: list[dict[str, Any]], *, as_json: bool) -> None:
         print_rows(counted)
 
 
-def _newest(stack: Stack, ident: str) -> dict[str, Any]:
-    """The newest update of the incident whose id begins so."""
-    rows = _rows(stack, "SELECT * FROM anomalies WHERE startsWith(anomaly_id, {id:String}) LIMIT 2", {"id": ident})
-    if not rows:
-        raise Refused("NO_SUCH_ANOMALY", f"no incident's id begins with {ident}: `chargeline anomalies list`")
-    if len(rows) > 1:
-        raise Refused("AMBIGUOUS", f"several incidents' ids begin with {ident}: give more of it")
-    return _record(rows[0])
-
-
-def _record(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row under the names of the schema: parallel lists are lists of records again, or of texts."""
-    found: dict[str, Any] = {}
-    for name, value in row.items():
-        outer, _, inner = name.partition(".")
-        if not inner:
-            found[name] = value
-        elif inner in ("name", "text"):
-            found[outer] = list(value)
-        else:
-            records = found.setdefault(outer, [{} for _ in value])
-            for record, each in zip(records, value, strict=True):
-                record[inner] = each
-    return {name: value for name, value in found.items() if not name.startswith(("log_", "unit_"))}
-
-
-def _sample_charges(stack: Stack, found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if not found["samples"]:
-        return []
-    units = " OR ".join(
-        f"(source_offset >= {int(unit['unit_start'])} AND source_offset < {int(unit['unit_end'])})"
-        for unit in found["samples"]
-    )
-    given: dict[str, Any] = {"p": found["source_partition"], "account": found["billing_account_id"]}
-    scope = ""
-    for name, value in found["dimensions"].items():
-        if name in DIMENSIONS:
-            scope += f" AND {name} = {{d_{name}:String}}"
-            given[f"d_{name}"] = value
-    sql = (
-        "SELECT source_partition, source_offset, event_time, event_id, request_model, feature, billed_cost "
-        f"FROM charges WHERE source_partition = {{p:Int32}} AND ({units}) AND billing_account_id = {{account:String}}"
-        f"{scope} ORDER BY billed_cost DESC, source_offset LIMIT 5"
-    )
-    return _rows(stack, sql, given)
-
-
-def _rows(stack: Stack, sql: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_bi_user, stack.clickhouse_bi_password)
-    try:
-        rows: list[dict[str, Any]] = warehouse.query(sql, given).to_pylist()
-    finally:
-        warehouse.close()
-    for row in rows:
-        if "dimensions" in row:
-            row["dimensions"] = dict(row["dimensions"])
-    return rows
-
-
 def _notes(stack: Stack) -> Notes:
     log_reader = KafkaLogReader(stack.kafka)
     try:
@@ -303,17 +231,25 @@ def _writer(stack: Stack) -> NotesWriter:
 
 def _write(stack: Stack, note: dict[str, Any], *, as_json: bool) -> None:
     _writer(stack).put(note)
+    _recorded({name: value for name, value in note.items() if value is not None}, as_json=as_json)
+
+
+def _recorded(note: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print_json({name: value for name, value in note.items() if value is not None})
+        print_json(note)
     else:
         Console(stderr=True).print(f"recorded {note['note_id']}", highlight=False)
 
 
 def _note(note_id: str, kind: str, reason: str) -> dict[str, Any]:
     nothing = ("anomaly_id", "label", "billing_account_id", "anomaly_kind", "from_time", "until_time")
-    return {"note_id": note_id, "kind": kind, "author": getuser(), "reason": reason, "dimensions": {}} | dict.fromkeys(
-        nothing
-    )
+    return {
+        "note_id": note_id,
+        "kind": kind,
+        "author": user_name(),
+        "reason": reason,
+        "dimensions": {},
+    } | dict.fromkeys(nothing)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -323,26 +259,55 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _scope(row: Mapping[str, Any]) -> str:
-    inside = ", ".join(f"{name}={value}" for name, value in row["dimensions"].items())
-    return f"{row['billing_account_id']} {inside}".strip()
+def _times(begins: str | None, until: str | None, hours: float | None) -> tuple[datetime | None, datetime | None]:
+    """From and until of a mute; None: without a bound."""
+    first = None if begins is None else instant(instant_argument(begins))
+    last = None if until is None else instant(instant_argument(until))
+    if hours is not None:
+        if until is not None:
+            raise Refused("BAD_OPTION", "--hours and --until exclude each other")
+        first = instant(SystemClock().now_ms() * 1000) if first is None else first
+        last = first + timedelta(hours=hours)
+    if first is not None and last is not None and first >= last:
+        raise Refused("BAD_OPTION", f"a mute from {first.isoformat()} until {last.isoformat()} covers nothing")
+    return first, last
 
 
-def _short(row: Mapping[str, Any]) -> dict[str, Any]:
+def _mute(found: Mute) -> dict[str, Any]:
+    scope = [
+        found.billing_account_id or "all accounts",
+        *(f"{name}={value}" for name, value in found.dimensions.items()),
+    ]
     return {
-        "id": row["anomaly_id"][:8],
-        "severity": row["severity"],
-        "status": row["status"] + (" muted" if row["is_muted"] else ""),
-        "kind": row["kind"],
-        "scope": _scope(row),
-        "begun": f"{row['window_start']:%Y-%m-%d %H:%M:%S}",
-        "windows": row["windows"],
-        "impact": f"{row['impact']:.4f} {row['billing_currency']}",
-        "label": row["label"],
+        "name": found.note_id.removeprefix("mute/"),
+        "scope": " ".join(scope),
+        "kind": found.kind,
+        "anomaly_id": found.anomaly_id,
+        "from": None if found.from_time is None else instant(found.from_time),
+        "until": None if found.until_time is None else instant(found.until_time),
     }
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return f"{value:.6f}" if isinstance(value, Decimal) else value
+def _short(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = {
+        "id": row["anomaly_id"][:8],
+        "what": f"{row['severity']} {row['kind']}",
+        "status": row["status"] + (" muted" if row["is_muted"] else ""),
+        "scope": scope_text(row),
+        "begun": f"{row['window_start']:%m-%d %H:%M:%S}",
+        "impact": f"{amount(row['impact'])} {row['billing_currency']}",
+    }
+    return found | {"label": row["label"] and row["label"].removesuffix("_POSITIVE").lower()}
+
+
+def _update(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "no": row["sequence"],
+        "status": row["status"],
+        "severity": row["severity"],
+        "until": f"{row['window_end']:%m-%d %H:%M:%S}",
+        "spent": amount(row["actual_cost"]),
+        "expected": amount(row["expected_cost"]),
+        "impact": amount(row["impact"]),
+        "kinds": ", ".join(row["kinds"]),
+    }

@@ -67,13 +67,17 @@ def score(
 
     Example: chargeline anomaly score --input spend.csv --output scored.csv
     """
-    unfinished = output.with_name(f"{output.name}.part")
     try:
         detector = Detector(parameters_of(params))
+    except (Refused, OSError, UnicodeDecodeError) as error:
+        _report(f"{params}: {error}")
+        raise typer.Exit(2) from error
+    unfinished = output.with_name(f"{output.name}.part")
+    try:
         with source.open(encoding="utf-8-sig", newline="") as read, unfinished.open("w", newline="") as written:
             counts = _score(read, csv.writer(written, lineterminator="\n"), detector)
         unfinished.replace(output)
-    except (_Unusable, Refused, OSError, UnicodeDecodeError, csv.Error) as error:
+    except (_Unusable, OSError, UnicodeDecodeError, csv.Error) as error:
         _report(f"{source}: {error}")
         raise typer.Exit(2) from error
     finally:

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -48,23 +49,37 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, default=to_text, ensure_ascii=False) + "\n")
 
 
-def print_rows(rows: list[dict[str, Any]], title: str | None = None, *, verbatim: bool = False) -> None:
-    """Rows as a table for people; without any, that there are none. `verbatim`: the names are not ours, nor words."""
+def print_rows(
+    rows: list[dict[str, Any]], title: str | None = None, *, whole: Collection[str] = (), verbatim: bool = False
+) -> None:
+    """Rows as a table for people; without any, that there are none.
+
+    Args:
+        whole: columns in which no word is cut; a first column of short keys is one always.
+        verbatim: the names of the columns are not ours, nor words.
+    """
     if rows:
-        Console().print(rows_table(rows, title, verbatim=verbatim))
+        Console().print(rows_table(rows, title, whole=whole, verbatim=verbatim))
     else:
         Console().print(f"[dim]{title or 'rows'}: none[/dim]")
 
 
-def rows_table(rows: list[dict[str, Any]], title: str | None = None, *, verbatim: bool = False) -> Table:
-    """The same, to be shown later. A narrow terminal breaks headers between words, and no short key at all."""
+def rows_table(
+    rows: list[dict[str, Any]], title: str | None = None, *, whole: Collection[str] = (), verbatim: bool = False
+) -> Table:
+    """The same, to be shown later."""
     table = Table(title=title, header_style="bold")
     for place, name in enumerate(rows[0] if rows else ()):
-        cells = [_cell(row[name]) for row in rows]
+        cells, header = [_cell(row[name]) for row in rows], name if verbatim else name.replace("_", " ")
         is_number = all(_NUMBER.fullmatch(cell) for cell in cells)
-        is_key = place == 0 and max(map(len, cells)) <= _KEY
-        header = name if verbatim else name.replace("_", " ")
-        table.add_column(header, justify="right" if is_number else "left", overflow="fold", no_wrap=is_key)
+        words = [len(word) for text in (header, *cells) for word in text.split()]
+        is_whole = name in whole or (place == 0 and max(words, default=0) <= _KEY)
+        table.add_column(
+            header,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            min_width=max(words, default=0) if is_whole else None,
+        )
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     return table

@@ -109,7 +109,7 @@ def governance_writer(stack: Stack, governance: GovernanceReader, author: str | 
     number = SchemaRegistry(stack.registry).id_of(_SUBJECT)
     if number is None:
         raise Refused("NOT_REGISTERED", f"{_SUBJECT} is not in the schema registry: run `chargeline up`")
-    return GovernanceWriter(stack.kafka, governance, number, author or _user())
+    return GovernanceWriter(stack.kafka, governance, number, author or user_name())
 
 
 def wait_until_visible(recorded_ms: int, stack: Stack, clock: SystemClock) -> None:
@@ -129,7 +129,7 @@ def instant_argument(text: str) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _user() -> str:
+def user_name() -> str:
     """The login name; containers often run as a number without one."""
     try:
         return getpass.getuser()

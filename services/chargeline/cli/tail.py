@@ -14,6 +14,7 @@ from chargeline.domain.errors import Refused
 from chargeline.ports import Record
 from chargeline.runtime.stack import load_stack
 from chargeline.wire._generated import TOPICS
+from chargeline.wire.anomaly_records import ANOMALIES, NOTES, decode_anomaly, decode_note
 from chargeline.wire.arrow_messages import decode as decode_arrow
 from chargeline.wire.avro_rows import event_of
 from chargeline.wire.left_out import completed
@@ -73,6 +74,12 @@ def _rows(record: Record, registry: SchemaRegistry) -> Iterator[dict[str, Any]]:
     elif encoding == "original-bytes":
         headers = {name.removeprefix("x-chargeline-"): text.decode() for name, text in record.headers}
         yield place | headers | {"bytes": len(value)}
+    elif record.topic == ANOMALIES:
+        yield place | decode_anomaly(value)
+    elif record.topic == NOTES:
+        yield place | (
+            {"note_id": (record.key or b"").decode(), "taken_back": True} if not value else decode_note(value)
+        )
     elif record.topic == "governance-log":
         yield place | decode_governance(value)
     else:

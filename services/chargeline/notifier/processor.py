@@ -62,7 +62,7 @@ class Delivery:
         self._owned: set[int] = set()
         self._is_paused = False
         self._failures = 0
-        self._not_before = 0
+        self._pause = (0, 0)
         self.consumer.subscribe(TOPIC, self._on_assign, self._on_revoke)
 
     def step(self) -> bool:
@@ -96,9 +96,9 @@ class Delivery:
             return False
         record = self._waiting[0]
         self.observer.waits(self.channel, max(0, now - record.append_time) / 1000)
-        if now < self._not_before or not self._is_done(record, now):
+        if self._is_early(now) or not self._is_done(record, now):
             return True
-        self._failures, self._not_before = 0, 0
+        self._failures, self._pause = 0, (0, 0)
         self.consumer.commit({record.partition: record.offset + 1})
         self._waiting.popleft()
         return True
@@ -121,7 +121,8 @@ class Delivery:
             if now - record.append_time >= self.park_after_ms:
                 return self._park(record, EXPIRED, f"{self._failures} attempts since the last success: {error}")
             pause = max(delay_ms(self._failures, self.chance()), int(error.retry_after_s * 1000))
-            self._not_before = self.clock.now_ms() + pause
+            since = self.clock.now_ms()
+            self._pause = (since, since + pause)
             self.observer.outcome(self.channel, "RETRIED")
             log.warning("channel_away", channel=self.channel, attempt=self._failures, pause_ms=pause, reason=str(error))
             return False
@@ -151,6 +152,10 @@ class Delivery:
         log.error("alert_parked", channel=self.channel, code=code, offset=record.offset, partition=record.partition)
         return True
 
+    def _is_early(self, now: int) -> bool:
+        """Whether the channel is to be left alone; a clock that is put back does not lengthen its pause."""
+        return self._pause[0] <= now < self._pause[1]
+
     def _poll(self) -> None:
         is_full = len(self._waiting) >= _WAITING_MAX
         if is_full != self._is_paused and self._owned:
@@ -158,7 +163,7 @@ class Delivery:
             self._is_paused = is_full
         # At least one even then: the client tells of a rebalance inside a poll only.
         room = max(1, _WAITING_MAX - len(self._waiting))
-        is_due = bool(self._waiting) and self.clock.now_ms() >= self._not_before
+        is_due = bool(self._waiting) and not self._is_early(self.clock.now_ms())
         records = self.consumer.poll_records(room, 0.0 if is_due else _POLL_S)
         self._waiting.extend(record for record in records if record.partition in self._owned)
 
@@ -175,7 +180,7 @@ class Delivery:
             self.consumer.resume(sorted(self._owned))
         self._assigned, self._owned, self._is_paused = None, set(), False
         self._waiting.clear()
-        self._failures, self._not_before = 0, 0
+        self._failures, self._pause = 0, (0, 0)
 
     def _begin(self) -> None:
         partitions = self._assigned or []
@@ -193,3 +198,4 @@ class Delivery:
         self._waiting.clear()
         self.consumer.start(starts)
         self.observer.ready(self.channel)
+        log.info("channel_ready", channel=self.channel, next_offsets=starts)

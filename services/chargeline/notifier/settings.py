@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
+from chargeline.domain.alerts.routes import read_alerts
+from chargeline.domain.documents import BadDocument
 from chargeline.runtime.settings import ServiceSettings
 
 
@@ -16,3 +18,12 @@ class NotifierSettings(ServiceSettings):
         259_200, description="An alert that a channel has not taken for so many seconds goes to the dead letters."
     )
     notifier_session_timeout_ms: PositiveInt = Field(10_000, description="After so long without a sign it is replaced.")
+
+    @field_validator("notifier_config")
+    @classmethod
+    def _usable(cls, path: Path) -> Path:
+        try:
+            read_alerts(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, BadDocument) as error:
+            raise ValueError(f"{path}: {error}") from error
+        return path

@@ -16,6 +16,7 @@ class AppriseNotifier:
         # Its messages quote URLs, and those are secrets.
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
         self._target = apprise.Apprise()
+        self._format = apprise.NotifyFormat.TEXT
         if not self._target.add(url):
             raise Undeliverable("the channel's url is none that Apprise knows")
 
@@ -23,7 +24,10 @@ class AppriseNotifier:
         alert = notification.alert
         kinds = ("info", "warning", "failure", "failure")  # by severity, ascending
         kind = "success" if alert.state == RESOLVED else kinds[min(rank(alert.severity), len(kinds) - 1)]
-        if not self._target.notify(title=notification.title, body=notification.text, notify_type=kind):
+        # Told that it is plain text, Apprise keeps the lines and escapes what would be markup, in mails above all.
+        if not self._target.notify(
+            title=notification.title, body=notification.text, notify_type=kind, body_format=self._format
+        ):
             raise ChannelAway("the service did not take the message")
 
     def close(self) -> None:

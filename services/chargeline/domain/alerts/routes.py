@@ -7,7 +7,7 @@ file. A secret that stands in the file itself is refused, and no message quotes 
 import re
 from dataclasses import dataclass
 
-from chargeline.domain.alerts.alert import SEVERITIES, Alert, rank
+from chargeline.domain.alerts.alert import RESOLVED, SEVERITIES, Alert, rank
 from chargeline.domain.documents import BadDocument, Place, Problem, read_document
 from chargeline.domain.fields import Fields
 
@@ -15,6 +15,7 @@ KINDS = ("alertmanager", "webhook", "apprise", "log")
 # What each kind must and may have, besides channel and kind; each as <name>_env or <name>_file.
 _NEEDED = {"alertmanager": ("url",), "webhook": ("url", "secret"), "apprise": ("url",), "log": ()}
 _ALLOWED = {"alertmanager": ("bearer",), "webhook": ("bearer",), "apprise": (), "log": ()}
+_KEEPERS = ("alertmanager", "webhook")  # keep an incident open until they are told of its end
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")  # it is part of a consumer group's name
 _LINK_FIELDS = {"anomaly_id", "account", "team"}
@@ -60,14 +61,22 @@ class AlertsConfig:
 
 
 def channels_of(alert: Alert, config: AlertsConfig) -> tuple[str, ...]:
-    """The channels of an alert, sorted; none if it is muted.
+    """The channels of an alert, sorted; none if it is muted, but for its end.
+
+    What was told before a mute must not stay open for ever where machines keep incidents: the end of a muted one goes
+    to them, and ends nothing where nothing was begun.
 
     The most specific routes of its owner decide: those for its account and team, else its team, else its account,
     else the default. A route whose `severity_min` is higher keeps the alert away from its channels; it does not make
     the alert fall through to a less specific route.
     """
     if alert.is_muted:
-        return ()
+        keepers = {each.channel for each in config.channels if each.kind in _KEEPERS} if alert.state == RESOLVED else ()
+        return tuple(each for each in _of_owner(alert, config) if each in keepers)
+    return _of_owner(alert, config)
+
+
+def _of_owner(alert: Alert, config: AlertsConfig) -> tuple[str, ...]:
     team, account = alert.team, alert.billing_account_id
     owners = [(account, team), (None, team), (account, None)] if team is not None else [(account, None)]
     for owner in owners:

@@ -57,29 +57,32 @@ def _text(alert: Alert, link: str) -> str:
     if alert.contributors:
         lines.append("Contributors:")
         for each in alert.contributors[:_CONTRIBUTORS_MAX]:
-            excess = "" if each.excess is None else f": {_amount(each.excess)} {alert.unit}"
+            excess = "" if each.excess is None else f": {amount(each.excess)} {alert.unit}"
             lines.append(f"- {each.name}{excess}")
     lines.append(f"What to do: {_advice(alert)}")
+    if alert.kind != BUDGET:
+        lines.append(f"Why in full: chargeline anomalies explain {alert.anomaly_id}")
     if link:
         lines.append(f"More: {link}")
+    lines.append(f"Key: {alert.key}")
     return "\n".join(lines)
 
 
 def _difference(alert: Alert) -> str:
     actual, expected = alert.actual or Decimal(0), alert.expected
     if expected is None:
-        return f"{_amount(actual)} {alert.unit}"
+        return f"{amount(actual)} {alert.unit}"
     difference = Fraction(actual) - Fraction(expected)
     share = f" ({plain(rounded(abs(difference) * 100 / Fraction(expected), 0))} %)" if expected > 0 else ""
     side = "above" if difference >= 0 else "below"
-    excess = _amount(rounded(abs(difference), 12))
+    excess = amount(rounded(abs(difference), 12))
     # For a budget, what is expected is its threshold.
     than = "threshold of" if alert.kind == BUDGET else "expected"
-    return f"{_amount(actual)} {alert.unit}, {excess}{share} {side} the {than} {_amount(expected)} {alert.unit}"
+    return f"{amount(actual)} {alert.unit}, {excess}{share} {side} the {than} {amount(expected)} {alert.unit}"
 
 
-def _amount(number: Decimal) -> str:
-    """Two decimals are enough for people; a small amount keeps six, or it would read as zero."""
+def amount(number: Decimal) -> str:
+    """Money for people. Two decimals are enough for people; a small amount keeps six, or it would read as zero."""
     return plain(rounded(Fraction(number), 2 if abs(number) >= 1 else 6))
 
 

@@ -79,6 +79,11 @@ class Groups:
         """The values of a group by column."""
         return {name: self.texts[name].text(int(self.codes[place, group])) for place, name in enumerate(COLUMNS)}
 
+    def only(self, name: str, groups: Ints) -> str | None:
+        """The value of a column that all of these groups have; None: there are several, or null."""
+        codes = np.unique(self.codes[COLUMNS.index(name), groups])
+        return self.texts[name].text(int(codes[0])) if len(codes) == 1 else None
+
     def keep(self, kept: Ints) -> Ints:
         """Forget all groups but these (ascending). Returns the new number of each old one, -1 for those forgotten."""
         number = np.full(self.size, -1, np.int64)

@@ -73,6 +73,8 @@ class Incident:
         causes: actual amounts by dimension and value. `reference`: of `reference_windows` usual ones.
         mean_before: spend of one of those, in the currency.
         told: impact and severity at the last update.
+        owner: the one team of its scope where the scope names none; "": none or several. Fixed when it begins, so
+            that all its updates go the same way.
     """
 
     scope: SeriesName
@@ -104,6 +106,7 @@ class Incident:
     told_status: str = ""
     is_changed: bool = False
     is_early: bool = False
+    owner: str = ""
 
     @property
     def anomaly_id(self) -> str:
@@ -116,6 +119,11 @@ class Incident:
     @property
     def is_health(self) -> bool:
         return self.kind in HEALTH
+
+    @property
+    def dimensions(self) -> tuple[tuple[str, str], ...]:
+        """What it is told to be about: its scope, and who owns that."""
+        return (("team", self.owner), *self.scope.dimensions) if self.owner else self.scope.dimensions
 
     @property
     def impact(self) -> int:
@@ -131,7 +139,10 @@ class Incident:
         return self.actual / self.expected if self.expected > 0 else 0.0
 
     def severity(self, minimum: Decimal) -> Severity:
-        """From impact, in steps of the least that matters; one more if it is far out and lasts."""
+        """From impact, in steps of the least that matters; one more if it is far out and lasts; the worst so far.
+
+        It never falls: who was told of the beginning because it was bad is told of the end, too.
+        """
         if self.kind == "DEAD_LETTERS":
             return Severity.HIGH if self.value >= 0.5 else Severity.MEDIUM  # of events, no money is known
         unit = max(float(minimum), 1e-9)
@@ -140,7 +151,7 @@ class Incident:
         lasting = self.window_end - self.window_start >= _LONG_S * 1_000_000
         if lasting and self.deviation() >= _FAR:
             found += 1
-        return Severity(min(found, 4))
+        return Severity(max(min(found, 4), self.told_severity))
 
     def saw(self, kind: str, reason: str, surprise: float) -> None:
         """Another alert belongs to it."""

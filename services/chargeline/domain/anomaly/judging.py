@@ -212,6 +212,8 @@ def _opened(watch: "Watch", window: Window, candidate: Candidate) -> Incident:
     if first.kind not in _OF_SPEND:
         incident.value, incident.usual = first.actual, first.expected
     cells = window.cells.take(table.cells_of(candidate.scope, window.cells.group))
+    if incident.scope.dimensions and "team" not in dict(incident.scope.dimensions):
+        incident.owner = watch.groups.only("team", np.concatenate([cells.group, inside.group])) or ""
     largest = np.argsort(-cells.spend(), kind="stable")[:_SAMPLES]
     units = watch.groups.unit[:, cells.group[largest]].T.tolist()
     incident.samples = list(dict.fromkeys((int(start), int(end)) for start, end in units))

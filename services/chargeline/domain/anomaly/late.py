@@ -44,7 +44,10 @@ def correct(watch: "Watch", start: int, cells: Cells) -> int:
     alerts, still_expected = [], {}
     for each in late:
         impact = each.value - each.expected
-        if each.series in holding or impact <= 0 or impact < least_of(watch, each.series):
+        # What is taken back made nothing odd: if the rest still is, it was told when it came.
+        if each.series in holding or change[each.series] <= 0:
+            continue
+        if impact <= 0 or impact < least_of(watch, each.series):
             continue
         alerts.append(Alert(each.series, SPEND, each.value, each.expected, impact, each.surprise, _REASON))
         still_expected[each.series] = max(0.0, each.expected - (each.value - float(change[each.series])))

@@ -65,7 +65,7 @@ def update_of(incident: Incident, minimum: Decimal, watermark: int) -> Update:
     children, before = incident.causes.get(_CHILD, {}), then.get(_CHILD, {})
     parts = effects(children, before)
     # What the scope holds still is no cause.
-    fixed = {name for name, _ in incident.scope.dimensions}
+    fixed = {name for name, _ in incident.dimensions}
     causes = {dimension: amounts for dimension, amounts in incident.causes.items() if dimension not in fixed}
     return Update(
         anomaly_id=incident.anomaly_id,
@@ -76,7 +76,7 @@ def update_of(incident: Incident, minimum: Decimal, watermark: int) -> Update:
         severity=incident.severity(minimum).name,
         billing_account_id=incident.scope.billing_account_id,
         billing_currency=incident.scope.billing_currency,
-        dimensions=incident.scope.dimensions,
+        dimensions=incident.dimensions,
         window_start=incident.window_start,
         window_end=incident.window_end,
         windows=incident.windows,
