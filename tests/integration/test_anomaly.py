@@ -17,7 +17,7 @@ from chargeline.runtime.stack import load_stack, readiness
 from chargeline.wire.anomaly_records import anomaly_of, decode_anomaly
 from tests.support.stack import asked, chargeline, kill, pid_of, rows, running_stack, service, wait_until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 SETTINGS = {
     "CHARGELINE_WINDOW_S": "10",
     "CHARGELINE_ANOMALY_WINDOW_S": "10",
