@@ -62,9 +62,17 @@ _with_servers: set[Path] = set()
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Files with servers first, and of all files the long ones, so that no process is left alone with one at the end."""
+    """Long files first, so that no process is left alone with one at the end; then those with servers, all others last.
+
+    In each process the tests with servers follow each other, so one shared stack serves them.
+    """
     _with_servers.update(item.path for item in items if item.get_closest_marker("stack"))
-    items.sort(key=lambda item: (item.path not in _with_servers, item.get_closest_marker("long") is None))
+    items.sort(key=_turn)
+
+
+def _turn(item):
+    is_short, has_servers = item.get_closest_marker("long") is None, item.path in _with_servers
+    return is_short and not has_servers, has_servers, is_short
 
 
 @pytest.hookimpl(trylast=True)
