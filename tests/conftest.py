@@ -3,6 +3,7 @@
 import logging
 import os
 from collections import Counter
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -48,21 +49,37 @@ def shared_data():
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
-    """One stack for the whole session, with the example card published."""
-    with running_stack(tmp_path_factory.mktemp("stack") / "data", "--no-anomaly") as data:
+    """One stack for all files of this process that need servers, with the example card published."""
+    with _shared:
+        data = _shared.enter_context(running_stack(tmp_path_factory.mktemp("stack") / "data", "--no-anomaly"))
         chargeline(data, "rates", "publish", "examples/rates/openai.yaml")
         yield data
 
 
+_shared = ExitStack()
+_with_servers: set[Path] = set()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """The files that may take longest first, so that no process is left alone with one at the end."""
-    items.sort(key=lambda item: (-_allowed_s(item), item.get_closest_marker("stack") is None))
+    """Long files first, so that no process is left alone with one at the end; then those with servers, all others last.
+
+    In each process the tests with servers follow each other, so one shared stack serves them.
+    """
+    _with_servers.update(item.path for item in items if item.get_closest_marker("stack"))
+    items.sort(key=_turn)
 
 
-def _allowed_s(item):
-    marker = item.get_closest_marker("timeout")
-    return marker.args[0] if marker else 0
+def _turn(item):
+    is_short, has_servers = item.get_closest_marker("long") is None, item.path in _with_servers
+    return is_short and not has_servers, has_servers, is_short
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem):
+    """The shared stack ends with the last file that needs it: idle servers would take time from the tests that follow."""
+    if nextitem is not None and nextitem.path not in _with_servers:
+        _shared.close()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -28,7 +28,7 @@ from tests.support.stack import (
     wait_until,
 )
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 SETTINGS = {
     "CHARGELINE_WINDOW_S": "10",
     "CHARGELINE_ANOMALY_WINDOW_S": "10",

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.stack import chargeline, pricer_restarted, rows, send, verified, wait_until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 ACCOUNT = "corrected"
 CARD = """
 id: corrected-list

@@ -37,7 +37,7 @@ from tests.support.stack import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.long, pytest.mark.timeout(600)]
 CARD = "examples/rates/openai.yaml"
 EVENTS, PART = 200_000, 17_000
 MIXED_RATE = 30.0  # events a second, so that they last as long as the others of a part

@@ -24,7 +24,7 @@ from tests.support.stack import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.long, pytest.mark.timeout(600)]
 CARD = "examples/rates/openai.yaml"
 PRICER, SINK = ("-m", "chargeline.pricer"), ("-m", "chargeline.sink")
 

@@ -12,7 +12,7 @@ import urllib3
 from chargeline.runtime.stack import load_stack, readiness
 from tests.support.stack import chargeline, kill, pid_of, wait_until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 TRAIN = """
 import sys
 from pathlib import Path

@@ -13,7 +13,7 @@ import pytest
 from chargeline.runtime.stack import load_stack
 from tests.support.stack import chargeline, rows, running_stack, verified, wait_until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 CARD = "examples/rates/openai.yaml"
 
 

@@ -9,7 +9,7 @@ from chargeline.adapters.kafka import COMMON
 from chargeline.runtime.stack import load_stack
 from tests.support.stack import SHORT, STOPPING, assert_billed, committed, ends, generated, rows, service, wait_until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 EVENTS = 3000
 
 

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.rating import card, event, sku
 from tests.support.same_entries import assert_same, entries
 
 
+@cache
 def case_of(seed, count=80):
     case = RandomRating(seed, count, closes=True)
     cards, events = closable_case(case)
@@ -29,6 +31,12 @@ def case_of(seed, count=80):
 def reference(documents, events):
     cards, accounts, fx = documents
     return price_document(cards, accounts, fx, events, False)
+
+
+@cache
+def reference_of(seed):
+    documents, events, _ = case_of(seed)
+    return reference(documents, events)
 
 
 def run(documents, lines, cuts):
@@ -43,7 +51,7 @@ def run(documents, lines, cuts):
 @pytest.mark.parametrize("seed", [*range(24), 123])
 def test_every_record_books_what_the_reference_says_wherever_a_unit_ends(seed):
     documents, events, lines = case_of(seed)
-    wanted = reference(documents, events)
+    wanted = reference_of(seed)
     closings = [each for each in wanted[len(events) : -1] if each["scope"]["billing_account_id"] != "platform"]
     chance = random.Random(seed)
     cuts = sorted(chance.sample(range(1, len(lines)), chance.choice([0, 3, 12])))
@@ -65,8 +73,8 @@ def test_every_record_books_what_the_reference_says_wherever_a_unit_ends(seed):
 def test_the_cases_reach_corrections_of_closed_periods():
     kinds: Counter[str] = Counter()
     for seed in range(24):
-        documents, events, _ = case_of(seed)
-        for each in reference(documents, events)[: len(events)]:
+        _, events, _ = case_of(seed)
+        for each in reference_of(seed)[: len(events)]:
             kinds.update(entry["entry_kind"] for entry in each["entries"] if entry.get("charge_class") == "CORRECTION")
     assert min(kinds[name] for name in ("UNIT", "REVERSAL", "TIER_FLAT", "CAP", "DISCOUNT")) >= 5, kinds
     assert kinds["TIER_SHIFT"]
@@ -75,8 +83,8 @@ def test_the_cases_reach_corrections_of_closed_periods():
 def test_the_cases_reach_everything_that_closes_book():
     kinds: Counter[Any] = Counter()
     for seed in range(24):
-        documents, events, _ = case_of(seed)
-        for each in reference(documents, events)[len(events) : -1]:
+        _, events, _ = case_of(seed)
+        for each in reference_of(seed)[len(events) : -1]:
             if each["scope"]["billing_account_id"] != "platform":
                 named = min(set(each["scope"]) - {"billing_account_id"})
                 kinds.update((named, entry["entry_kind"], entry.get("charge_class")) for entry in each["entries"])
