@@ -156,7 +156,7 @@ class Supervisor:
         environment = self.stack.environment()
         for slot in range(self._pricers):
             self._start_service(f"pricer-{slot}", "pricer", {**environment, "CHARGELINE_PRICER_SLOT": str(slot)})
-        self._start_service("sink", "sink", environment)
+        self._start_service("sink", "sink", {**environment, **_GIVEN_BACK})
         self._start_service("budgets", "budgets", environment)
         if self._alerts is not None:
             given = {**environment, "CHARGELINE_NOTIFIER_CONFIG": str(self._alerts)}
