@@ -31,6 +31,8 @@ _SERVICE_STOP_S = 15.0
 # glibc keeps freed arrays for itself once it has seen some of their size, in holes that others do not fit. With a fixed
 # threshold large ones go back to the system.
 _GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "262144"}
+# Arrow's own allocator keeps what it freed by thread; the sink has many, each with a peak of its own.
+_ONE_ALLOCATOR = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 
 class Supervised:
@@ -156,7 +158,7 @@ class Supervisor:
         environment = self.stack.environment()
         for slot in range(self._pricers):
             self._start_service(f"pricer-{slot}", "pricer", {**environment, "CHARGELINE_PRICER_SLOT": str(slot)})
-        self._start_service("sink", "sink", {**environment, **_GIVEN_BACK})
+        self._start_service("sink", "sink", {**environment, **_GIVEN_BACK, **_ONE_ALLOCATOR})
         self._start_service("budgets", "budgets", environment)
         if self._alerts is not None:
             given = {**environment, "CHARGELINE_NOTIFIER_CONFIG": str(self._alerts)}
