@@ -6,8 +6,8 @@ event was changed since, by another record of the unit, is priced by itself.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from chargeline.pricer.facts import Facts
 from chargeline.pricer.known_events import Event, KnownEvents
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.correction_rows import Row, rows_of
-from chargeline.wire.event_rows import Identity, values_of
+from chargeline.wire.event_rows import EventRow, Identity, values_of
 
 _AT_ONCE = 500  # events, each of some 10 kB while they are read
 
@@ -34,6 +34,18 @@ class Foretold:
     prepared: Prepared
     batch: LogBatch
     row: Row | None
+
+
+def prepared_anew(rows: Sequence[EventRow], batch: LogBatch, facts: Facts, rules: Rules) -> tuple[LogBatch, Prepared]:
+    """Booked events with the rates that a re-rating sees, as usage that lies at the places of a batch."""
+    batch = replace(batch, values=values_of(rows))
+    return batch, prepare(batch, facts.rerating, rules, lambda _: USAGE_EVENT_SCHEMA)
+
+
+def rows_anew(batch: LogBatch, prepared: Prepared, facts: Facts, rules: Rules) -> dict[int, Row]:
+    """By offset what they cost, as if each came first in its scopes; of an event that is there twice, the first."""
+    booked = book(batch, prepared, known=Identities(), watermark=None, rules=rules)
+    return {row["source_offset"]: row for row in rows_of(charges_alone(booked, facts.sequence, rules))}
 
 
 class Foreseen:
@@ -69,19 +81,14 @@ class Foreseen:
     def _price(self, events: Mapping[int, Event]) -> None:
         offsets = np.array(list(events), np.int64)
         times = self._batch.append_times[np.searchsorted(self._batch.offsets, offsets)]
-        values = values_of([event.booked for event in events.values()])
-        batch = LogBatch(self._batch.topic, self._batch.partition, offsets, times, values, int(offsets[-1]) + 1)
-        prepared = prepare(batch, self._facts.rerating, self._rules, lambda _: USAGE_EVENT_SCHEMA)
-        costs = {} if prepared.priced.uses is not None else self._rows(batch, prepared)
+        places = LogBatch(self._batch.topic, self._batch.partition, offsets, times, [], int(offsets[-1]) + 1)
+        booked = [event.booked for event in events.values()]
+        batch, prepared = prepared_anew(booked, places, self._facts, self._rules)
+        accumulates = prepared.priced.uses is not None
+        costs = {} if accumulates else rows_anew(batch, prepared, self._facts, self._rules)
         rows = {place: row for row, place in enumerate(prepared.rows.tolist())}
         for place, (offset, event) in enumerate(events.items()):
             row = rows.get(place)
             is_good = row is not None and not prepared.priced.refused[row]
             one = Foretold(prepared.take(np.array([row])), batch, costs.get(offset)) if is_good else None
             self._ready[offset] = event.booked.offset, one
-
-    def _rows(self, batch: LogBatch, prepared: Prepared) -> dict[int, Row]:
-        """By offset of the record; an event that two records are about has one for the first of them."""
-        booked = book(batch, prepared, known=Identities(), watermark=None, rules=self._rules)
-        rows = rows_of(charges_alone(booked, self._facts.sequence, self._rules))
-        return {row["source_offset"]: row for row in rows}

@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from chargeline.domain.identities import Identities
 from chargeline.ports import LogBatch
-from chargeline.pricer.aggregate import charges_alone
-from chargeline.pricer.compute import Rules, book, prepare
+from chargeline.pricer.compute import Rules
 from chargeline.pricer.facts import Facts
+from chargeline.pricer.foreseen import prepared_anew, rows_anew
 from chargeline.pricer.log_records import is_equal
-from chargeline.wire._generated import USAGE_EVENT_SCHEMA
-from chargeline.wire.correction_rows import Row, are_last, rows_of
-from chargeline.wire.event_rows import EventRow, event_row, values_of
+from chargeline.wire.correction_rows import Row, are_last
+from chargeline.wire.event_rows import EventRow, event_row
 from chargeline.wire.usage_encoder import Framed, framed
 
 SOURCE_FIELDS = ("billing_account_id", "source", "provider_name", "request_model", "operation_name", "event_time")
@@ -77,11 +75,9 @@ def changes(rows: Sequence[Row], facts: Facts, rules: Rules, now_ms: int) -> lis
     booked = [event_row(row) for row in wanted]
     partition = wanted[0]["source_partition"]
     count = len(wanted)
-    batch = LogBatch("usage-events", partition, np.arange(count), np.full(count, now_ms, np.int64),
-                     values_of(booked), count)  # fmt: skip
-    prepared = prepare(batch, facts.rerating, rules, lambda _: USAGE_EVENT_SCHEMA)
-    unit = book(batch, prepared, known=Identities(), watermark=None, rules=rules)
-    fresh = {row["source_offset"]: event_row(row) for row in rows_of(charges_alone(unit, facts.sequence, rules))}
+    places = LogBatch("usage-events", partition, np.arange(count), np.full(count, now_ms, np.int64), [], count)
+    batch, prepared = prepared_anew(booked, places, facts, rules)
+    fresh = {offset: event_row(row) for offset, row in rows_anew(batch, prepared, facts, rules).items()}
     found = []
     for place, (row, before) in enumerate(zip(wanted, booked, strict=True)):
         after = fresh.get(place)
