@@ -4,6 +4,7 @@ import hashlib
 import struct
 from datetime import date
 from decimal import Decimal
+from functools import cache
 
 import numpy as np
 import pytest
@@ -71,8 +72,8 @@ class Clock:
         self.now += int(seconds * 1000)
 
 
-def reader(*values):
-    found = GovernanceReader(Log(*values), Clock(), max_clock_skew_ms=2000)
+def reader(*values, reading=cache):
+    found = GovernanceReader(Log(*values), Clock(), max_clock_skew_ms=2000, reading=reading)
     found.refresh()
     return found
 
@@ -134,13 +135,13 @@ ACCOUNTS = '{"accounts":[{"billing_account_id":"acme","group":"lab","valid_from"
 FX = '{"rates":[{"date":"2026-06-0%d","from_currency":"USD","rate":"0.9%d","source":"ECB","to_currency":"EUR"}]}'
 
 
-def chained(*facts):
+def chained(*facts, reading=cache):
     """A chain of the topic fact and these (name, fields)."""
     values, last = [FIRST], digest(FIRST)
     for number, (name, fact) in enumerate(facts, start=1):
         values.append(datum(number, last, fact, name))
         last = digest(values[-1])
-    return reader(*map(framed, values)).chain
+    return reader(*map(framed, values), reading=reading).chain
 
 
 def accounts_fact(text):
@@ -184,11 +185,33 @@ def test_the_bytes_of_a_fact_stay_what_they_are(name, fact, after_author):
     assert datum(0, "x", fact, name) == b"\x00\x02x\x04me" + after_author
 
 
-def test_a_card_that_a_later_version_wrote_stops_the_reader():
+def test_a_card_that_a_later_version_wrote_stops_whoever_asks_for_cards():
     long = card(sku(base="1", thresholds="[{above: 5, price: 2}]"))
     text = long.text.replace('"leaf":', '"discounts":[{"fixed":"1"}],"leaf":')
-    with pytest.raises(Fault, match="needs a newer version"):
-        reader(framed(FIRST), framed(published(text, 1, digest(FIRST))))
+    chain = reader(framed(FIRST), framed(published(text, 1, digest(FIRST)))).chain
+    for _ in range(2):
+        with pytest.raises(Fault, match="needs a newer version"):
+            chain.cards()
+    # Those who never price by it, such as the budgets service, go on.
+    assert chain.budgets() == []
+    assert chain.input_topic().partitions == 4
+
+
+def test_a_fact_is_read_once_and_only_if_it_is_asked_for():
+    asked = []
+
+    def reading(read):
+        def counted():
+            asked.append(read)
+            return read()
+
+        return cache(counted)
+
+    chain = chained(accounts_fact(ACCOUNTS), fx_fact(FX % (1, 1)), reading=reading)
+    assert chain.input_topic().partitions == 4
+    assert len(asked) == 1
+    assert [chain.accounts() == chain.accounts(2), chain.cards()] == [True, []]
+    assert len(asked) == 2
 
 
 def test_a_fact_is_visible_from_its_time_plus_the_margin_on():

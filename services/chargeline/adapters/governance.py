@@ -5,6 +5,7 @@ import io
 import json
 import struct
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import fastavro
@@ -13,7 +14,7 @@ from confluent_kafka import KafkaException, Producer
 from chargeline.adapters.kafka import COMMON
 from chargeline.adapters.kafka_errors import translated
 from chargeline.domain.errors import Fault, Refused
-from chargeline.domain.governance import Fact, GovernanceChain, Reading, at_once
+from chargeline.domain.governance import Fact, GovernanceChain, Reading
 from chargeline.ports import Clock, LogReader
 from chargeline.wire._generated import GOVERNANCE_RECORD_SCHEMA
 
@@ -33,7 +34,7 @@ class GovernanceReader:
         reading: of `GovernanceChain`.
     """
 
-    def __init__(self, reader: LogReader, clock: Clock, *, max_clock_skew_ms: int, reading: Reading = at_once) -> None:
+    def __init__(self, reader: LogReader, clock: Clock, *, max_clock_skew_ms: int, reading: Reading = cache) -> None:
         self.chain = GovernanceChain(reading)
         self.view_ms = 0
         self._reader = reader

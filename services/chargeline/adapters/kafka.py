@@ -1,10 +1,9 @@
 """Kafka behind the ports: a group consumer, and a reader of ranges. The writer: kafka_producer.py."""
 
-import gc
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any, cast
@@ -20,6 +19,7 @@ from confluent_kafka import (
 )
 
 from chargeline.adapters.kafka_errors import translate, translated
+from chargeline.domain.collector import nothing_collected
 from chargeline.domain.errors import Fault, LogTruncated, OutcomePending, TransientError
 from chargeline.ports import LogBatch, Record
 
@@ -99,7 +99,7 @@ class KafkaLogConsumer:
         self._consumer.subscribe([topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
 
     def poll(self, max_records: int, timeout_s: float) -> list[LogBatch]:
-        with _uncollected():
+        with nothing_collected():
             messages = self._consume(max_records, timeout_s)
             return self._batches(messages) if messages else []
 
@@ -185,18 +185,6 @@ class KafkaLogConsumer:
             values=[value or b"" for value in values] if None in values else values,
             next_offset=int(offsets[-1]) + 1,
         )
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the cycle collector: it would walk 100,000 new messages again and again, and they form no cycles."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class KafkaLogReader:

@@ -59,7 +59,7 @@ def publish(file: File, data: DataDir = None, wait: Wait = True, author: Author 
     stack, clock = load_stack(data), SystemClock()
 
     def may(chain: GovernanceChain) -> None:
-        published = [fact.body for fact in chain.facts if isinstance(fact.body, AccountsPublished)]
+        published = [each for _, each in chain.of(AccountsPublished)]
         if published and published[-1].accounts == document.accounts:
             raise AlreadyPublished
 

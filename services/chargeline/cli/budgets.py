@@ -185,9 +185,8 @@ def _record(
 
 
 def _versions(governance: GovernanceReader) -> Iterator[tuple[BudgetVersion, int]]:
-    for fact in governance.chain.facts:
-        if isinstance(fact.body, BudgetVersion):
-            yield fact.body, fact.recorded_time
+    for fact, version in governance.chain.of(BudgetVersion):
+        yield version, fact.recorded_time
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from chargeline.cli.rate_reports import scope_text
 from chargeline.domain.documents import BadDocument, Problem
 from chargeline.domain.errors import Refused
 from chargeline.domain.governance import Fact, GovernanceChain
-from chargeline.domain.rates.book import live_cards
+from chargeline.domain.rates.book import PublishedCard, live_cards
 from chargeline.domain.rates.card import RateCard, instant
 from chargeline.domain.rates.card_reader import read_rate_card
 from chargeline.domain.rates.checks import check_card, check_publication
@@ -127,7 +127,8 @@ def _publish_one(
     body = {"rate_card_id": card.rate_card_id, "rate_card_version": card.version, "card": card.text}
     fact = writer.append("RateCardPublished", body, may)
     warn(path, warnings)
-    live = live_cards(governance.chain.cards(), margin_ms=margin, future_bound_ms=bound)
+    cards = [*governance.chain.cards(fact.sequence), PublishedCard(card, fact.recorded_time, fact.sequence)]
+    live = live_cards(cards, margin_ms=margin, future_bound_ms=bound)
     if (card.rate_card_id, card.version) not in live.versions:
         # Judged by our clock it was early enough; what counts is the time at which the log took it.
         raise Refused("RECORDED_TOO_LATE", f"{path} is in the log but prices nothing: give it a later effective_from")

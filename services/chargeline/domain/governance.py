@@ -6,10 +6,10 @@ recorded_time + margin <= the record's append time (spec/rating.md 1).
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,15 @@ class FxPublished:
 
 
 Body = InputTopic | RateCard | UnreadableCard | AccountsPublished | FxPublished | UnreadableDocument | BudgetVersion
+Kind = TypeVar("Kind", InputTopic, RateCard, AccountsPublished, FxPublished, BudgetVersion)
+# By the field that only the facts of a kind have.
+_KINDS: dict[str, type[Body]] = {
+    "card": RateCard,
+    "accounts": AccountsPublished,
+    "fx_rates": FxPublished,
+    "budget_id": BudgetVersion,
+    "topic": InputTopic,
+}
 
 
 @dataclass(frozen=True)
@@ -79,11 +88,13 @@ class Fact:
 
     Attributes:
         recorded_time: its append time in milliseconds.
+        kind: what its body is, if that can be read.
         read: what it says; may wait for whoever reads it, and raises Fault for what this version does not know.
     """
 
     sequence: int
     recorded_time: int
+    kind: type[Body]
     read: Callable[[], Body]
 
     @property
@@ -94,21 +105,15 @@ class Fact:
 Reading = Callable[[Callable[[], Body]], Callable[[], Body]]
 
 
-def at_once(reading: Callable[[], Body]) -> Callable[[], Body]:
-    """Read a fact before it is taken into the chain; what that raises is raised there."""
-    body = reading()
-    return lambda: body
-
-
 class GovernanceChain:
     """The accepted facts of the log so far.
 
     Args:
-        reading: starts to read a fact, and returns how to get what it says. A card of thousands of SKUs takes tenths
-            of a second: a pricer reads it in another thread while the fact is not visible yet.
+        reading: returns how to get what a fact says, once it is asked for. A card of thousands of SKUs takes tenths of
+            a second: a pricer starts to read it at once, in another thread, while the fact is not visible yet.
     """
 
-    def __init__(self, reading: Reading = at_once) -> None:
+    def __init__(self, reading: Reading = cache) -> None:
         self._reading = reading
         self.facts: list[Fact] = []
         self._hashes: list[str] = []
@@ -131,7 +136,9 @@ class GovernanceChain:
         """Take one decoded record and its bytes without framing; False: it does not continue the chain."""
         if record["sequence"] != self.next_sequence or record["previous_hash"] != self.last_hash:
             return False
-        self.facts.append(Fact(record["sequence"], recorded_time, self._reading(partial(_body, record["fact"]))))
+        fact = record["fact"]
+        kind = next(kind for field, kind in _KINDS.items() if field in fact)
+        self.facts.append(Fact(record["sequence"], recorded_time, kind, self._reading(partial(_body, fact))))
         self._hashes.append(hashlib.sha256(datum).hexdigest())
         self._visible.append(max(recorded_time, self._visible[-1] if self._visible else recorded_time))
         return True
@@ -140,29 +147,28 @@ class GovernanceChain:
         """How many facts, from the first on, each record may see."""
         return np.searchsorted(np.array(self._visible, np.int64) + margin_ms, append_times, "right")
 
+    def of(self, kind: type[Kind], count: int | None = None) -> Iterator[tuple[Fact, Kind]]:
+        """The facts of a kind among the first `count` (None: all), in the order of the log; no other one is read."""
+        for fact in self.facts[:count]:
+            if fact.kind is kind and isinstance(body := fact.body, kind):
+                yield fact, body
+
     def cards(self, count: int | None = None) -> list[PublishedCard]:
         """The rate cards among the first `count` facts (None: all)."""
-        return [
-            PublishedCard(fact.body, fact.recorded_time, fact.sequence)
-            for fact in self.facts[:count]
-            if isinstance(fact.body, RateCard)
-        ]
+        return [PublishedCard(card, fact.recorded_time, fact.sequence) for fact, card in self.of(RateCard, count)]
 
     def accounts(self, count: int | None = None) -> Accounts:
         """What the newest accounts document among the first `count` facts says (None: all facts)."""
-        for fact in reversed(self.facts[:count]):
-            if isinstance(fact.body, AccountsPublished):
-                return fact.body.accounts
-        return Accounts()
+        published = [document.accounts for _, document in self.of(AccountsPublished, count)]
+        return published[-1] if published else Accounts()
 
     def budgets(self, count: int | None = None) -> list[BudgetVersion]:
         """All versions of budgets among the first `count` facts, in the order of the log (None: all facts)."""
-        return [fact.body for fact in self.facts[:count] if isinstance(fact.body, BudgetVersion)]
+        return [version for _, version in self.of(BudgetVersion, count)]
 
     def fx(self, count: int | None = None) -> FxTable:
         """All exchange rates among the first `count` facts, in the order of the log (None: all facts)."""
-        published = [fact.body.table for fact in self.facts[:count] if isinstance(fact.body, FxPublished)]
-        return FxTable(tuple(rate for table in published for rate in table.rates))
+        return FxTable(tuple(rate for _, document in self.of(FxPublished, count) for rate in document.table.rates))
 
     def book(self, count: int, *, margin_ms: int, future_bound_ms: int) -> RateBook:
         """The rates that an event sees that may see `count` facts."""
@@ -170,14 +176,13 @@ class GovernanceChain:
 
     def input_topic(self) -> InputTopic:
         """How accounts map to partitions. Raises Fault if the log does not say."""
-        for fact in self.facts:
-            if isinstance(fact.body, InputTopic):
-                return fact.body
+        for _, topic in self.of(InputTopic):
+            return topic
         raise Fault("governance-log does not say how usage-events is partitioned: create the topics with chargeline up")
 
 
 def _body(fact: Mapping[str, Any]) -> Body:
-    """The fact of a record, told by the field that only its kind has. Raises Fault for what it cannot price yet."""
+    """What a fact says. Raises Fault for what this version cannot price yet."""
     if "card" in fact:
         return _card(fact)
     try:

@@ -59,7 +59,7 @@ def record_input_topic(stack: Stack, partitions: int, schema_id: int) -> None:
     reader = KafkaLogReader(stack.kafka)
     governance = GovernanceReader(reader, SystemClock(), max_clock_skew_ms=0)
     governance.refresh()
-    if not any(isinstance(fact.body, InputTopic) for fact in governance.chain.facts):
+    if not any(governance.chain.of(InputTopic)):
         writer = GovernanceWriter(stack.kafka, governance, schema_id, "chargeline up")
         writer.append("InputTopicCreated", {"topic": INPUT, "partitions": partitions, "partitioner": "MURMUR2"})
     elif governance.chain.input_topic().partitions != reader.partitions(INPUT):

@@ -16,6 +16,7 @@ from chargeline.adapters.kafka_producer import KafkaTransactionalProducer
 from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.domain.accounts import Accounts
+from chargeline.domain.collector import kept_for_good
 from chargeline.domain.identities import STORED, Identities, Keys
 from chargeline.domain.rates.book import RateBook
 from chargeline.domain.rating.rate_table import RateTable
@@ -27,13 +28,14 @@ from chargeline.pricer.processor import Pricer
 from chargeline.pricer.settings import PricerSettings
 from chargeline.runtime.telemetry import Telemetry
 
-_YIELDS_S = 0.0005
+_YIELDS_S = 0.00005
 T = TypeVar("T")
 
 
 def build(settings: PricerSettings, telemetry: Telemetry) -> Pricer:
     """The pricer, connected. Making its producer fences an older process of the same slot."""
-    warm_up()
+    with kept_for_good():
+        warm_up()
     clock = SystemClock()
     reader = KafkaLogReader(settings.kafka)
     ahead = ThreadPoolExecutor(1, "facts")  # one: a table is made after the facts that it waits for
@@ -121,6 +123,7 @@ def _yielding(call: Callable[[], T]) -> T:
     before = sys.getswitchinterval()
     sys.setswitchinterval(_YIELDS_S)
     try:
-        return call()
+        with kept_for_good():
+            return call()
     finally:
         sys.setswitchinterval(before)

@@ -6,6 +6,7 @@ Source: spec/formats.md, sections 1 and 2; spec/rating.md, section 14.
 from decimal import Decimal
 from typing import Any, Literal, cast
 
+from chargeline.domain.collector import nothing_collected
 from chargeline.domain.currencies import is_currency
 from chargeline.domain.documents import BadDocument, Place, Problem, read_document, read_json
 from chargeline.domain.fields import AMOUNT, Fields
@@ -35,7 +36,8 @@ _STAND_IN = PerUnit(Decimal(0))
 
 def read_rate_card(text: str) -> RateCard:
     """The card of a YAML or JSON document; warnings are its `remarks`. Raises BadDocument with every fault found."""
-    return _read(read_document(text))
+    with nothing_collected():
+        return _read(read_document(text))
 
 
 def from_json(text: str) -> RateCard:
