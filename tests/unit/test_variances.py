@@ -11,7 +11,7 @@ from chargeline.domain.identities import Identities
 from chargeline.domain.rating.variances import sum_by
 from chargeline.pricer.aggregate import compute
 from chargeline.pricer.compute import Rules
-from chargeline.pricer.live import LiveTotals
+from chargeline.pricer.live import LiveWindows, newest_rows
 from tests.property.test_pricer_equals_oracle import table
 from tests.support.events import START, batch, encoded, event, schema_of
 
@@ -62,8 +62,7 @@ def test_live_windows_add_variances_up_whether_all_units_have_them_or_not():
     one = unit([event(event_id="a", input_tokens=1200, sample_weight=5)]).live
     two = unit([event(event_id="b", input_tokens=1200)]).live
     for first, second in ((one, two), (two, one)):
-        both = LiveTotals().plus(first).plus(second)
-        frame = LiveTotals.from_blobs(both.blobs(both)).frame(5)
+        frame = newest_rows([LiveWindows().plus(first).plus(second).blobs], 5)
         assert frame is not None
         cost = Decimal(str(frame["billed_cost"].sum())) / 6
         assert frame["cost_variance"].sum() == cost * cost * 20

@@ -13,7 +13,7 @@ from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.cli.common import AsJson, DataDir, print_json
 from chargeline.domain.money import plain
-from chargeline.pricer.live import SUMS, VARIANCE, LiveTotals
+from chargeline.pricer.live import SUMS, VARIANCE, newest_rows
 from chargeline.runtime.stack import load_stack
 
 
@@ -54,10 +54,7 @@ def top(
 
 
 def _rows(store: RedisStateStore, partitions: int, windows: int, limit: int) -> list[dict[str, Any]]:
-    totals = LiveTotals()
-    for partition in range(partitions):
-        totals = totals.plus(LiveTotals.from_blobs(store.live(partition)))
-    recent = totals.frame(windows)
+    recent = newest_rows([store.live(partition) for partition in range(partitions)], windows)
     if recent is None:
         return []
     sums = [name for name in (*SUMS, VARIANCE) if name in recent.columns]

@@ -29,10 +29,13 @@ _CHECK_S = 0.2
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _SERVICE_STOP_S = 15.0
 # glibc keeps freed arrays for itself once it has seen some of their size, in holes that others do not fit. With a fixed
-# threshold large ones go back to the system.
-_GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "262144"}
-# Arrow's own allocator keeps what it freed by thread; the sink has many, each with a peak of its own.
-_ONE_ALLOCATOR = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+# threshold large ones go back to the system; in the pricer that is only what it remembers, as arrays of a unit come
+# again at once. Arrow's own allocator keeps what it freed by thread; the sink has many, each with a peak of its own.
+_ALLOCATORS = {
+    "pricer": {"MALLOC_MMAP_THRESHOLD_": "2097152", "MALLOC_TRIM_THRESHOLD_": "33554432"},
+    "sink": {"MALLOC_MMAP_THRESHOLD_": "262144", "ARROW_DEFAULT_MEMORY_POOL": "system"},
+    "anomaly": {"MALLOC_MMAP_THRESHOLD_": "262144"},
+}
 
 
 class Supervised:
@@ -158,7 +161,7 @@ class Supervisor:
         environment = self.stack.environment()
         for slot in range(self._pricers):
             self._start_service(f"pricer-{slot}", "pricer", {**environment, "CHARGELINE_PRICER_SLOT": str(slot)})
-        self._start_service("sink", "sink", {**environment, **_GIVEN_BACK, **_ONE_ALLOCATOR})
+        self._start_service("sink", "sink", environment)
         self._start_service("budgets", "budgets", environment)
         if self._alerts is not None:
             given = {**environment, "CHARGELINE_NOTIFIER_CONFIG": str(self._alerts)}
@@ -166,7 +169,7 @@ class Supervisor:
         if anomaly:
             # Windows as long as a pane: on a laptop there is something to see within minutes.
             window_s = os.environ.get("CHARGELINE_ANOMALY_WINDOW_S") or os.environ.get("CHARGELINE_WINDOW_S", "60")
-            given = {**environment, **_GIVEN_BACK, "CHARGELINE_ANOMALY_WINDOW_S": window_s}
+            given = {**environment, "CHARGELINE_ANOMALY_WINDOW_S": window_s}
             self._start_service("anomaly", "anomaly", given)
         self.write_state()
 
@@ -237,7 +240,7 @@ class Supervisor:
     def _start_service(self, name: str, module: str, environment: dict[str, str]) -> None:
         command = [sys.executable, "-m", f"chargeline.{module}"]
         child = Supervised(
-            Server(name, command, "", lambda: True, environment, stop_s=_SERVICE_STOP_S),
+            Server(name, command, "", lambda: True, environment | _ALLOCATORS.get(module, {}), stop_s=_SERVICE_STOP_S),
             self._data,
         )
         child.start()

@@ -5,7 +5,7 @@ A projection for `chargeline top` and gateways, never a source; it expires.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,9 @@ _WINDOWS_MAX = 120  # of a partition: two hours of one-minute windows
 
 @dataclass(frozen=True)
 class LiveTotals:
-    """Totals by `KEYS` of each window, by its start; a unit touches few windows, so only those are added up."""
+    """What a unit adds to the totals by `KEYS` of the few windows that it touches; by start in microseconds."""
 
-    windows: Mapping[datetime, pl.DataFrame] = field(default_factory=dict)
+    windows: Mapping[int, pl.DataFrame] = field(default_factory=dict)
 
     @classmethod
     def of(cls, cost_rollups: pa.Table | None) -> "LiveTotals":
@@ -47,30 +47,45 @@ class LiveTotals:
         names = {name: pl.Series(key.take(rows).cast(pa.string())) for name, key in zip(KEYS, keys, strict=True)}
         start = pl.Series(panes["window_start"].chunk(0).take(rows))
         frame = pl.DataFrame({"window_start": start} | names).hstack(sums)
-        return cls({key[0]: part for key, part in frame.partition_by("window_start", as_dict=True).items()})
+        return cls({_start(part): part for part in frame.partition_by("window_start")})
 
-    def plus(self, other: "LiveTotals") -> "LiveTotals":
+
+@dataclass(frozen=True)
+class LiveWindows:
+    """The newest windows of a partition, by start in microseconds, each as the blob that the store has.
+
+    A table takes three times the bytes of its blob, and of two hours of windows a unit touches the last ones.
+    """
+
+    blobs: Mapping[int, bytes] = field(default_factory=dict)
+
+    def plus(self, added: LiveTotals) -> "LiveWindows":
         """Both together, with the newest windows only."""
-        joined = dict(self.windows)
-        for start, frame in other.windows.items():
+        joined = dict(self.blobs)
+        for start, frame in added.windows.items():
             known = joined.get(start)
-            joined[start] = frame if known is None else _sum(pl.concat([known, frame], how="diagonal"))
-        return LiveTotals({start: joined[start] for start in sorted(joined)[-_WINDOWS_MAX:]})
+            total = frame if known is None else _sum(pl.concat([_frame(known), frame], how="diagonal"))
+            joined[start] = encode_whole(_table(total))
+        return LiveWindows({start: joined[start] for start in sorted(joined)[-_WINDOWS_MAX:]})
 
-    def blobs(self, touched: "LiveTotals") -> dict[int, bytes]:
-        """The whole blob of each window that `touched` has, by window start in microseconds."""
-        kept = [start for start in touched.windows if start in self.windows]
-        return {int(start.timestamp()) * 1_000_000: encode_whole(_table(self.windows[start])) for start in kept}
+    def touched_by(self, added: LiveTotals) -> dict[int, bytes]:
+        """The blobs of the windows that `added` has."""
+        return {start: self.blobs[start] for start in added.windows if start in self.blobs}
 
-    @classmethod
-    def from_blobs(cls, blobs: Mapping[int, bytes]) -> "LiveTotals":
-        frames = [frame for blob in blobs.values() if isinstance(frame := pl.from_arrow(decode(blob)), pl.DataFrame)]
-        return cls({frame["window_start"][0]: frame for frame in frames if len(frame)})
 
-    def frame(self, newest: int) -> pl.DataFrame | None:
-        """All rows of the newest windows; None: there are none."""
-        starts = sorted(self.windows)[-newest:]
-        return pl.concat([self.windows[start] for start in starts], how="diagonal") if starts else None
+def newest_rows(partitions: Sequence[Mapping[int, bytes]], windows: int) -> pl.DataFrame | None:
+    """All rows of the newest windows of some partitions, from their blobs; None: there are none."""
+    starts = sorted({start for blobs in partitions for start in blobs})[-windows:]
+    frames = [_frame(blobs[start]) for start in starts for blobs in partitions if start in blobs]
+    return pl.concat(frames, how="diagonal") if frames else None
+
+
+def _start(frame: pl.DataFrame) -> int:
+    return int(frame["window_start"][0].timestamp()) * 1_000_000
+
+
+def _frame(blob: bytes) -> pl.DataFrame:
+    return cast("pl.DataFrame", pl.from_arrow(decode(blob)))
 
 
 def _codes(key: pa.DictionaryArray) -> Int64Array:

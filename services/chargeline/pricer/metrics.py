@@ -97,5 +97,5 @@ class PricerMetrics(Observer):
             self._metrics.put(Metric.WATERMARK, state.watermark / 1e6, partition=partition)
         self._metrics.put(Metric.IDENTITIES, len(state.identities), partition=partition)
         self._metrics.put(Metric.IDENTITIES_BYTES, state.identities.nbytes, partition=partition)
-        self._metrics.put(Metric.LIVE_WINDOWS, len(state.live.windows), partition=partition)
+        self._metrics.put(Metric.LIVE_WINDOWS, len(state.live.blobs), partition=partition)
         self._lag.at(INPUT, partition, state.next_offset, state.last_append_time or None)

@@ -263,7 +263,7 @@ class Pricer:
             charges_next_offset,
             keys.stored(),
             header.last_append_time,
-            state.live.blobs(computed.live),
+            state.live.touched_by(computed.live),
             self.limits.live_ttl_s,
             header.watermark,
             state.scopes.part(computed.booked.scopes.keys).stored(),
@@ -309,9 +309,8 @@ class Pricer:
         if self.consumer.committed([state.partition])[state.partition] != state.next_offset:
             raise Fenced(f"partition {state.partition} was committed by another process")
         log.warning("state_written_again", partition=state.partition, identities=len(state.identities))
-        live = state.live.blobs(state.live)
         self.store.replace(
-            state.partition, state.head(), state.segments(), live, state.scopes.stored(), state.corrections
+            state.partition, state.head(), state.segments(), state.live.blobs, state.scopes.stored(), state.corrections
         )
 
     def _forget(self, state: PartitionState, append_time: int) -> None:

@@ -17,7 +17,7 @@ from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.ports import ChargeArchive, Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord, needed, relevant
-from chargeline.pricer.live import LiveTotals
+from chargeline.pricer.live import LiveTotals, LiveWindows
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.originals import UnitPlaces
 from chargeline.wire.arrow_messages import decode_columns, schema_of
@@ -42,7 +42,7 @@ class PartitionState:
     watermark: int | None = None
     last_append_time: int = 0
     identities: Identities = field(default_factory=Identities)
-    live: LiveTotals = field(default_factory=LiveTotals)
+    live: LiveWindows = field(default_factory=LiveWindows)
     scopes: ScopeStates = field(default_factory=ScopeStates.empty)
     corrections: CorrectionFields = field(default_factory=CorrectionFields)
     places: UnitPlaces = field(default_factory=UnitPlaces)
@@ -150,9 +150,8 @@ class Recovery:
             self._fold(state, committed)
             self._read_waiting(state)
         if head is None or head.next_offset != committed:
-            live = state.live.blobs(state.live)
             self._store.replace(
-                partition, state.head(), state.segments(), live, state.scopes.stored(), state.corrections
+                partition, state.head(), state.segments(), state.live.blobs, state.scopes.stored(), state.corrections
             )
         self._check_input(state)
         return state
@@ -187,7 +186,7 @@ class Recovery:
                 state.marks.append((int.from_bytes(segment.identities[-8:], "big") + 1, segment.last_append_time))
         except StateIncomplete:
             return None
-        state.live = LiveTotals.from_blobs(self._store.live(partition))
+        state.live = LiveWindows(self._store.live(partition))
         state.scopes = ScopeStates.from_stored(self._store.scopes(partition))
         state.corrections = CorrectionFields(self._store.corrections(partition))
         return state
