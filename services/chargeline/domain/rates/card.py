@@ -8,6 +8,7 @@ Source: spec/formats.md, section 2; spec/rating.md, sections 3 to 5, 7 and 10.
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal
 
 from chargeline.domain.documents import Problem
@@ -314,7 +315,7 @@ class RateCard:
     focus: Texts = ()
     remarks: tuple[Problem, ...] = field(default=(), compare=False)
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The canonical text."""
         from chargeline.domain.rates.card_text import to_json  # noqa: PLC0415 - it builds on this module
