@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -87,7 +89,7 @@ def run(*arguments):
     return RUNNER.invoke(build([arguments[0]]), list(map(str, arguments)))
 
 
-@pytest.mark.parametrize(
+FAULTY = pytest.mark.parametrize(
     ("command", "name", "text", "code", "place"),
     [
         ("accounts", "a.yaml", "accounts:\n  - {billing_account_id: a}\n", "MISSING_KEY", (2, 5)),
@@ -97,6 +99,9 @@ def run(*arguments):
         ("rates", "r.yaml", "id: {}\n", "BAD_VALUE", (1, 1)),
     ],
 )  # fmt: skip
+
+
+@FAULTY
 def test_validate_of_every_kind_of_file_gives_file_place_and_code(tmp_path, command, name, text, code, place):
     path = tmp_path / name
     path.write_text(text)
@@ -105,6 +110,26 @@ def test_validate_of_every_kind_of_file_gives_file_place_and_code(tmp_path, comm
     problem = next(each for each in json.loads(done.stdout) if each["code"] == code)
     assert set(problem) == {"file", "line", "column", "code", "message", "warning"}
     assert (problem["file"], problem["line"], problem["column"]) == (str(path), *place)
+
+
+@FAULTY
+@pytest.mark.parametrize("form", [["--json"], []], ids=["json", "text"])
+def test_publishing_a_faulty_file_tells_what_validate_tells(tmp_path, command, name, text, code, place, form):
+    path = tmp_path / name
+    path.write_text(text)
+    published, validated = (run(command, verb, path, *form) for verb in ("publish", "validate"))
+    assert (published.exit_code, published.stdout, published.stderr) == (2, validated.stdout, validated.stderr)
+    assert code in published.output
+    assert str(place[0]) in published.output
+
+
+def test_a_test_message_that_was_taken_is_told_to_machines(tmp_path):
+    config = tmp_path / "alerts.yaml"
+    config.write_text("channels:\n  - {channel: journal, kind: log}\ndefault: [journal]\n")
+    command = [sys.executable, "-m", "chargeline.cli.main", "notify", "test", "journal", "--config", config, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"channel": "journal", "delivered": True}
+    assert "this is a test message" in done.stderr
 
 
 def test_a_file_with_warnings_only_is_valid(tmp_path):

@@ -26,6 +26,7 @@ from chargeline.cli.catalogue_files import (
     write_candidates,
 )
 from chargeline.cli.common import AsJson, DataDir, print_json, print_rows, progress
+from chargeline.cli.publishing import Author
 from chargeline.domain.catalogues.cards import Origin, candidates
 from chargeline.domain.catalogues.compare import Comparison, Pair, compare, newest
 from chargeline.domain.catalogues.entries import Catalogue
@@ -157,13 +158,16 @@ def publish(
     output: Annotated[Path | None, typer.Option(help="File for the card.", dir_okay=False)] = None,
     live: Annotated[bool, typer.Option("--live", help="Publish it, as `rates publish` does.")] = False,
     data: DataDir = None,
-    author: Annotated[str | None, typer.Option(help="Who publishes (default: the user of this machine).")] = None,
+    author: Author = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --live: JSON of what was recorded.")] = False,
 ) -> None:
     """One card of chosen candidates: written to a file or standard output, or published.
 
     Example: chargeline catalogue publish litellm --select openai/gpt-4o --select 'anthropic/*' --id house-models
     --version 1 --effective-from 2026-12-01T00:00:00Z --output house-models.yaml
     """
+    if as_json and not live:
+        raise Refused("BAD_OPTION", "--json goes with --live: without it nothing is recorded")
     time = _micros(effective_from, "--effective-from")
     cards = read_cards(card_files(directory), lambda: None)
     current = newest(cards, time) or newest(cards)
@@ -188,7 +192,7 @@ def publish(
         with TemporaryDirectory() as folder:
             path = output or Path(folder) / f"{card_id}.yaml"
             path.write_text(text, encoding="utf-8")
-            rates.publish([path], data=data, author=author)
+            rates.publish([path], data=data, author=author, as_json=as_json)
 
 
 def list_candidates(

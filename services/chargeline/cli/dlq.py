@@ -77,6 +77,7 @@ def replay(
     data: DataDir = None,
     code: Code = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with new ones until Ctrl-C.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Send dead letters on to usage-events, to the partition of their account.
 
@@ -105,6 +106,8 @@ def replay(
         if not follow:
             break
         time.sleep(1.0)
+    if as_json:
+        print_json({"sent": sender.sent, "left": skipped})
     Console(stderr=True).print(f"sent {sender.sent}, left {skipped} that cannot be decoded", highlight=False)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from chargeline.adapters.clock import SystemClock
-from chargeline.cli.common import AsJson, DataDir
+from chargeline.cli.common import AsJson, DataDir, print_json
 from chargeline.cli.publishing import (
     FACT_BYTES_MAX,
     AlreadyPublished,
@@ -17,8 +17,9 @@ from chargeline.cli.publishing import (
     check,
     governance_log,
     governance_writer,
-    in_file,
+    problems_told,
     read_text,
+    recorded_fact,
     stderr,
     wait_until_visible,
 )
@@ -50,35 +51,39 @@ def validate(files: Files, as_json: AsJson = False) -> None:
     check(files, read_fx, as_json=as_json)
 
 
-def publish(file: File, data: DataDir = None, wait: Wait = True, author: Author = None) -> None:
+def publish(
+    file: File, data: DataDir = None, wait: Wait = True, author: Author = None, as_json: AsJson = False
+) -> None:
     """Publish exchange rates. They add to those before; a published rate never changes.
 
     Example: chargeline fx publish rates.csv
     """
-    try:
+    with problems_told(file, as_json=as_json):
         table = read_fx(file)
-    except BadDocument as error:
-        raise in_file(file, error.problems) from error
-    stack, clock = load_stack(data), SystemClock()
-    with governance_log(stack, clock) as governance:
-        writer = governance_writer(stack, governance, author)
         text, digest = fx_to_json(table), hashlib.sha256(file.read_bytes()).hexdigest()
         if len(text.encode()) > FACT_BYTES_MAX:
-            raise in_file(file, [Problem("TOO_LARGE", f"rates have at most {FACT_BYTES_MAX} bytes: split the file")])
+            raise BadDocument([Problem("TOO_LARGE", f"rates have at most {FACT_BYTES_MAX} bytes: split the file")])
+    stack, clock = load_stack(data), SystemClock()
 
-        def may(chain: GovernanceChain) -> None:
-            published = chain.fx()
-            problems = changed_rates(table, published)
-            if problems:
-                raise in_file(file, problems)
-            if set(table.rates) <= set(published.rates):
-                raise AlreadyPublished
+    def may(chain: GovernanceChain) -> None:
+        published = chain.fx()
+        problems = changed_rates(table, published)
+        if problems:
+            raise BadDocument(problems)
+        if set(table.rates) <= set(published.rates):
+            raise AlreadyPublished
 
+    with governance_log(stack, clock) as governance, problems_told(file, as_json=as_json):
+        writer = governance_writer(stack, governance, author)
         try:
             fact = writer.append("FxPublished", {"fx_rates": text, "file_hash": digest}, may)
         except AlreadyPublished:
             stderr().print(f"{file} is published already: nothing changed")
+            if as_json:
+                print_json({"file": str(file), "published": False})
             return
+    if as_json:
+        print_json({"file": str(file), "rates": len(table.rates), **recorded_fact(fact, stack)})
     stderr().print(f"[green]published[/green] {len(table.rates)} rates of {file} as fact {fact.sequence}")
     if wait:
         wait_until_visible(fact.recorded_time, stack, clock)
