@@ -159,14 +159,17 @@ def test_diff_tells_added_removed_and_changed_skus_with_old_and_new_price(tmp_pa
     assert json.loads(run("rates", "diff", before, before, "--json").stdout) == []
 
 
+@pytest.mark.timeout(60)  # ClickHouse accepts the connection and is silent: a service would wait twice as long
 def test_doctor_says_what_to_do_about_everything_that_does_not_answer(monkeypatch):
     monkeypatch.setattr(installation, "REQUEST_TIMEOUT_S", 1.0)
     monkeypatch.setattr(kafka, "REQUEST_TIMEOUT_S", 1.0)
     nowhere = "127.0.0.1:1"
-    stack = Stack(
-        nowhere, f"http://{nowhere}", f"redis://{nowhere}/0", None, None, f"http://{nowhere}", "u", "p", "b", "p", 0
-    )
-    findings = list(installation.inspect(stack))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        clickhouse = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        stack = Stack(
+            nowhere, f"http://{nowhere}", f"redis://{nowhere}/0", None, None, clickhouse, "u", "p", "b", "p", 0
+        )
+        findings = list(installation.inspect(stack))
     assert [each.name for each in findings] == [
         "kafka",
         "topics",

@@ -14,7 +14,7 @@ from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.cli.anomaly_why import explained, print_explained
 from chargeline.cli.common import AsJson, DataDir, print_json, print_rows
-from chargeline.cli.incidents import incident, rows_of, scope_text, updates_of
+from chargeline.cli.incidents import SHORT_S, incident, rows_of, scope_text, updates_of
 from chargeline.cli.publishing import instant_argument, user_name
 from chargeline.domain.alerts.text import amount
 from chargeline.domain.anomaly.notes import Mute, Notes, precision
@@ -99,16 +99,23 @@ def show(anomaly: Ident, data: DataDir = None, as_json: AsJson = False) -> None:
                    whole=("status", "severity", "spent", "expected", "impact"))  # fmt: skip
 
 
-def explain(anomaly: Ident, data: DataDir = None, as_json: AsJson = False) -> None:
+def explain(
+    anomaly: Ident,
+    clickhouse_timeout: Annotated[
+        int, typer.Option(min=1, help="Seconds of silence after which the rest is told without ClickHouse.")
+    ] = SHORT_S,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Why it happened: price, volume and mix, who contributed, and charges to look at.
 
-    Intents, labels and charges come from ClickHouse; while it is away, the rest is told from the log.
+    Intents, labels and charges come from ClickHouse; while it is away or silent, the rest is told from the log.
 
     Example: chargeline anomalies explain 3f2a
     """
     stack = load_stack(data)
-    updates, is_stored = updates_of(stack, anomaly)
-    found = explained(stack, updates[-1], is_stored=is_stored)
+    updates, is_stored = updates_of(stack, anomaly, clickhouse_timeout)
+    found = explained(stack, updates[-1], clickhouse_timeout, is_stored=is_stored)
     if as_json:
         print_json(found)
     else:
