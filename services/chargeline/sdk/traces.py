@@ -67,11 +67,11 @@ def mooncake(path: Path) -> Iterator[pa.RecordBatch]:
     numbers = ("timestamp", "input_length", "output_length")
     schema = pa.schema([*((name, pa.int64()) for name in numbers), ("hash_ids", pa.list_(pa.int64()))])
     options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    seen = pa.array([], pa.int64())
+    seen: set[int] = set()
     with pj.open_json(path, pj.ReadOptions(block_size=_BYTES), options) as batches:
         for batch in batches:
             moments, prompts, answers = (batch[name].to_numpy() for name in numbers)
-            shared, seen = _shared_blocks(batch["hash_ids"], seen)
+            shared = _shared_blocks(batch["hash_ids"], seen)
             cached = np.minimum(shared * _BLOCK, prompts)
             yield _batch(
                 {
@@ -83,21 +83,23 @@ def mooncake(path: Path) -> Iterator[pa.RecordBatch]:
             )
 
 
-def _shared_blocks(blocks: pa.ListArray, seen: pa.Array) -> tuple[Int64Array, pa.Array]:
-    """How many leading blocks of each row are in `seen` or in an earlier row; and all that are seen then."""
+def _shared_blocks(blocks: pa.ListArray, seen: set[int]) -> Int64Array:
+    """How many leading blocks of each row are in `seen` or in an earlier row; all of them are in `seen` then."""
     counts = pc.list_value_length(blocks).to_numpy().astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
     # The codes of the distinct ids rise in the order in which these come first.
     ids = blocks.flatten().dictionary_encode()
     codes = ids.indices.to_numpy()
     first = rows[np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))]
-    old = pc.is_in(ids.dictionary, seen)
-    known = old.to_numpy(zero_copy_only=False)[codes] | (first[codes] < rows)
+    distinct = ids.dictionary.to_pylist()
+    old = np.fromiter(map(seen.__contains__, distinct), bool, len(distinct))
+    seen.update(distinct)
+    known = old[codes] | (first[codes] < rows)
     missing = np.flatnonzero(~known)
     # The first one of each row: later assignments win.
     shared = counts.copy()
     shared[rows[missing[::-1]]] = (missing - (np.cumsum(counts) - counts)[rows[missing]])[::-1]
-    return shared, pa.concat_arrays([seen, ids.dictionary.filter(pc.invert(old))])
+    return shared
 
 
 def ndjson(path: Path) -> Iterator[pa.RecordBatch]:
