@@ -123,6 +123,15 @@ def test_json_lines_parquet_and_avro_files_are_replayed_as_they_are(tmp_path):
         assert sent(tmp_path / form, form, 5, **options) == [row | options for row in wanted[:5]], form
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
+                         ids=str)  # fmt: skip
+def test_times_and_numbers_of_a_parquet_file_may_be_texts_of_every_kind(tmp_path, kind):
+    given = event(event_time="2023-11-14T22:13:20.5Z", input_tokens="7")
+    pq.write_table(pa.table({name: pa.array([value]).cast(kind) for name, value in given.items()
+                             if isinstance(value, str)}), tmp_path / "a")  # fmt: skip
+    assert sent(tmp_path / "a", "parquet") == [whole(event(event_time=START + 500_000, input_tokens=7))]
+
+
 def test_rows_without_an_id_or_source_of_their_own_get_one(tmp_path):
     file = tmp_path / "events.ndjson"
     bare = {name: value for name, value in event(event_time="2023-11-14T22:13:20Z").items() if name[:5] != "event"}

@@ -187,7 +187,11 @@ def _column(name: str, values: list[Any]) -> pa.Array:
 
 
 def _plain(name: str, column: pa.Array) -> pa.Array:
-    """The column; texts of numbers and times as numbers."""
+    """The column; texts of any kind as plain ones, those of numbers and times as numbers."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
     if KINDS.get(name) != "long" or not pa.types.is_string(column.type):
         return column
     if name not in TIMES:
