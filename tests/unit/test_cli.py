@@ -4,6 +4,8 @@ import json
 import socket
 import subprocess
 import sys
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import typer
@@ -35,6 +37,38 @@ def test_every_command_has_help_with_an_example(path):
     done = RUNNER.invoke(build([]), [*path, "--help"], env={"COLUMNS": "120"})
     assert done.exit_code == 0
     assert f"Example: chargeline {path[0]}" in done.output
+
+
+def shown(path, columns):
+    """The help of a command in a terminal of that width."""
+    return RUNNER.invoke(build([]), [*path, "--help"], env={"COLUMNS": str(columns)}).output
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_help_says_of_every_parameter_what_it_is_and_leaves_no_word_out(path):
+    command: Any = typer.main.get_command(build([]))
+    for name in path:
+        command = command.commands[name]
+    told = " ".join(shown(path, 80).replace("│", " ").split())
+    assert all(word in told for word in command.help.replace("\\[", "[").split())
+    for parameter in command.params:
+        text = getattr(parameter, "help", None)
+        assert text, parameter.name
+        assert all(word in told for word in text.split()), parameter.name
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_lines_of_help_end_where_the_terminal_does(path):
+    head = shown(path, 400).partition("╭")[0].splitlines()
+    assert not [pair for pair in pairwise(head) if all(line.strip() for line in pair)]
+
+
+@pytest.mark.parametrize("path", sorted({path[:length] for path in ALL for length in range(len(path))}), ids=" ".join)
+def test_every_command_is_summed_up_in_a_line_of_80_columns(path):
+    panels = shown(path, 80).partition("╭─ Options")[2].partition("╭")[2]
+    rows = [line for line in panels.splitlines() if line.startswith("│")]
+    assert rows
+    assert not [line for line in rows if line.startswith("│  ")]
 
 
 def test_every_file_of_commands_is_in_the_front_door():

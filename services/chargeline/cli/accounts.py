@@ -40,7 +40,9 @@ def register(app: typer.Typer) -> None:
 
 
 def validate(files: Files, as_json: AsJson = False) -> None:
-    """Check accounts files without a stack; exit code 2 and every problem with its line if one is wrong.
+    """Check accounts files; no server runs.
+
+    Exit code 2, and every problem with its line, if one is wrong.
 
     Example: chargeline accounts validate accounts.yaml
     """
@@ -50,7 +52,9 @@ def validate(files: Files, as_json: AsJson = False) -> None:
 def publish(
     file: File, data: DataDir = None, wait: Wait = True, author: Author = None, as_json: AsJson = False
 ) -> None:
-    """Publish an accounts file. It replaces the one before it as a whole; events before it keep what they saw.
+    """Publish an accounts file.
+
+    It replaces the one before it as a whole; events before it keep what they saw.
 
     Example: chargeline accounts publish accounts.yaml
     """

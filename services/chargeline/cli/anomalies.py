@@ -31,7 +31,7 @@ _LISTED = (
     "billing_currency, is_muted"
 )
 Ident = Annotated[str, typer.Argument(help="anomaly_id, or its first characters.")]
-Reason = Annotated[str, typer.Option(help="Why.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept beside it.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +47,7 @@ def list_(
     account: Annotated[str | None, typer.Option(help="Of this billing account.")] = None,
     team: Annotated[str | None, typer.Option(help="Of spend of this team.")] = None,
     status: Annotated[str | None, typer.Option(help="OPEN or RESOLVED.")] = None,
-    since: Annotated[int, typer.Option(min=1, help="Hours back, by event time; 0 is now.")] = 24 * 365,
+    since: Annotated[int, typer.Option(min=1, help="Hours back from now, by event time.")] = 24 * 365,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
     stats: Annotated[bool, typer.Option("--stats", help="Counts by kind, and the precision by labels.")] = False,
     wait: Annotated[
@@ -107,7 +107,7 @@ def explain(
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Why it happened: price, volume and mix, who contributed, and charges to look at.
+    """Why it happened: price, volume, mix, contributors, charges.
 
     Intents, labels and charges come from ClickHouse; while it is away or silent, the rest is told from the log.
 
@@ -135,7 +135,9 @@ def mute(
     hours: Annotated[float | None, typer.Option(min=0.0, help="For so long, instead of --until.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell nobody of some incidents; they are detected, listed and marked as muted. Times are event times.
+    """Tell nobody of some incidents.
+
+    They are detected, listed and marked as muted. Times are event times.
 
     Example: chargeline anomalies mute load-test --account acme --dimension team=search --hours 2 --reason "load test"
     """
@@ -187,7 +189,9 @@ def label(
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say whether an incident was one: the precision in `list --stats` follows from it.
+    """Say whether an incident was one.
+
+    The precision in `list --stats` follows from it.
 
     Example: chargeline anomalies label 3f2a false --reason "month-end batch"
     """

@@ -68,7 +68,9 @@ def set_budget(
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set a budget. Setting it again records a new version; what was recorded is never edited.
+    """Set a budget.
+
+    Setting it again records a new version; what was recorded is never edited.
 
     Example: chargeline budgets set acme 1000 --currency USD --team search --soft 50% --soft 80%
     """
@@ -135,13 +137,13 @@ def show(budget_id: BudgetId, data: DataDir = None, as_json: AsJson = False) -> 
 
 def remove(
     budget_id: BudgetId,
-    effective_from: From = None,
+    effective_from: Annotated[str | None, typer.Option("--from", help="Holds to this instant (default: now).")] = None,
     wait: Wait = True,
     author: Author = None,
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """End a budget. It stays in the history.
+    """End a budget; it stays in the history.
 
     Example: chargeline budgets remove acme:team:search@monthly
     """

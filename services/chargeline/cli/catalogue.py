@@ -75,7 +75,9 @@ def import_litellm(
     catalogue_date: Date = None,
     as_json: AsJson = False,
 ) -> None:
-    """Candidates out of litellm's catalogue. Its prices have no dates: they begin on the day of the catalogue.
+    """Make candidates of litellm's catalogue.
+
+    Its prices have no dates: they begin on the day of the catalogue.
 
     Example: chargeline catalogue import litellm model_prices_and_context_window.json --output litellm
     """
@@ -99,7 +101,9 @@ def import_genai_prices(
     catalogue_date: Date = None,
     as_json: AsJson = False,
 ) -> None:
-    """Candidates out of genai-prices: a file, or the installed package (`pip install 'chargeline[genai-prices]'`).
+    r"""Make candidates of the catalogue genai-prices.
+
+    Of a file, or of the installed package (`pip install 'chargeline\[genai-prices]'`).
 
     Example: chargeline catalogue import genai-prices --output genai-prices
     """
@@ -124,7 +128,9 @@ def compare_cards(
     limit: Annotated[int, typer.Option(help="Rows shown; 0: all. JSON has all.", min=0)] = 40,
     as_json: AsJson = False,
 ) -> None:
-    """Where two sets of cards have another price for the same thing, the largest difference first.
+    """Where two sets of cards have another price for the same thing.
+
+    The largest difference comes first.
 
     Example: chargeline catalogue compare litellm genai-prices --provider openai
     """
@@ -161,7 +167,9 @@ def publish(
     author: Author = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --live: JSON of what was recorded.")] = False,
 ) -> None:
-    """One card of chosen candidates: written to a file or standard output, or published.
+    """Make one card of chosen candidates, or publish it.
+
+    It is written to a file or standard output, or published with --live.
 
     Example: chargeline catalogue publish litellm --select openai/gpt-4o --select 'anthropic/*' --id house-models
     --version 1 --effective-from 2026-12-01T00:00:00Z --output house-models.yaml
@@ -201,7 +209,7 @@ def list_candidates(
     review: Annotated[bool, typer.Option("--review", help="List what a person must look at.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The candidate cards of a directory, their models, or the review list.
+    """List candidate cards, their models, or what is to review.
 
     Example: chargeline catalogue list litellm --models 'openai/gpt-5*'
     """

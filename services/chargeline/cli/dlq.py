@@ -79,9 +79,10 @@ def replay(
     follow: Annotated[bool, typer.Option("--follow", help="Go on with new ones until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send dead letters on to usage-events, to the partition of their account.
+    """Send dead letters on to usage-events.
 
-    What cannot be decoded stays where it is. An event that was charged meanwhile becomes a duplicate.
+    They go to the partition of their account. What cannot be decoded stays where it is. An event that was charged
+    meanwhile becomes a duplicate.
 
     Example: chargeline dlq replay --code MISPLACED
     """

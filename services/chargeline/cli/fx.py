@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -11,8 +12,6 @@ from chargeline.cli.publishing import (
     FACT_BYTES_MAX,
     AlreadyPublished,
     Author,
-    File,
-    Files,
     Wait,
     check,
     governance_log,
@@ -29,6 +28,10 @@ from chargeline.domain.fx_reader import changed_rates, fx_to_json, read_fx_csv, 
 from chargeline.domain.governance import GovernanceChain
 from chargeline.runtime.stack import load_stack
 
+_FORMS = "CSV by its name, else YAML or JSON."
+Files = Annotated[list[Path], typer.Argument(help=f"Each is {_FORMS}", exists=True, dir_okay=False)]
+File = Annotated[Path, typer.Argument(help=_FORMS, exists=True, dir_okay=False)]
+
 
 def register(app: typer.Typer) -> None:
     fx = typer.Typer(help="Exchange rates: validate, publish.", no_args_is_help=True)
@@ -44,7 +47,9 @@ def read_fx(path: Path) -> FxTable:
 
 
 def validate(files: Files, as_json: AsJson = False) -> None:
-    """Check files of exchange rates without a stack; exit code 2 and every problem with its line if one is wrong.
+    """Check files of exchange rates; no server runs.
+
+    Exit code 2, and every problem with its line, if one is wrong.
 
     Example: chargeline fx validate rates.csv
     """
@@ -54,7 +59,9 @@ def validate(files: Files, as_json: AsJson = False) -> None:
 def publish(
     file: File, data: DataDir = None, wait: Wait = True, author: Author = None, as_json: AsJson = False
 ) -> None:
-    """Publish exchange rates. They add to those before; a published rate never changes.
+    """Publish exchange rates.
+
+    They add to those before; a published rate never changes.
 
     Example: chargeline fx publish rates.csv
     """

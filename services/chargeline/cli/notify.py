@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
 
 
 def validate(files: Files, as_json: AsJson = False) -> None:
-    """Check files of channels and routes; exit code 2 and every problem with its line if one is wrong.
+    """Check files of channels and routes.
+
+    Exit code 2, and every problem with its line, if one is wrong.
 
     Example: chargeline notify validate alerts.yaml
     """
@@ -64,7 +66,9 @@ def try_channel(
     config: Config,
     as_json: AsJson = False,
 ) -> None:
-    """Send a test message to a channel; exit code 1 if the channel does not take it.
+    """Send a test message to a channel.
+
+    Exit code 1 if the channel does not take it.
 
     Example: chargeline notify test ops --config alerts.yaml
     """
@@ -87,7 +91,9 @@ def try_channel(
 
 
 def run() -> None:
-    """Run the notifier here, with the settings of the environment (docs/alerts.md).
+    """Run the notifier here.
+
+    Its settings are those of the environment (docs/alerts.md).
 
     Example: chargeline notify run
     """

@@ -26,8 +26,8 @@ FUTURE_BOUND_MS = 300_000
 FACT_BYTES_MAX = 15_000_000  # governance-log takes records of 16 MiB
 T = TypeVar("T")
 _SUBJECT = "governance-log-value"
-Files = Annotated[list[Path], typer.Argument(help="The files.", exists=True, dir_okay=False)]
-File = Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=False)]
+Files = Annotated[list[Path], typer.Argument(help="The files, YAML or JSON.", exists=True, dir_okay=False)]
+File = Annotated[Path, typer.Argument(help="The file, YAML or JSON.", exists=True, dir_okay=False)]
 Wait = Annotated[bool, typer.Option(help="Return when what was published is visible to new events.")]
 Author = Annotated[str | None, typer.Option(help="Who publishes (default: the user of this machine).")]
 

@@ -48,7 +48,9 @@ def register(app: typer.Typer) -> None:
 def publish(
     files: Files, data: DataDir = None, wait: Wait = True, author: Author = None, as_json: AsJson = False
 ) -> None:
-    """Publish rate cards. A card that is published already is left alone; with --json, a line for each card.
+    """Publish rate cards.
+
+    A card that is published already is left alone. With --json, a line for each card.
 
     Example: chargeline rates publish examples/rates/openai.yaml
     """
@@ -76,7 +78,9 @@ def publish(
 
 
 def validate(files: Files, as_json: AsJson = False) -> None:
-    """Check rate cards without a stack; exit code 2 and every problem with its line if one is wrong.
+    """Check rate cards; no server runs.
+
+    Exit code 2, and every problem with its line, if one is wrong.
 
     Example: chargeline rates validate examples/rates/openai.yaml --json
     """

@@ -34,20 +34,23 @@ def replay(
     file: Annotated[Path, typer.Argument(help="The file to replay.", exists=True, dir_okay=False)],
     form: Annotated[Format, typer.Option("--format", help="How the file is written.")],
     data: DataDir = None,
-    billing_account: Annotated[str | None, typer.Option(help="Who receives the invoice.")] = None,
-    team: Annotated[str | None, typer.Option(help="Owning team.")] = None,
-    project: Annotated[str | None, typer.Option(help="Owning project.")] = None,
-    environment: Annotated[str | None, typer.Option(help="Environment.")] = None,
-    feature: Annotated[str | None, typer.Option(help="Product feature.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Provider of the model.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model.")] = None,
-    operation: Annotated[str, typer.Option(help="Operation.")] = "chat",
+    billing_account: Annotated[str | None, typer.Option(help="Billing account of every row.")] = None,
+    team: Annotated[str | None, typer.Option(help="Owning team of every row.")] = None,
+    project: Annotated[str | None, typer.Option(help="Owning project of every row.")] = None,
+    environment: Annotated[str | None, typer.Option(help="Environment of every row, e.g. production.")] = None,
+    feature: Annotated[str | None, typer.Option(help="Product feature of every row.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Who serves the model, e.g. openai.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model that was asked, e.g. gpt-4o.")] = None,
+    operation: Annotated[str, typer.Option(help="What was asked of it: chat, embeddings, …")] = "chat",
     speed: Annotated[str, typer.Option(help="`max`, or events a second.")] = "max",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many rows.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when everything is in ClickHouse.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Replay a file. Rows have stable ids: replaying it twice bills it once.
+    """Send the recorded usage of a file.
+
+    Rows have stable ids: replaying it twice bills it once. The options for the owner and the model replace what the
+    file says; azure-llm and mooncake, whose files do not, need --billing-account, --provider and --model.
 
     Example: chargeline replay trace.csv --format azure-llm --billing-account acme --provider openai --model gpt-4o
     """
