@@ -12,7 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from chargeline.cli import replay
+from chargeline.cli.main import build
 from chargeline.cli.replay import Format, _batches
 from chargeline.domain.errors import Refused
 from chargeline.sdk import traces
@@ -123,6 +126,46 @@ def test_json_lines_parquet_and_avro_files_are_replayed_as_they_are(tmp_path):
         assert sent(tmp_path / form, form, 5, **options) == [row | options for row in wanted[:5]], form
 
 
+class Noted:
+    """Stands for the sender: what is replayed is kept."""
+
+    schema_id = 1
+    values: list[bytes]
+
+    def __init__(self, _stack):
+        Noted.values = []
+
+    def send_all(self, batches, *_):
+        for batch in batches:
+            Noted.values += batch.values
+
+    def outcomes(self, **_):
+        pass
+
+
+@pytest.mark.parametrize("form", ["ndjson", "parquet", "avro"])
+def test_the_operation_is_what_the_option_says_or_the_file_or_chat(tmp_path, monkeypatch, form):
+    given = [event(event_id="a", operation_name="embeddings"), event(event_id="b", operation_name="chat")]
+    file = tmp_path / form
+    if form == "ndjson":
+        given.append({name: value for name, value in event(event_id="c").items() if name != "operation_name"})
+        file.write_text("".join(json.dumps(row) + "\n" for row in given))
+    elif form == "parquet":
+        pq.write_table(pa.Table.from_pylist(given), file)
+    else:
+        with file.open("wb") as target:
+            fastavro.writer(target, USAGE_EVENT, given)
+    monkeypatch.setattr(replay, "Sender", Noted)
+    monkeypatch.setattr(replay, "load_stack", lambda _: None)
+    operations = []
+    for options in ([], ["--operation", "rerank"]):
+        done = CliRunner().invoke(build(["replay"]), ["replay", str(file), "--format", form, *options])
+        assert done.exit_code == 0, done.output
+        rows = [fastavro.schemaless_reader(io.BytesIO(each[5:]), USAGE_EVENT, None) for each in Noted.values]
+        operations.append([row["operation_name"] for row in rows])
+    assert operations == [["embeddings", "chat", "chat"][: len(given)], ["rerank"] * len(given)]
+
+
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
                          ids=str)  # fmt: skip
 def test_times_and_numbers_of_a_parquet_file_may_be_texts_of_every_kind(tmp_path, kind):
@@ -138,7 +181,7 @@ def test_rows_without_an_id_or_source_of_their_own_get_one(tmp_path):
     rows = [bare | {"event_id": "mine", "source": "gw"}, bare, bare | {"event_id": None, "source": None}]
     file.write_text("".join(json.dumps(row | {"event_time": "2023-11-14T22:13:20Z"}) + "\n" for row in rows))
     found = sent(file, "ndjson")
-    base = event_ids(file_digest(file), {})(np.array([1, 2])).to_pylist()
+    base = event_ids(file_digest(file), {"operation_name": "chat"})(np.array([1, 2])).to_pylist()
     assert [each["event_id"] for each in found] == ["mine", *base]
     assert [each["source"] for each in found] == ["gw", "gw", "replay"]
     assert {each["event_time"] for each in found} == {START}

@@ -17,6 +17,8 @@ from chargeline.sdk.avro_files import can_be_cut, cut
 from chargeline.sdk.traces import event_ids, file_digest, read
 from chargeline.wire.usage_encoder import Framed, framed
 
+_OPERATION = "chat"
+
 
 class Format(StrEnum):
     AZURE_LLM = "azure-llm"
@@ -41,7 +43,9 @@ def replay(
     feature: Annotated[str | None, typer.Option(help="Product feature of every row.")] = None,
     provider: Annotated[str | None, typer.Option(help="Who serves the model, e.g. openai.")] = None,
     model: Annotated[str | None, typer.Option(help="Model that was asked, e.g. gpt-4o.")] = None,
-    operation: Annotated[str, typer.Option(help="What was asked of it: chat, embeddings, …")] = "chat",
+    operation: Annotated[
+        str | None, typer.Option(help="What was asked of it (default: what the file says, or chat).")
+    ] = None,
     speed: Annotated[str, typer.Option(help="`max`, or events a second.")] = "max",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many rows.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when everything is in ClickHouse.")] = False,
@@ -81,14 +85,18 @@ def _batches(file: Path, form: Format, options: dict[str, Any], schema_id: int, 
     if form is Format.AVRO and can_be_cut(file):
         yield from _limited(cut(file, options, schema_id), limit)
         return
-    name = event_ids(file_digest(file), options)
+    name = event_ids(file_digest(file), {"operation_name": _OPERATION} | options)
     first = 0
     for batch in read(file, form):
         rows = batch if limit is None else batch.slice(0, limit - first)
         last = first + rows.num_rows
         columns = dict(zip(rows.schema.names, rows.columns, strict=True))
-        # Rows that name no source or id of their own.
-        for field, own in (("source", "replay"), ("event_id", name(np.arange(first, last)))):
+        # Rows that do not say so themselves.
+        for field, own in (
+            ("source", "replay"),
+            ("operation_name", _OPERATION),
+            ("event_id", name(np.arange(first, last))),
+        ):
             columns[field] = pc.coalesce(columns[field], own) if field in columns else own
         yield framed(columns | options, rows.num_rows, schema_id)
         first = last
