@@ -143,6 +143,13 @@ class Noted:
         pass
 
 
+def test_what_no_row_of_a_file_says_is_filled_in(tmp_path):
+    file = tmp_path / "events.ndjson"
+    file.write_text(json.dumps(event() | dict.fromkeys(("event_id", "source", "operation_name"))) + "\n")
+    (found,) = sent(file, "ndjson")
+    assert (found["source"], found["operation_name"]) == ("replay", "chat")
+
+
 @pytest.mark.parametrize("form", ["ndjson", "parquet", "avro"])
 def test_the_operation_is_what_the_option_says_or_the_file_or_chat(tmp_path, monkeypatch, form):
     given = [event(event_id="a", operation_name="embeddings"), event(event_id="b", operation_name="chat")]
@@ -193,7 +200,8 @@ def test_rows_without_an_id_or_source_of_their_own_get_one(tmp_path):
      ({"input_tokens": "7.0"}, "7.0"), ({"input_tokens": 2**63}, "input_tokens"), ({"team": 3}, "team is int64"),
      ({"event_time": "2026-06-10T08:00:00"}, "UTC with Z"), ({"event_time": "yesterdayZ"}, "yesterday"),
      ({"labels": "x"}, "labels"), ({"labels": {"a": 1}}, "labels"), ({"provider_name": None}, "missing field provider"),
-     ({"event_time": None}, "missing field event_time")],
+     ({"event_time": None}, "missing field event_time"), ({"source": 3}, "source is int64"),
+     ({"operation_name": {}}, "operation_name is struct")],
 )  # fmt: skip
 def test_a_line_that_is_no_event_stops_the_replay_by_name(tmp_path, change, text):
     file = tmp_path / "events.ndjson"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
@@ -97,11 +98,18 @@ def _batches(file: Path, form: Format, options: dict[str, Any], schema_id: int, 
             ("operation_name", _OPERATION),
             ("event_id", name(np.arange(first, last))),
         ):
-            columns[field] = pc.coalesce(columns[field], own) if field in columns else own
+            columns[field] = _or(columns.get(field), own)
         yield framed(columns | options, rows.num_rows, schema_id)
         first = last
         if first == limit:
             return
+
+
+def _or(column: pa.Array | None, own: str | pa.Array) -> Any:
+    """The texts of a column, others where it is null; what is no text is left to the encoder to refuse by name."""
+    if column is None or pa.types.is_null(column.type):
+        return own
+    return pc.coalesce(column, own) if pa.types.is_string(column.type) else column
 
 
 def _limited(batches: Iterator[Framed], limit: int | None) -> Iterator[Framed]:
