@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -96,6 +97,34 @@ def test_an_identical_card_is_a_no_op_and_a_changed_price_in_the_past_is_refused
     refused = chargeline(stack, "rates", "publish", changed, check=False)
     assert refused.returncode == 2
     assert "OVERLAP" in refused.stderr
+
+
+PUBLISHED = [
+    (("rates", "publish"), "told.yaml",
+     ("{id: told, version: 1, currency: USD, effective_from: 2026-01-01T00:00:00Z, scope: default, skus: [{sku_id: told, "
+      "leaf: input, charge_model: per_unit, unit_price: 1, pricing_unit: 1000 Tokens, "
+      "match: {provider_name: told, models: [told]}}]}"),
+     {"rate_card_id": "told", "version": 1}),
+    (("accounts", "publish"), "a.yaml",
+     "accounts:\n  - {billing_account_id: told, valid_from: 2026-01-01T00:00:00Z}\n", {}),
+    (("fx", "publish"), "f.csv", "date,from_currency,to_currency,rate,source\n2026-01-02,ISK,NOK,0.08,told\n", {}),
+    (("budgets", "set"), None, ("told", "10", "--currency", "USD"), {"budget_id": "told@monthly"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "name", "given", "named"), PUBLISHED, ids=["card", "accounts", "fx", "budget"])
+def test_what_is_recorded_is_told_to_machines_and_its_repetition_as_not_published(
+    stack, tmp_path, command, name, given, named
+):
+    if name is not None:
+        (tmp_path / name).write_text(given)
+        given = (tmp_path / name,)
+    first, again = (json.loads(chargeline(stack, *command, *given, "--json")) for _ in range(2))
+    recorded, visible = (datetime.fromisoformat(first[name]) for name in ("recorded_time", "visible_from"))
+    assert visible - recorded == timedelta(milliseconds=load_stack(str(stack)).governance_margin_ms)
+    assert (first["published"], first["sequence"] > 0) == (True, True)
+    assert again == {**(named or {"file": str(given[0])}), "published": False}
+    assert first.items() >= (again | {"published": True}).items()
 
 
 def test_data_survives_kill_9_of_everything_and_down_leaves_no_process(tmp_path):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from chargeline.domain.errors import Refused
-from chargeline.sdk.avro_files import _PADDING, _Walk, can_be_cut, cut
+from chargeline.sdk import avro_files
+from chargeline.sdk.avro_files import _KIND, _NULLABLE, bounds, can_be_cut, cut
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.avro_schema import USAGE_EVENT, parsed
 from tests.support.events import RandomEvents, encoded, event
@@ -26,7 +27,7 @@ def values(path, **options):
     return [account for account, _ in pairs], [value for _, value in pairs]
 
 
-@pytest.mark.parametrize(("interval", "codec"), [(1, "null"), (700, "deflate"), (16_000, "null")])
+@pytest.mark.parametrize(("interval", "codec"), [(1, "null"), (700, "deflate"), (16_000, "null"), (10**9, "null")])
 def test_events_of_blocks_of_any_size_are_those_that_were_written(tmp_path, interval, codec):
     source = RandomEvents(interval)
     given = [source.fields() | {"labels": {f"k{n}": "v" * n for n in range(source.chance.randrange(4))}}
@@ -38,7 +39,8 @@ def test_events_of_blocks_of_any_size_are_those_that_were_written(tmp_path, inte
     assert values(path, **options) == (["other"] * 1500, [encoded(row | options) for row in given])
 
 
-def test_files_of_other_schemas_and_of_huge_blocks_are_left_to_the_library(tmp_path):
+def test_files_of_other_schemas_and_of_huge_blocks_are_left_to_the_library(tmp_path, monkeypatch):
+    monkeypatch.setattr(avro_files, "_EVENTS_MAX", 1000)
     few = written(tmp_path / "few", [event()] * 1000, sync_interval=10**9)
     many = written(tmp_path / "many", [event()] * 1001, sync_interval=10**9)
     assert (can_be_cut(few), can_be_cut(many)) == (True, False)
@@ -55,10 +57,11 @@ def test_maps_in_several_blocks_with_their_sizes_are_walked_over():
     assert plain.endswith(b"\x02" + entry + b"\0")
     several = plain[:-6] + b"\x02" + entry + b"\x01\x08" + entry + b"\x04" + entry + entry + b"\0"
     data = several + plain + plain
-    bounds = _Walk(np.frombuffer(data + bytes(_PADDING), np.uint8)).bounds(
-        np.array([0, len(several) + len(plain)]), np.array([2, 1])
-    )
-    assert bounds[:, -1].tolist() == [len(several), len(several) + len(plain), len(data)]
+    ends = np.cumsum([len(several), len(plain), len(plain)])
+    found = np.empty((3, len(_KIND) + 1), np.int64)
+    given = np.frombuffer(data, np.uint8), np.array([0, ends[1]]), ends[1:], np.array([2, 1])
+    assert bounds(*given, _KIND, _NULLABLE, found)
+    assert found[:, -1].tolist() == ends.tolist()
 
 
 @pytest.mark.timeout(60)

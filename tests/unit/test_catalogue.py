@@ -194,19 +194,20 @@ def test_live_takes_the_path_of_rates_publish_with_the_very_card(tmp_path, monke
         rates, "publish", lambda files, **more: seen.append((read_rate_card(files[0].read_text()), more))
     )
     done = run("publish", tmp_path / "litellm", "--select", "openai/*", "--id", "house", "--version", 2,
-               "--effective-from", "2026-07-01T00:00:00Z", "--live", "--author", "me")  # fmt: skip
+               "--effective-from", "2026-07-01T00:00:00Z", "--live", "--author", "me", "--json")  # fmt: skip
     assert done.exit_code == 0, done.output
     card, more = seen[0]
     assert (card.rate_card_id, card.version, len(card.skus)) == ("house", 2, 2)
-    assert more["author"] == "me"
+    assert (more["author"], more["as_json"]) == ("me", True)
 
 
 def test_without_live_or_a_file_the_card_goes_to_standard_output_and_is_not_published(tmp_path, monkeypatch):
     imported(tmp_path, LONG)
     monkeypatch.setattr(rates, "publish", None)
-    done = run("publish", tmp_path / "litellm", "--select", "openai/m", "--id", "house", "--effective-from",
+    command = ("publish", tmp_path / "litellm", "--select", "openai/m", "--id", "house", "--effective-from",
                "2026-07-01T00:00:00Z")  # fmt: skip
-    assert read_rate_card(done.stdout).rate_card_id == "house"
+    assert read_rate_card(run(*command).stdout).rate_card_id == "house"
+    assert "--json goes with --live" in str(run(*command, "--json").exception)
 
 
 def test_compare_reads_directories_and_files_and_shows_what_differs(tmp_path):

@@ -2,6 +2,10 @@
 
 import json
 import socket
+import subprocess
+import sys
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import typer
@@ -33,6 +37,38 @@ def test_every_command_has_help_with_an_example(path):
     done = RUNNER.invoke(build([]), [*path, "--help"], env={"COLUMNS": "120"})
     assert done.exit_code == 0
     assert f"Example: chargeline {path[0]}" in done.output
+
+
+def shown(path, columns):
+    """The help of a command in a terminal of that width."""
+    return RUNNER.invoke(build([]), [*path, "--help"], env={"COLUMNS": str(columns)}).output
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_help_says_of_every_parameter_what_it_is_and_leaves_no_word_out(path):
+    command: Any = typer.main.get_command(build([]))
+    for name in path:
+        command = command.commands[name]
+    told = " ".join(shown(path, 80).replace("│", " ").split())
+    assert all(word in told for word in command.help.replace("\\[", "[").split())
+    for parameter in command.params:
+        text = getattr(parameter, "help", None)
+        assert text, parameter.name
+        assert all(word in told for word in text.split()), parameter.name
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_lines_of_help_end_where_the_terminal_does(path):
+    head = shown(path, 400).partition("╭")[0].splitlines()
+    assert not [pair for pair in pairwise(head) if all(line.strip() for line in pair)]
+
+
+@pytest.mark.parametrize("path", sorted({path[:length] for path in ALL for length in range(len(path))}), ids=" ".join)
+def test_every_command_is_summed_up_in_a_line_of_80_columns(path):
+    panels = shown(path, 80).partition("╭─ Options")[2].partition("╭")[2]
+    rows = [line for line in panels.splitlines() if line.startswith("│")]
+    assert rows
+    assert not [line for line in rows if line.startswith("│  ")]
 
 
 def test_every_file_of_commands_is_in_the_front_door():
@@ -87,7 +123,7 @@ def run(*arguments):
     return RUNNER.invoke(build([arguments[0]]), list(map(str, arguments)))
 
 
-@pytest.mark.parametrize(
+FAULTY = pytest.mark.parametrize(
     ("command", "name", "text", "code", "place"),
     [
         ("accounts", "a.yaml", "accounts:\n  - {billing_account_id: a}\n", "MISSING_KEY", (2, 5)),
@@ -97,6 +133,9 @@ def run(*arguments):
         ("rates", "r.yaml", "id: {}\n", "BAD_VALUE", (1, 1)),
     ],
 )  # fmt: skip
+
+
+@FAULTY
 def test_validate_of_every_kind_of_file_gives_file_place_and_code(tmp_path, command, name, text, code, place):
     path = tmp_path / name
     path.write_text(text)
@@ -105,6 +144,26 @@ def test_validate_of_every_kind_of_file_gives_file_place_and_code(tmp_path, comm
     problem = next(each for each in json.loads(done.stdout) if each["code"] == code)
     assert set(problem) == {"file", "line", "column", "code", "message", "warning"}
     assert (problem["file"], problem["line"], problem["column"]) == (str(path), *place)
+
+
+@FAULTY
+@pytest.mark.parametrize("form", [["--json"], []], ids=["json", "text"])
+def test_publishing_a_faulty_file_tells_what_validate_tells(tmp_path, command, name, text, code, place, form):
+    path = tmp_path / name
+    path.write_text(text)
+    published, validated = (run(command, verb, path, *form) for verb in ("publish", "validate"))
+    assert (published.exit_code, published.stdout, published.stderr) == (2, validated.stdout, validated.stderr)
+    assert code in published.output
+    assert str(place[0]) in published.output
+
+
+def test_a_test_message_that_was_taken_is_told_to_machines(tmp_path):
+    config = tmp_path / "alerts.yaml"
+    config.write_text("channels:\n  - {channel: journal, kind: log}\ndefault: [journal]\n")
+    command = [sys.executable, "-m", "chargeline.cli.main", "notify", "test", "journal", "--config", config, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"channel": "journal", "delivered": True}
+    assert "this is a test message" in done.stderr
 
 
 def test_a_file_with_warnings_only_is_valid(tmp_path):
@@ -134,14 +193,17 @@ def test_diff_tells_added_removed_and_changed_skus_with_old_and_new_price(tmp_pa
     assert json.loads(run("rates", "diff", before, before, "--json").stdout) == []
 
 
+@pytest.mark.timeout(60)  # ClickHouse accepts the connection and is silent: a service would wait twice as long
 def test_doctor_says_what_to_do_about_everything_that_does_not_answer(monkeypatch):
     monkeypatch.setattr(installation, "REQUEST_TIMEOUT_S", 1.0)
     monkeypatch.setattr(kafka, "REQUEST_TIMEOUT_S", 1.0)
     nowhere = "127.0.0.1:1"
-    stack = Stack(
-        nowhere, f"http://{nowhere}", f"redis://{nowhere}/0", None, None, f"http://{nowhere}", "u", "p", "b", "p", 0
-    )
-    findings = list(installation.inspect(stack))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        clickhouse = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        stack = Stack(
+            nowhere, f"http://{nowhere}", f"redis://{nowhere}/0", None, None, clickhouse, "u", "p", "b", "p", 0
+        )
+        findings = list(installation.inspect(stack))
     assert [each.name for each in findings] == [
         "kafka",
         "topics",

@@ -12,7 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from chargeline.cli import replay
+from chargeline.cli.main import build
 from chargeline.cli.replay import Format, _batches
 from chargeline.domain.errors import Refused
 from chargeline.sdk import traces
@@ -123,13 +126,69 @@ def test_json_lines_parquet_and_avro_files_are_replayed_as_they_are(tmp_path):
         assert sent(tmp_path / form, form, 5, **options) == [row | options for row in wanted[:5]], form
 
 
+class Noted:
+    """Stands for the sender: what is replayed is kept."""
+
+    schema_id = 1
+    values: list[bytes]
+
+    def __init__(self, _stack):
+        Noted.values = []
+
+    def send_all(self, batches, *_):
+        for batch in batches:
+            Noted.values += batch.values
+
+    def outcomes(self, **_):
+        pass
+
+
+def test_what_no_row_of_a_file_says_is_filled_in(tmp_path):
+    file = tmp_path / "events.ndjson"
+    file.write_text(json.dumps(event() | dict.fromkeys(("event_id", "source", "operation_name"))) + "\n")
+    (found,) = sent(file, "ndjson")
+    assert (found["source"], found["operation_name"]) == ("replay", "chat")
+
+
+@pytest.mark.parametrize("form", ["ndjson", "parquet", "avro"])
+def test_the_operation_is_what_the_option_says_or_the_file_or_chat(tmp_path, monkeypatch, form):
+    given = [event(event_id="a", operation_name="embeddings"), event(event_id="b", operation_name="chat")]
+    file = tmp_path / form
+    if form == "ndjson":
+        given.append({name: value for name, value in event(event_id="c").items() if name != "operation_name"})
+        file.write_text("".join(json.dumps(row) + "\n" for row in given))
+    elif form == "parquet":
+        pq.write_table(pa.Table.from_pylist(given), file)
+    else:
+        with file.open("wb") as target:
+            fastavro.writer(target, USAGE_EVENT, given)
+    monkeypatch.setattr(replay, "Sender", Noted)
+    monkeypatch.setattr(replay, "load_stack", lambda _: None)
+    operations = []
+    for options in ([], ["--operation", "rerank"]):
+        done = CliRunner().invoke(build(["replay"]), ["replay", str(file), "--format", form, *options])
+        assert done.exit_code == 0, done.output
+        rows = [fastavro.schemaless_reader(io.BytesIO(each[5:]), USAGE_EVENT, None) for each in Noted.values]
+        operations.append([row["operation_name"] for row in rows])
+    assert operations == [["embeddings", "chat", "chat"][: len(given)], ["rerank"] * len(given)]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
+                         ids=str)  # fmt: skip
+def test_times_and_numbers_of_a_parquet_file_may_be_texts_of_every_kind(tmp_path, kind):
+    given = event(event_time="2023-11-14T22:13:20.5Z", input_tokens="7")
+    pq.write_table(pa.table({name: pa.array([value]).cast(kind) for name, value in given.items()
+                             if isinstance(value, str)}), tmp_path / "a")  # fmt: skip
+    assert sent(tmp_path / "a", "parquet") == [whole(event(event_time=START + 500_000, input_tokens=7))]
+
+
 def test_rows_without_an_id_or_source_of_their_own_get_one(tmp_path):
     file = tmp_path / "events.ndjson"
     bare = {name: value for name, value in event(event_time="2023-11-14T22:13:20Z").items() if name[:5] != "event"}
     rows = [bare | {"event_id": "mine", "source": "gw"}, bare, bare | {"event_id": None, "source": None}]
     file.write_text("".join(json.dumps(row | {"event_time": "2023-11-14T22:13:20Z"}) + "\n" for row in rows))
     found = sent(file, "ndjson")
-    base = event_ids(file_digest(file), {})(np.array([1, 2])).to_pylist()
+    base = event_ids(file_digest(file), {"operation_name": "chat"})(np.array([1, 2])).to_pylist()
     assert [each["event_id"] for each in found] == ["mine", *base]
     assert [each["source"] for each in found] == ["gw", "gw", "replay"]
     assert {each["event_time"] for each in found} == {START}
@@ -141,7 +200,8 @@ def test_rows_without_an_id_or_source_of_their_own_get_one(tmp_path):
      ({"input_tokens": "7.0"}, "7.0"), ({"input_tokens": 2**63}, "input_tokens"), ({"team": 3}, "team is int64"),
      ({"event_time": "2026-06-10T08:00:00"}, "UTC with Z"), ({"event_time": "yesterdayZ"}, "yesterday"),
      ({"labels": "x"}, "labels"), ({"labels": {"a": 1}}, "labels"), ({"provider_name": None}, "missing field provider"),
-     ({"event_time": None}, "missing field event_time")],
+     ({"event_time": None}, "missing field event_time"), ({"source": 3}, "source is int64"),
+     ({"operation_name": {}}, "operation_name is struct")],
 )  # fmt: skip
 def test_a_line_that_is_no_event_stops_the_replay_by_name(tmp_path, change, text):
     file = tmp_path / "events.ndjson"

@@ -1,5 +1,6 @@
 """ClickHouse behind `ports.Warehouse`."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -34,8 +35,8 @@ _ONE_BLOCK = {
     "materialize_skip_indexes_on_insert": 0,
 }
 
-_CONNECT_S, _ANSWER_S = 5, 60
-_TIMEOUT = urllib3.Timeout(connect=_CONNECT_S, read=_ANSWER_S)
+_CONNECT_S = 5
+ANSWER_S = 60
 
 
 class ClickHouseAway(TransientError):
@@ -45,10 +46,11 @@ class ClickHouseAway(TransientError):
 
 
 class ClickHouse:
-    """One connection; not to be shared by threads."""
+    """One connection; not to be shared by threads. After `answer_s` seconds without an answer it counts as away."""
 
-    def __init__(self, url: str, user: str, password: str) -> None:
-        self._url, self._user, self._password = url, user, password
+    def __init__(self, url: str, user: str, password: str, *, answer_s: int = ANSWER_S) -> None:
+        self._url, self._user, self._password, self._answer_s = url, user, password, answer_s
+        self._timeout = urllib3.Timeout(connect=_CONNECT_S, read=answer_s)
         self._made: Client | None = None
         self._http = urllib3.PoolManager(num_pools=1, maxsize=1)
 
@@ -71,7 +73,7 @@ class ClickHouse:
         """
         headers = {"X-ClickHouse-User": self._user, "X-ClickHouse-Key": self._password}
         answer = self._http.request(
-            "POST", f"{self._url}/?{settings}", body=body, headers=headers, retries=False, timeout=_TIMEOUT
+            "POST", f"{self._url}/?{settings}", body=body, headers=headers, retries=False, timeout=self._timeout
         )
         if answer.status != 200:
             raise DatabaseError(answer.data.decode(errors="replace"))
@@ -95,7 +97,7 @@ class ClickHouse:
 
     def _client(self) -> Client:
         if self._made is None:
-            self._made = _client(self._url, self._user, self._password)
+            self._made = _client(self._url, self._user, self._password, self._answer_s)
         return self._made
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
@@ -112,7 +114,9 @@ class ClickHouse:
             raise Fault(f"ClickHouse refused a statement: {error}") from error
 
 
-def _client(url: str, user: str, password: str) -> Client:
+def _client(url: str, user: str, password: str, answer_s: int) -> Client:
+    # The library warns of what it raises too: people would be told twice, once without the reason.
+    logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)
     parts = urllib3.util.parse_url(url)
     return clickhouse_connect.get_client(
         host=parts.host or "",
@@ -124,6 +128,6 @@ def _client(url: str, user: str, password: str) -> Client:
         autogenerate_session_id=False,
         query_retries=0,
         compress=False,
-        send_receive_timeout=_ANSWER_S,
+        send_receive_timeout=answer_s,
         connect_timeout=_CONNECT_S,
     )

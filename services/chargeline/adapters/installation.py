@@ -120,4 +120,5 @@ def _tables(stack: Stack) -> str:
 
 
 def _warehouse(stack: Stack) -> ClickHouse:
-    return ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
+    user, password = stack.clickhouse_user, stack.clickhouse_password
+    return ClickHouse(stack.clickhouse_url, user, password, answer_s=int(REQUEST_TIMEOUT_S))

@@ -1,13 +1,12 @@
 """`chargeline accounts …`: groups, accounts, contracts, subscriptions, commitments and credits; closing a period."""
 
 import hashlib
-from pathlib import Path
 
 import typer
 
 from chargeline.adapters.clock import SystemClock
 from chargeline.cli.closing import close_period
-from chargeline.cli.common import AsJson, DataDir
+from chargeline.cli.common import AsJson, DataDir, print_json
 from chargeline.cli.publishing import (
     FACT_BYTES_MAX,
     AlreadyPublished,
@@ -18,13 +17,14 @@ from chargeline.cli.publishing import (
     check,
     governance_log,
     governance_writer,
-    in_file,
+    problems_told,
     read_text,
+    recorded_fact,
     stderr,
     wait_until_visible,
     warn,
 )
-from chargeline.domain.accounts_reader import AccountsDocument, read_accounts
+from chargeline.domain.accounts_reader import read_accounts
 from chargeline.domain.accounts_text import accounts_to_json
 from chargeline.domain.documents import BadDocument, Problem
 from chargeline.domain.governance import AccountsPublished, GovernanceChain
@@ -40,22 +40,29 @@ def register(app: typer.Typer) -> None:
 
 
 def validate(files: Files, as_json: AsJson = False) -> None:
-    """Check accounts files without a stack; exit code 2 and every problem with its line if one is wrong.
+    """Check accounts files; no server runs.
+
+    Exit code 2, and every problem with its line, if one is wrong.
 
     Example: chargeline accounts validate accounts.yaml
     """
     check(files, lambda path: read_accounts(read_text(path)), lambda document: document.remarks, as_json=as_json)
 
 
-def publish(file: File, data: DataDir = None, wait: Wait = True, author: Author = None) -> None:
-    """Publish an accounts file. It replaces the one before it as a whole; events before it keep what they saw.
+def publish(
+    file: File, data: DataDir = None, wait: Wait = True, author: Author = None, as_json: AsJson = False
+) -> None:
+    """Publish an accounts file.
+
+    It replaces the one before it as a whole; events before it keep what they saw.
 
     Example: chargeline accounts publish accounts.yaml
     """
-    document = _read(file)
-    text, digest = accounts_to_json(document.accounts), hashlib.sha256(file.read_bytes()).hexdigest()
-    if len(text.encode()) > FACT_BYTES_MAX:
-        raise in_file(file, [Problem("TOO_LARGE", f"accounts have at most {FACT_BYTES_MAX} bytes")])
+    with problems_told(file, as_json=as_json):
+        document = read_accounts(read_text(file))
+        text, digest = accounts_to_json(document.accounts), hashlib.sha256(file.read_bytes()).hexdigest()
+        if len(text.encode()) > FACT_BYTES_MAX:
+            raise BadDocument([Problem("TOO_LARGE", f"accounts have at most {FACT_BYTES_MAX} bytes")])
     stack, clock = load_stack(data), SystemClock()
 
     def may(chain: GovernanceChain) -> None:
@@ -69,15 +76,12 @@ def publish(file: File, data: DataDir = None, wait: Wait = True, author: Author 
             fact = writer.append("AccountsPublished", {"accounts": text, "file_hash": digest}, may)
         except AlreadyPublished:
             stderr().print(f"{file} is published already: nothing changed")
+            if as_json:
+                print_json({"file": str(file), "published": False})
             return
     warn(file, document.remarks)
+    if as_json:
+        print_json({"file": str(file), **recorded_fact(fact, stack)})
     stderr().print(f"[green]published[/green] {file} as fact {fact.sequence}")
     if wait:
         wait_until_visible(fact.recorded_time, stack, clock)
-
-
-def _read(path: Path) -> AccountsDocument:
-    try:
-        return read_accounts(read_text(path))
-    except BadDocument as error:
-        raise in_file(path, error.problems) from error

@@ -14,7 +14,7 @@ from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.cli.anomaly_why import explained, print_explained
 from chargeline.cli.common import AsJson, DataDir, print_json, print_rows
-from chargeline.cli.incidents import incident, rows_of, scope_text, updates_of
+from chargeline.cli.incidents import SHORT_S, incident, rows_of, scope_text, updates_of
 from chargeline.cli.publishing import instant_argument, user_name
 from chargeline.domain.alerts.text import amount
 from chargeline.domain.anomaly.notes import Mute, Notes, precision
@@ -31,7 +31,7 @@ _LISTED = (
     "billing_currency, is_muted"
 )
 Ident = Annotated[str, typer.Argument(help="anomaly_id, or its first characters.")]
-Reason = Annotated[str, typer.Option(help="Why.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept beside it.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +47,7 @@ def list_(
     account: Annotated[str | None, typer.Option(help="Of this billing account.")] = None,
     team: Annotated[str | None, typer.Option(help="Of spend of this team.")] = None,
     status: Annotated[str | None, typer.Option(help="OPEN or RESOLVED.")] = None,
-    since: Annotated[int, typer.Option(min=1, help="Hours back, by event time; 0 is now.")] = 24 * 365,
+    since: Annotated[int, typer.Option(min=1, help="Hours back from now, by event time.")] = 24 * 365,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
     stats: Annotated[bool, typer.Option("--stats", help="Counts by kind, and the precision by labels.")] = False,
     wait: Annotated[
@@ -99,16 +99,23 @@ def show(anomaly: Ident, data: DataDir = None, as_json: AsJson = False) -> None:
                    whole=("status", "severity", "spent", "expected", "impact"))  # fmt: skip
 
 
-def explain(anomaly: Ident, data: DataDir = None, as_json: AsJson = False) -> None:
-    """Why it happened: price, volume and mix, who contributed, and charges to look at.
+def explain(
+    anomaly: Ident,
+    clickhouse_timeout: Annotated[
+        int, typer.Option(min=1, help="Seconds of silence after which the rest is told without ClickHouse.")
+    ] = SHORT_S,
+    data: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why it happened: price, volume, mix, contributors, charges.
 
-    Intents, labels and charges come from ClickHouse; while it is away, the rest is told from the log.
+    Intents, labels and charges come from ClickHouse; while it is away or silent, the rest is told from the log.
 
     Example: chargeline anomalies explain 3f2a
     """
     stack = load_stack(data)
-    updates, is_stored = updates_of(stack, anomaly)
-    found = explained(stack, updates[-1], is_stored=is_stored)
+    updates, is_stored = updates_of(stack, anomaly, clickhouse_timeout)
+    found = explained(stack, updates[-1], clickhouse_timeout, is_stored=is_stored)
     if as_json:
         print_json(found)
     else:
@@ -128,7 +135,9 @@ def mute(
     hours: Annotated[float | None, typer.Option(min=0.0, help="For so long, instead of --until.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell nobody of some incidents; they are detected, listed and marked as muted. Times are event times.
+    """Tell nobody of some incidents.
+
+    They are detected, listed and marked as muted. Times are event times.
 
     Example: chargeline anomalies mute load-test --account acme --dimension team=search --hours 2 --reason "load test"
     """
@@ -180,7 +189,9 @@ def label(
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say whether an incident was one: the precision in `list --stats` follows from it.
+    """Say whether an incident was one.
+
+    The precision in `list --stats` follows from it.
 
     Example: chargeline anomalies label 3f2a false --reason "month-end batch"
     """

@@ -59,11 +59,11 @@ def score(
         Path | None, typer.Option("--params", help="TOML instead of the shipped parameters.", exists=True)
     ] = None,
 ) -> None:
-    """Score each row by what came before it: one pass, in file order, the same parameters for every file.
+    """Score each row of a file by what came before it.
 
-    The score is 0 to 1; alert is 1 exactly where it is 0.5 or more. A value that is missing gets score 0. Times
-    are ISO 8601 (UTC where no zone is given) or seconds, milliseconds or microseconds since 1970; they may repeat
-    or go back.
+    One pass, in file order, the same parameters for every file. The score is 0 to 1; alert is 1 exactly where it is
+    0.5 or more. A value that is missing gets score 0. Times are ISO 8601 (UTC where no zone is given) or seconds,
+    milliseconds or microseconds since 1970; they may repeat or go back.
 
     Example: chargeline anomaly score --input spend.csv --output scored.csv
     """

@@ -1,11 +1,11 @@
 """Why an incident happened: its newest update, and what only the charges tell: intents, labels, single events.
 
 Those are asked of ClickHouse, over the incident's own time, and compared with the time before it: twelve times as long,
-at most a day, at least as long as the incident. While ClickHouse is away they are left out (null).
+at most a day, at least as long as the incident. While ClickHouse is away, or does not answer in time, they are left out
+(null), and that is said.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from chargeline.cli.common import moment, print_rows
 from chargeline.cli.incidents import rows_of, scope_text
+from chargeline.cli.publishing import stderr
 from chargeline.domain.alerts.text import amount
 from chargeline.domain.anomaly.contribution import Amount, contributors, money, scaled
 from chargeline.domain.anomaly.panes import DIMENSIONS
@@ -48,11 +49,15 @@ GROUP BY dimension, value ORDER BY dimension = '' DESC, abs(now_cost - then_cost
 """
 
 
-def explained(stack: Stack, found: dict[str, Any], *, is_stored: bool) -> dict[str, Any]:
-    """The incident with `charges` (sample events) and `charge_contributors`; both null while ClickHouse is away."""
+def explained(stack: Stack, found: dict[str, Any], answer_s: int, *, is_stored: bool) -> dict[str, Any]:
+    """The incident with `charges` (sample events) and `charge_contributors`; both null without ClickHouse."""
     if is_stored:
-        with suppress(TransientError):
-            return found | {"charge_contributors": _by_value(stack, found), "charges": _charges(stack, found)}
+        try:
+            causes, largest = _by_value(stack, found, answer_s), _charges(stack, found, answer_s)
+            return found | {"charge_contributors": causes, "charges": largest}
+        except TransientError:
+            stderr().print(f"[yellow]ClickHouse does not answer[/yellow] (within {answer_s} s: --clickhouse-timeout)")
+    stderr().print("left out: intents, labels and single charges, which only ClickHouse tells")
     return found | {"charge_contributors": None, "charges": None}
 
 
@@ -94,7 +99,7 @@ def _scope(found: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return condition, given
 
 
-def _charges(stack: Stack, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _charges(stack: Stack, found: Mapping[str, Any], answer_s: int) -> list[dict[str, Any]]:
     """The largest charges of the sample units, with their coordinates."""
     if not found["samples"]:
         return []
@@ -103,10 +108,10 @@ def _charges(stack: Stack, found: Mapping[str, Any]) -> list[dict[str, Any]]:
         f"(source_offset >= {int(unit['unit_start'])} AND source_offset < {int(unit['unit_end'])})"
         for unit in found["samples"]
     )
-    return rows_of(stack, _CHARGES.format(units=units, scope=scope), given)
+    return rows_of(stack, _CHARGES.format(units=units, scope=scope), given, answer_s)
 
 
-def _by_value(stack: Stack, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _by_value(stack: Stack, found: Mapping[str, Any], answer_s: int) -> list[dict[str, Any]]:
     """What intents and labels brought to the change, the largest first."""
     scope, given = _scope(found)
     length = micros(found["window_end"]) - micros(found["window_start"])
@@ -114,7 +119,7 @@ def _by_value(stack: Stack, found: Mapping[str, Any]) -> list[dict[str, Any]]:
     given["before"] = moment(micros(found["window_start"]) - past)
     now: dict[str, dict[str, Amount]] = {}
     then: dict[str, dict[str, Amount]] = {}
-    for row in rows_of(stack, _BY_VALUE.format(scope=scope, most=_VALUES_MAX), given):
+    for row in rows_of(stack, _BY_VALUE.format(scope=scope, most=_VALUES_MAX), given, answer_s):
         for side, name in ((now, "now"), (then, "then")):
             side.setdefault(row["dimension"], {})[row["value"]] = Amount(
                 int(Fraction(row[f"{name}_cost"]) * 10**12), row[f"{name}_events"]

@@ -18,6 +18,7 @@ from chargeline.cli.publishing import (
     governance_log,
     governance_writer,
     instant_argument,
+    recorded_fact,
     stderr,
     wait_until_visible,
 )
@@ -67,7 +68,9 @@ def set_budget(
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set a budget. Setting it again records a new version; what was recorded is never edited.
+    """Set a budget.
+
+    Setting it again records a new version; what was recorded is never edited.
 
     Example: chargeline budgets set acme 1000 --currency USD --team search --soft 50% --soft 80%
     """
@@ -134,13 +137,13 @@ def show(budget_id: BudgetId, data: DataDir = None, as_json: AsJson = False) -> 
 
 def remove(
     budget_id: BudgetId,
-    effective_from: From = None,
+    effective_from: Annotated[str | None, typer.Option("--from", help="Holds to this instant (default: now).")] = None,
     wait: Wait = True,
     author: Author = None,
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """End a budget. It stays in the history.
+    """End a budget; it stays in the history.
 
     Example: chargeline budgets remove acme:team:search@monthly
     """
@@ -172,16 +175,18 @@ def _record(
         text = None if budget is None else budget_to_json(budget)
         fact = {"budget_id": budget_id, "effective_from": begins, "budget": text}
         try:
-            recorded = writer.append("BudgetSet", fact, may)
+            new = writer.append("BudgetSet", fact, may)
         except AlreadyPublished:
             stderr().print(f"{budget_id} is set so already: nothing changed")
+            if as_json:
+                print_json({"budget_id": budget_id, "published": False})
             return
     if as_json:
-        print_json({"sequence": recorded.sequence, "budget_id": budget_id, "effective_from": instant(begins)})
+        print_json({"budget_id": budget_id, "effective_from": instant(begins), **recorded_fact(new, stack)})
     done = "removed" if budget is None else "set"
-    stderr().print(f"[green]{done}[/green] {budget_id} from {instant(begins)} as fact {recorded.sequence}")
+    stderr().print(f"[green]{done}[/green] {budget_id} from {instant(begins)} as fact {new.sequence}")
     if wait:
-        wait_until_visible(recorded.recorded_time, stack, clock)
+        wait_until_visible(new.recorded_time, stack, clock)
 
 
 def _versions(governance: GovernanceReader) -> Iterator[tuple[BudgetVersion, int]]:

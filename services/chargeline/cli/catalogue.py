@@ -26,6 +26,7 @@ from chargeline.cli.catalogue_files import (
     write_candidates,
 )
 from chargeline.cli.common import AsJson, DataDir, print_json, print_rows, progress
+from chargeline.cli.publishing import Author
 from chargeline.domain.catalogues.cards import Origin, candidates
 from chargeline.domain.catalogues.compare import Comparison, Pair, compare, newest
 from chargeline.domain.catalogues.entries import Catalogue
@@ -74,7 +75,9 @@ def import_litellm(
     catalogue_date: Date = None,
     as_json: AsJson = False,
 ) -> None:
-    """Candidates out of litellm's catalogue. Its prices have no dates: they begin on the day of the catalogue.
+    """Make candidates of litellm's catalogue.
+
+    Its prices have no dates: they begin on the day of the catalogue.
 
     Example: chargeline catalogue import litellm model_prices_and_context_window.json --output litellm
     """
@@ -98,7 +101,9 @@ def import_genai_prices(
     catalogue_date: Date = None,
     as_json: AsJson = False,
 ) -> None:
-    """Candidates out of genai-prices: a file, or the installed package (`pip install 'chargeline[genai-prices]'`).
+    r"""Make candidates of the catalogue genai-prices.
+
+    Of a file, or of the installed package (`pip install 'chargeline\[genai-prices]'`).
 
     Example: chargeline catalogue import genai-prices --output genai-prices
     """
@@ -123,7 +128,9 @@ def compare_cards(
     limit: Annotated[int, typer.Option(help="Rows shown; 0: all. JSON has all.", min=0)] = 40,
     as_json: AsJson = False,
 ) -> None:
-    """Where two sets of cards have another price for the same thing, the largest difference first.
+    """Where two sets of cards have another price for the same thing.
+
+    The largest difference comes first.
 
     Example: chargeline catalogue compare litellm genai-prices --provider openai
     """
@@ -157,13 +164,18 @@ def publish(
     output: Annotated[Path | None, typer.Option(help="File for the card.", dir_okay=False)] = None,
     live: Annotated[bool, typer.Option("--live", help="Publish it, as `rates publish` does.")] = False,
     data: DataDir = None,
-    author: Annotated[str | None, typer.Option(help="Who publishes (default: the user of this machine).")] = None,
+    author: Author = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --live: JSON of what was recorded.")] = False,
 ) -> None:
-    """One card of chosen candidates: written to a file or standard output, or published.
+    """Make one card of chosen candidates, or publish it.
+
+    It is written to a file or standard output, or published with --live.
 
     Example: chargeline catalogue publish litellm --select openai/gpt-4o --select 'anthropic/*' --id house-models
     --version 1 --effective-from 2026-12-01T00:00:00Z --output house-models.yaml
     """
+    if as_json and not live:
+        raise Refused("BAD_OPTION", "--json goes with --live: without it nothing is recorded")
     time = _micros(effective_from, "--effective-from")
     cards = read_cards(card_files(directory), lambda: None)
     current = newest(cards, time) or newest(cards)
@@ -188,7 +200,7 @@ def publish(
         with TemporaryDirectory() as folder:
             path = output or Path(folder) / f"{card_id}.yaml"
             path.write_text(text, encoding="utf-8")
-            rates.publish([path], data=data, author=author)
+            rates.publish([path], data=data, author=author, as_json=as_json)
 
 
 def list_candidates(
@@ -197,7 +209,7 @@ def list_candidates(
     review: Annotated[bool, typer.Option("--review", help="List what a person must look at.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The candidate cards of a directory, their models, or the review list.
+    """List candidate cards, their models, or what is to review.
 
     Example: chargeline catalogue list litellm --models 'openai/gpt-5*'
     """

@@ -32,9 +32,10 @@ def close_period(
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Close a billing period: what comes later for it is booked as a correction in the open one.
+    """Close a billing period of an account for ever.
 
-    It cannot be opened again. Closing it again changes nothing.
+    What comes later for it is booked as a correction in the open one. It cannot be opened again. Closing it again
+    changes nothing.
 
     Example: chargeline accounts close-period --account acme --period 2026-10
     """

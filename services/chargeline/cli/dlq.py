@@ -77,10 +77,12 @@ def replay(
     data: DataDir = None,
     code: Code = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with new ones until Ctrl-C.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Send dead letters on to usage-events, to the partition of their account.
+    """Send dead letters on to usage-events.
 
-    What cannot be decoded stays where it is. An event that was charged meanwhile becomes a duplicate.
+    They go to the partition of their account. What cannot be decoded stays where it is. An event that was charged
+    meanwhile becomes a duplicate.
 
     Example: chargeline dlq replay --code MISPLACED
     """
@@ -105,6 +107,8 @@ def replay(
         if not follow:
             break
         time.sleep(1.0)
+    if as_json:
+        print_json({"sent": sender.sent, "left": skipped})
     Console(stderr=True).print(f"sent {sender.sent}, left {skipped} that cannot be decoded", highlight=False)
 
 

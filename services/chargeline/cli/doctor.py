@@ -26,7 +26,9 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(data: DataDir = None, as_json: AsJson = False) -> None:
-    """Check what the stack needs, and say what to do about what is wrong; exit code 1 if something is.
+    """Check what the stack needs, and say what to do about faults.
+
+    Exit code 1 if something is wrong.
 
     Example: chargeline doctor
     """

@@ -35,9 +35,10 @@ def explain(
     source: Annotated[str | None, typer.Option(help="Its source, likewise.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how a charge came about: quantities, units, prices, cards, rounding, conversion, total.
+    """Show how a charge came about, from its event to its total.
 
-    Corrections of an event follow it, and what the close of its period credited, covered or raised of it.
+    Quantities, units, prices, cards, rounding, conversion, total. Corrections of an event follow it, and what the
+    close of its period credited, covered or raised of it.
 
     Example: chargeline explain req-81f2 --account acme --json
     """

@@ -30,7 +30,9 @@ def generate(
     malformed: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of broken records.")] = 0.001,
     disorder: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of records that come late.")] = 0.0,
     accounts: Annotated[int, typer.Option(min=1, help="Number of billing accounts.")] = 50,
-    spike: Annotated[list[str] | None, typer.Option(help="team=team-1-0,factor=20,at=0.7")] = None,
+    spike: Annotated[
+        list[str] | None, typer.Option(help="A burst: team=NAME, factor=N and at=SHARE of the time, by commas.")
+    ] = None,
     rate: Annotated[float | None, typer.Option(min=0.1, help="Events a second (default: as fast as it goes).")] = None,
     start: Annotated[str | None, typer.Option(help="event_time of the first one, e.g. 2026-01-01T00:00:00Z.")] = None,
     hours: Annotated[

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chargeline.adapters.clickhouse import ClickHouse
+from chargeline.adapters.clickhouse import ANSWER_S, ClickHouse
 from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.cli.publishing import stderr
 from chargeline.domain.errors import Refused, TransientError
 from chargeline.runtime.stack import Stack
 from chargeline.wire.anomaly_records import ANOMALIES, decode_anomaly
+
+# A person waits, and is told without ClickHouse what the log knows.
+SHORT_S = 8
 
 
 def incident(stack: Stack, ident: str) -> dict[str, Any]:
@@ -16,7 +19,7 @@ def incident(stack: Stack, ident: str) -> dict[str, Any]:
     return updates_of(stack, ident)[0][-1]
 
 
-def updates_of(stack: Stack, ident: str) -> tuple[list[dict[str, Any]], bool]:
+def updates_of(stack: Stack, ident: str, answer_s: int = SHORT_S) -> tuple[list[dict[str, Any]], bool]:
     """All updates of the incident whose id begins so, in their order, under the names of the schema.
 
     Returns:
@@ -25,7 +28,7 @@ def updates_of(stack: Stack, ident: str) -> tuple[list[dict[str, Any]], bool]:
     sql = "SELECT * FROM cost_anomalies FINAL WHERE startsWith(anomaly_id, {id:String}) ORDER BY sequence"
     is_stored = True
     try:
-        found = [_record(row) for row in rows_of(stack, sql, {"id": ident})]
+        found = [_record(row) for row in rows_of(stack, sql, {"id": ident}, answer_s)]
     except TransientError:
         stderr().print("[yellow]ClickHouse does not answer[/yellow]: this is what the log tells")
         found, is_stored = _of_log(stack, ident), False
@@ -36,9 +39,10 @@ def updates_of(stack: Stack, ident: str) -> tuple[list[dict[str, Any]], bool]:
     return found, is_stored
 
 
-def rows_of(stack: Stack, sql: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What ClickHouse answers. Raises TransientError while it is away."""
-    warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_bi_user, stack.clickhouse_bi_password)
+def rows_of(stack: Stack, sql: str, given: Mapping[str, Any], answer_s: int = ANSWER_S) -> list[dict[str, Any]]:
+    """What ClickHouse answers. Raises TransientError while it is away, or silent for `answer_s` seconds."""
+    user, password = stack.clickhouse_bi_user, stack.clickhouse_bi_password
+    warehouse = ClickHouse(stack.clickhouse_url, user, password, answer_s=answer_s)
     try:
         rows: list[dict[str, Any]] = warehouse.query(sql, given).to_pylist()
     finally:

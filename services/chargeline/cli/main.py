@@ -1,5 +1,6 @@
 """`chargeline …`: the front door. Each command is a file of this room with a `register` function."""
 
+import inspect
 import sys
 from importlib import import_module
 
@@ -39,7 +40,18 @@ def build(arguments: list[str]) -> typer.Typer:
                 command.rich_help_panel = panel
             for group in app.registered_groups[groups:]:
                 group.rich_help_panel = panel
+    _reflow(app)
     return app
+
+
+def _reflow(app: typer.Typer) -> None:
+    """Give the help of each command lines as long as the terminal is wide, not as those of the source."""
+    for command in app.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _reflow(group.typer_instance)
 
 
 def main() -> None:

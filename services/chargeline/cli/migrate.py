@@ -19,7 +19,9 @@ def migrate(
     replicated: Annotated[bool, typer.Option("--replicated", help="Use Replicated… engines (a cluster).")] = False,
     production: Annotated[bool, typer.Option("--production", help="Also create the SQL users of BI.")] = False,
 ) -> None:
-    """Apply the migrations of deploy/clickhouse that were not applied yet.
+    """Apply the migrations of ClickHouse that were not applied yet.
+
+    They are those of deploy/clickhouse.
 
     Example: chargeline migrate --replicated --production
     """

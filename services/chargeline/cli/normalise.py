@@ -52,7 +52,9 @@ def normalise(
     output: Annotated[Path | None, typer.Option(help="Where to write (default: standard output).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Disjoint quantities of one answer on standard input, or of each row of a file, in order.
+    """Disjoint quantities of what a provider's answer says it used.
+
+    Of one answer on standard input, or of each row of a file, in order.
 
     Exit code 0: every row has an answer, faults of single rows among them. 2: a file is unusable, nothing is written.
 

@@ -15,6 +15,7 @@ from chargeline.domain.alerts.routes import AlertsConfig, channels_of, read_aler
 from chargeline.domain.alerts.text import notification
 from chargeline.domain.documents import BadDocument
 from chargeline.domain.errors import ChannelAway, Refused, Undeliverable
+from chargeline.runtime.logging import configure
 
 Config = Annotated[
     Path,
@@ -27,13 +28,15 @@ def register(app: typer.Typer) -> None:
     notify = typer.Typer(help="Alert channels: validate, route, test, run.", no_args_is_help=True)
     notify.command()(validate)
     notify.command()(route)
-    notify.command()(test)
+    notify.command("test")(try_channel)
     notify.command()(run)
     app.add_typer(notify, name="notify")
 
 
 def validate(files: Files, as_json: AsJson = False) -> None:
-    """Check files of channels and routes; exit code 2 and every problem with its line if one is wrong.
+    """Check files of channels and routes.
+
+    Exit code 2, and every problem with its line, if one is wrong.
 
     Example: chargeline notify validate alerts.yaml
     """
@@ -58,14 +61,18 @@ def route(
         print_rows([{"channel": each} for each in channels])
 
 
-def test(
+def try_channel(
     channel: Annotated[str, typer.Argument(help="Name of the channel.")],
     config: Config,
+    as_json: AsJson = False,
 ) -> None:
-    """Send a test message to a channel; exit code 1 if the channel does not take it.
+    """Send a test message to a channel.
+
+    Exit code 1 if the channel does not take it.
 
     Example: chargeline notify test ops --config alerts.yaml
     """
+    configure("notifier")
     found, clock = checked(config), SystemClock()
     wanted = [each for each in found.channels if each.channel == channel]
     if not wanted:
@@ -78,11 +85,15 @@ def test(
         raise Refused("NOT_DELIVERED", f"channel {channel}: {error}") from None
     finally:
         notifier.close()
+    if as_json:
+        print_json({"channel": channel, "delivered": True})
     stderr().print(f"[green]delivered[/green] a test message to {channel}")
 
 
 def run() -> None:
-    """Run the notifier here, with the settings of the environment (docs/alerts.md).
+    """Run the notifier here.
+
+    Its settings are those of the environment (docs/alerts.md).
 
     Example: chargeline notify run
     """

@@ -56,7 +56,9 @@ def price(
     output: Annotated[Path | None, typer.Option(help="Where to write, likewise (default: standard output).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Price events in file order: one object a line, in input order, and a last line with the totals.
+    """Price the events of a file; no server runs.
+
+    One object a line, in input order, and a last line with the totals.
 
     As Parquet: one row an object, and the totals in the file's metadata under `totals`.
 

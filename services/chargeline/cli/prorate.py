@@ -41,7 +41,9 @@ def prorate(
     period_to: Annotated[str, typer.Option(help="Its end, exclusive.")],
     unit: Annotated[Unit, typer.Option(help="day: the rule for fees; second: exact seconds, to compare.")] = Unit.DAY,
 ) -> None:
-    """Prorate an amount by whole UTC days: used and period in the unit, and the amount due, rounded to 12 decimals.
+    """Prorate an amount by the part of a period that was in use.
+
+    Prints used and period in the unit, whole UTC days by default, and the amount due, rounded to 12 decimals.
 
     Example: chargeline prorate --amount 310 --from 2026-07-09T00:00:00Z --to 2026-08-01T00:00:00Z
     --period-from 2026-07-01T00:00:00Z --period-to 2026-08-01T00:00:00Z

@@ -18,14 +18,16 @@ from chargeline.adapters.registry import SchemaRegistry
 from chargeline.cli.common import print_json
 from chargeline.domain.documents import BadDocument, Problem
 from chargeline.domain.errors import Refused
+from chargeline.domain.governance import Fact
+from chargeline.domain.rates.card import instant
 from chargeline.runtime.stack import Stack
 
 FUTURE_BOUND_MS = 300_000
 FACT_BYTES_MAX = 15_000_000  # governance-log takes records of 16 MiB
 T = TypeVar("T")
 _SUBJECT = "governance-log-value"
-Files = Annotated[list[Path], typer.Argument(help="The files.", exists=True, dir_okay=False)]
-File = Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=False)]
+Files = Annotated[list[Path], typer.Argument(help="The files, YAML or JSON.", exists=True, dir_okay=False)]
+File = Annotated[Path, typer.Argument(help="The file, YAML or JSON.", exists=True, dir_okay=False)]
 Wait = Annotated[bool, typer.Option(help="Return when what was published is visible to new events.")]
 Author = Annotated[str | None, typer.Option(help="Who publishes (default: the user of this machine).")]
 
@@ -86,6 +88,16 @@ def tell(found: Sequence[tuple[Path, Sequence[Problem]]], *, as_json: bool) -> N
         raise typer.Exit(2)
 
 
+@contextmanager
+def problems_told(path: Path, *, as_json: bool) -> Iterator[None]:
+    """Tell why a file is not published as `validate` would; exit code 2."""
+    try:
+        yield
+    except BadDocument as error:
+        tell([(path, error.problems)], as_json=as_json)
+        raise typer.Exit(2) from error
+
+
 def warn(path: Path, problems: Sequence[Problem]) -> None:
     """Print the warnings of a file that is published all the same."""
     for each in problems:
@@ -110,6 +122,17 @@ def governance_writer(stack: Stack, governance: GovernanceReader, author: str | 
     if number is None:
         raise Refused("NOT_REGISTERED", f"{_SUBJECT} is not in the schema registry: run `chargeline up`")
     return GovernanceWriter(stack.kafka, governance, number, author or user_name())
+
+
+def recorded_fact(fact: Fact, stack: Stack) -> dict[str, Any]:
+    """A new fact for machines: its place in the log, when that took it, and from when on new events see it."""
+    visible = fact.recorded_time + stack.governance_margin_ms
+    return {
+        "published": True,
+        "sequence": fact.sequence,
+        "recorded_time": instant(fact.recorded_time * 1000),
+        "visible_from": instant(visible * 1000),
+    }
 
 
 def wait_until_visible(recorded_ms: int, stack: Stack, clock: SystemClock) -> None:

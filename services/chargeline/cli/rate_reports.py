@@ -30,7 +30,9 @@ def register(rates: typer.Typer) -> None:
 
 
 def diff(before: Card, after: Card, as_json: AsJson = False) -> None:
-    """Compare two rate cards: SKUs added, removed and changed, with old and new prices. No server runs.
+    """Compare two rate cards; no server runs.
+
+    SKUs added, removed and changed, with old and new prices.
 
     Example: chargeline rates diff old.yaml new.yaml
     """
@@ -48,7 +50,7 @@ def show_history(
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show every published version of a SKU's rates, and when each one holds.
+    """Show every published version of a SKU's rates, and its time.
 
     Example: chargeline rates history gpt-4o/input
     """
@@ -63,7 +65,7 @@ def show_as_of(
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the rates that hold at a time, by what was known at another one.
+    """Show the rates of a time, by what was known at another one.
 
     Example: chargeline rates as-of 2026-06-01T00:00:00Z --known-on 2026-05-20T00:00:00Z
     """

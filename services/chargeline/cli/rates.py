@@ -1,6 +1,7 @@
 """`chargeline rates …`: rate cards."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -17,8 +18,9 @@ from chargeline.cli.publishing import (
     check,
     governance_log,
     governance_writer,
-    in_file,
+    problems_told,
     read_text,
+    recorded_fact,
     stderr,
     wait_until_visible,
     warn,
@@ -43,32 +45,42 @@ def register(app: typer.Typer) -> None:
     app.add_typer(rates, name="rates")
 
 
-def publish(files: Files, data: DataDir = None, wait: Wait = True, author: Author = None) -> None:
-    """Publish rate cards. A card that is published already is left alone.
+def publish(
+    files: Files, data: DataDir = None, wait: Wait = True, author: Author = None, as_json: AsJson = False
+) -> None:
+    """Publish rate cards.
+
+    A card that is published already is left alone. With --json, a line for each card.
 
     Example: chargeline rates publish examples/rates/openai.yaml
     """
+    cards = [(path, _read(path, as_json=as_json)) for path in files]
     stack, clock = load_stack(data), SystemClock()
-    cards = [(path, _read(path)) for path in files]
     with governance_log(stack, clock) as governance:
         writer = governance_writer(stack, governance, author)
-        recorded = 0
+        last = None
         for path, card in cards:
+            told: dict[str, Any] = {"rate_card_id": card.rate_card_id, "version": card.version}
             try:
-                fact = _publish_one(path, card, governance, writer, stack, clock)
+                with problems_told(path, as_json=as_json):
+                    last = _publish_one(path, card, governance, writer, stack, clock)
+                told |= recorded_fact(last, stack)
+                stderr().print(
+                    f"[green]published[/green] {card.rate_card_id} version {card.version} as fact {last.sequence}"
+                )
             except AlreadyPublished:
+                told["published"] = False
                 stderr().print(f"{card.rate_card_id} version {card.version} is published already: nothing changed")
-                continue
-            recorded = fact.recorded_time
-            stderr().print(
-                f"[green]published[/green] {card.rate_card_id} version {card.version} as fact {fact.sequence}"
-            )
-    if recorded and wait:
-        wait_until_visible(recorded, stack, clock)
+            if as_json:
+                print_json(told)
+    if last is not None and wait:
+        wait_until_visible(last.recorded_time, stack, clock)
 
 
 def validate(files: Files, as_json: AsJson = False) -> None:
-    """Check rate cards without a stack; exit code 2 and every problem with its line if one is wrong.
+    """Check rate cards; no server runs.
+
+    Exit code 2, and every problem with its line, if one is wrong.
 
     Example: chargeline rates validate examples/rates/openai.yaml --json
     """
@@ -121,7 +133,7 @@ def _publish_one(
         )
         errors = [each for each in found if not each.warning]
         if errors:
-            raise in_file(path, errors)
+            raise BadDocument(errors)
         warnings[:] = found
 
     body = {"rate_card_id": card.rate_card_id, "rate_card_version": card.version, "card": card.text}
@@ -135,8 +147,6 @@ def _publish_one(
     return fact
 
 
-def _read(path: Path) -> RateCard:
-    try:
+def _read(path: Path, *, as_json: bool) -> RateCard:
+    with problems_told(path, as_json=as_json):
         return read_rate_card(read_text(path))
-    except BadDocument as error:
-        raise in_file(path, error.problems) from error

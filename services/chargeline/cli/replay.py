@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
@@ -16,6 +17,8 @@ from chargeline.runtime.stack import load_stack
 from chargeline.sdk.avro_files import can_be_cut, cut
 from chargeline.sdk.traces import event_ids, file_digest, read
 from chargeline.wire.usage_encoder import Framed, framed
+
+_OPERATION = "chat"
 
 
 class Format(StrEnum):
@@ -34,20 +37,25 @@ def replay(
     file: Annotated[Path, typer.Argument(help="The file to replay.", exists=True, dir_okay=False)],
     form: Annotated[Format, typer.Option("--format", help="How the file is written.")],
     data: DataDir = None,
-    billing_account: Annotated[str | None, typer.Option(help="Who receives the invoice.")] = None,
-    team: Annotated[str | None, typer.Option(help="Owning team.")] = None,
-    project: Annotated[str | None, typer.Option(help="Owning project.")] = None,
-    environment: Annotated[str | None, typer.Option(help="Environment.")] = None,
-    feature: Annotated[str | None, typer.Option(help="Product feature.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Provider of the model.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model.")] = None,
-    operation: Annotated[str, typer.Option(help="Operation.")] = "chat",
+    billing_account: Annotated[str | None, typer.Option(help="Billing account of every row.")] = None,
+    team: Annotated[str | None, typer.Option(help="Owning team of every row.")] = None,
+    project: Annotated[str | None, typer.Option(help="Owning project of every row.")] = None,
+    environment: Annotated[str | None, typer.Option(help="Environment of every row, e.g. production.")] = None,
+    feature: Annotated[str | None, typer.Option(help="Product feature of every row.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Who serves the model, e.g. openai.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model that was asked, e.g. gpt-4o.")] = None,
+    operation: Annotated[
+        str | None, typer.Option(help="What was asked of it (default: what the file says, or chat).")
+    ] = None,
     speed: Annotated[str, typer.Option(help="`max`, or events a second.")] = "max",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many rows.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when everything is in ClickHouse.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Replay a file. Rows have stable ids: replaying it twice bills it once.
+    """Send the recorded usage of a file.
+
+    Rows have stable ids: replaying it twice bills it once. The options for the owner and the model replace what the
+    file says; azure-llm and mooncake, whose files do not, need --billing-account, --provider and --model.
 
     Example: chargeline replay trace.csv --format azure-llm --billing-account acme --provider openai --model gpt-4o
     """
@@ -78,19 +86,30 @@ def _batches(file: Path, form: Format, options: dict[str, Any], schema_id: int, 
     if form is Format.AVRO and can_be_cut(file):
         yield from _limited(cut(file, options, schema_id), limit)
         return
-    name = event_ids(file_digest(file), options)
+    name = event_ids(file_digest(file), {"operation_name": _OPERATION} | options)
     first = 0
     for batch in read(file, form):
         rows = batch if limit is None else batch.slice(0, limit - first)
         last = first + rows.num_rows
         columns = dict(zip(rows.schema.names, rows.columns, strict=True))
-        # Rows that name no source or id of their own.
-        for field, own in (("source", "replay"), ("event_id", name(np.arange(first, last)))):
-            columns[field] = pc.coalesce(columns[field], own) if field in columns else own
+        # Rows that do not say so themselves.
+        for field, own in (
+            ("source", "replay"),
+            ("operation_name", _OPERATION),
+            ("event_id", name(np.arange(first, last))),
+        ):
+            columns[field] = _or(columns.get(field), own)
         yield framed(columns | options, rows.num_rows, schema_id)
         first = last
         if first == limit:
             return
+
+
+def _or(column: pa.Array | None, own: str | pa.Array) -> Any:
+    """The texts of a column, others where it is null; what is no text is left to the encoder to refuse by name."""
+    if column is None or pa.types.is_null(column.type):
+        return own
+    return pc.coalesce(column, own) if pa.types.is_string(column.type) else column
 
 
 def _limited(batches: Iterator[Framed], limit: int | None) -> Iterator[Framed]:

@@ -41,7 +41,9 @@ def rerate(
     data: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rate events anew that are UNRATED, or whose price was put right for the past (`correction: true`).
+    """Rate events anew that had no price, or a wrong one.
+
+    Those that are UNRATED, and those whose price was put right for the past (`correction: true`).
 
     One control record for each event; the pricer books a reversal and the new charge. Running it again, after a crash
     too, changes nothing more.

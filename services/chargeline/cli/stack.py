@@ -37,7 +37,7 @@ def up(
     ] = None,
     anomaly: Annotated[bool, typer.Option(help="Start the anomaly service with them.")] = True,
 ) -> None:
-    """Start Kafka, the schema registry, Redis, ClickHouse and the services here.
+    """Start Kafka, the registry, Redis, ClickHouse and the services.
 
     Example: chargeline up --detach
     """

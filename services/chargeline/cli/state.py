@@ -18,14 +18,16 @@ Partition = Annotated[int | None, typer.Option("--partition", min=0, help="Only 
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="The pricer's state in Redis, which can always be folded again from the log.")
+    group = typer.Typer(help="The pricer's state in Redis: show it, or have it made anew.", no_args_is_help=True)
     group.command()(show)
     group.command()(rebuild)
     app.add_typer(group, name="state")
 
 
 def show(data: DataDir = None, partition: Partition = None, as_json: AsJson = False) -> None:
-    """Show what Redis holds for each partition, and how it stands to the log; exit code 1 if it must be rebuilt.
+    """Show what Redis holds of each partition, beside the log.
+
+    Exit code 1 if it must be rebuilt.
 
     EQUAL: up to the newest committed unit. BEHIND: some units are still to be written. EMPTY: nothing is stored.
     DAMAGED: a segment is not as long as the index says. AHEAD: it knows more than the log: was Kafka restored?
@@ -44,11 +46,12 @@ def show(data: DataDir = None, partition: Partition = None, as_json: AsJson = Fa
 
 
 def rebuild(data: DataDir = None, partition: Partition = None, as_json: AsJson = False) -> None:
-    """Make what Redis holds void, so that its owner writes it again; safe while everything runs.
+    """Make what Redis holds void: its owner writes it again.
 
-    A running pricer notices it with its next unit: it makes sure that it still owns the partition, and writes the
-    snapshot of its memory. Where none runs, the next owner folds the state again from `charges` when it starts.
-    No bill changes. The live windows of `chargeline top` begin anew where the state is folded.
+    That is safe while everything runs. A running pricer notices it with its next unit: it makes sure that it still
+    owns the partition, and writes the snapshot of its memory. Where none runs, the next owner folds the state again
+    from `charges` when it starts. No bill changes. The live windows of `chargeline top` begin anew where the state is
+    folded.
 
     Example: chargeline state rebuild --partition 0
     """

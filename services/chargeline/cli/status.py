@@ -23,7 +23,9 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Refresh in place until Ctrl-C.")] = False,
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks; rates are over this.")] = 1.0,
 ) -> None:
-    """Show every process, lag, rates and watermark of every partition, and the shares of the outcomes.
+    """Show processes, and the place and outcomes of every partition.
+
+    Lag, rates, watermark, and the shares of outcomes and dead letters.
 
     Example: chargeline status --watch
     """

@@ -29,7 +29,9 @@ def top(
     limit: Annotated[int, typer.Option(min=1, help="Most rows.")] = 20,
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between refreshes.")] = 1.0,
 ) -> None:
-    """Spend and rate by team and model in the newest windows; ± is the standard error of what sampled events cost.
+    """Spend and rate by team and model in the newest windows.
+
+    ± is the standard error of what sampled events cost.
 
     Example: chargeline top --once --windows 5
     """

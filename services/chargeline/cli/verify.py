@@ -37,7 +37,9 @@ def verify(
     as_json: AsJson = False,
     until: Annotated[str | None, typer.Option(help='Input offsets to stop at, JSON: {"0": 1000}.')] = None,
 ) -> None:
-    """Recompute every charge with an independent oracle; exit code 1 and the first difference if there is one.
+    """Recompute every charge with an independent oracle.
+
+    Exit code 1 and the first difference if there is one.
 
     Example: chargeline verify
     """

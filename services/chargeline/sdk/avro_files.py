@@ -1,8 +1,7 @@
 """Avro object container files of UsageEvents, cut into events that are sent on as they are.
 
-A block holds its events one after another and does not say where each of them ends. So many blocks are walked in step,
-each array operation moving one field on in all of them. An event is never decoded: what a replay overrides is put in
-place of the bytes that were there.
+A block holds its events one after another and does not say where each of them ends, so machine code walks over them. An
+event is never decoded: what a replay overrides is put in place of the bytes that were there.
 """
 
 import io
@@ -17,18 +16,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chargeline.domain.columns.compiled import compiled
 from chargeline.domain.errors import Refused
 from chargeline.sdk.columns import Int64Array
 from chargeline.wire.avro_rows import is_ours
-from chargeline.wire.usage_encoder import FIELDS, Field, Framed, literal
+from chargeline.wire.avro_walk import DOUBLE, LONG, MAP_OF_LONGS, MAP_OF_TEXTS, NONE, TEXT, text, varint
+from chargeline.wire.usage_encoder import FIELDS, Framed, literal
 
 UInt8Array = npt.NDArray[np.uint8]
+BoolArray = npt.NDArray[np.bool_]
 
-_PADDING = 16  # zeros behind the data: a number that is cut off ends there
 _BYTES = 1 << 23  # of blocks that are walked together
-_EVENTS_MAX = 1000  # of a block; in larger ones too few blocks would be walked together
-_ENTRIES_MAX = 65_536  # of a map
+_EVENTS_MAX = 100_000  # of a block; what is kept of each event of one is twice as large as the event
 _ACCOUNT = list(FIELDS).index("billing_account_id")
+_WALKED = {"string": TEXT, "long": LONG, "enum": LONG, "double": DOUBLE}
+_KIND = np.array([_WALKED.get(each.kind, MAP_OF_TEXTS if each.map_of == "string" else MAP_OF_LONGS)
+                  for each in FIELDS.values()], np.int64)  # fmt: skip
+_NULLABLE = np.array([each.nullable for each in FIELDS.values()], bool)
 
 
 def can_be_cut(path: Path) -> bool:
@@ -67,15 +71,15 @@ def _framed(
     options: Mapping[str, str],
     schema_id: int,
 ) -> Framed:
-    bounds = _Walk(data).bounds(begins, counts)
-    if not np.array_equal(bounds[np.cumsum(counts) - 1, -1], ends):
+    places = np.empty((int(counts.sum()), len(FIELDS) + 1), np.int64)
+    if not bounds(data, begins, ends, counts, _KIND, _NULLABLE, places):
         raise ValueError("a block does not end with its last event")
     raw, start, before = data.tobytes(), 0, struct.pack(">bI", 0, schema_id)
     parts = []
     for index, value in replaced:
-        parts.append([before + part for part in _slices(raw, bounds[:, start], bounds[:, index])])
+        parts.append([before + part for part in _slices(raw, places[:, start], places[:, index])])
         start, before = index + 1, value
-    accounts = _slices(raw, bounds[:, _ACCOUNT], bounds[:, _ACCOUNT + 1])
+    accounts = _slices(raw, places[:, _ACCOUNT], places[:, _ACCOUNT + 1])
     return Framed(_named(accounts, options), [b"".join(each) for each in zip(*parts, strict=True)])
 
 
@@ -87,7 +91,7 @@ def _windows(blocks: Any) -> Iterator[tuple[UInt8Array, Int64Array, Int64Array, 
         if block is None or sum(map(len, pieces)) > _BYTES:
             if pieces:
                 ends = np.cumsum([len(piece) for piece in pieces])
-                data = np.frombuffer(b"".join(pieces) + bytes(_PADDING), np.uint8)
+                data = np.frombuffer(b"".join(pieces), np.uint8)
                 yield data, np.append(0, ends[:-1]), ends, np.array(counts)
             pieces, counts = [], []
         if block is not None and block.num_records:
@@ -95,77 +99,74 @@ def _windows(blocks: Any) -> Iterator[tuple[UInt8Array, Int64Array, Int64Array, 
             counts.append(block.num_records)
 
 
-class _Walk:
-    """Moves cursors over Avro data, only ever forward; one that is led astray stops behind its end and stays there."""
+@compiled
+def bounds(
+    data: UInt8Array,
+    begins: Int64Array,
+    ends: Int64Array,
+    counts: Int64Array,
+    kind: Int64Array,
+    nullable: BoolArray,
+    found: Int64Array,
+) -> bool:
+    """Write where each field of each event begins, and where the event ends; False: a block ends elsewhere.
 
-    def __init__(self, data: UInt8Array) -> None:
-        self.data = data
-        self.last = len(data) - _PADDING + 1
+    Args:
+        begins, ends, counts: by block: where it lies, and how many events it holds.
+        kind, nullable: by field.
+        found: (event, field and one more), events in the order of the data.
 
-    def bounds(self, begins: Int64Array, counts: Int64Array) -> Int64Array:
-        """Where each field of each event begins, and where the event ends; events in the order of the data."""
-        found = np.empty((int(counts.sum()), len(FIELDS) + 1), np.int64)
-        rows, cursors = np.cumsum(counts) - counts, begins.copy()
-        for number in range(int(counts.max())):
-            on = np.flatnonzero(counts > number)
-            at = cursors[on]
-            for index, field in enumerate(FIELDS.values()):
-                found[rows[on] + number, index] = at
-                at = self._field(field, at)
-            found[rows[on] + number, -1] = cursors[on] = at
-        return found
+    Every place is compared with the end of its block before anything is read from it.
+    """
+    row = 0
+    for block in range(len(begins)):
+        at, end = begins[block], ends[block]
+        for _ in range(counts[block]):
+            for field in range(len(kind)):
+                found[row, field] = at
+                at = _behind(data, at, end, kind[field], nullable[field])
+                if at == NONE:
+                    return False
+            found[row, len(kind)] = at
+            row += 1
+        if at != end:
+            return False
+    return True
 
-    def _field(self, field: Field, at: Int64Array) -> Int64Array:
-        if not field.nullable:
-            return self._value(field.kind, field.map_of, at)
-        branch, after = self._number(at)
-        with_value = np.flatnonzero(branch)
-        if len(with_value):
-            after[with_value] = self._value(field.kind, field.map_of, after[with_value])
-        return after
 
-    def _value(self, kind: str, map_of: str, at: Int64Array) -> Int64Array:
-        if kind == "double":
-            return self._forward(at, np.full(len(at), 8))
-        number, after = self._number(at)
-        if kind == "string":
-            return self._forward(after, number)
-        if kind == "map":
-            on = np.flatnonzero(number)
-            while len(on):
-                after[on] = self._entries(map_of, number[on], after[on])
-                number[on], after[on] = self._number(after[on])
-                on = on[number[on] != 0]
-        return after
+@compiled
+def _behind(data: UInt8Array, at: int, end: int, kind: int, nullable: bool) -> int:
+    if nullable:
+        branch, at = varint(data, at, end)
+        if branch != 1:
+            return at if branch == 0 else NONE
+    if kind == TEXT:
+        _, at = text(data, at, end)
+    elif kind == LONG:
+        _, at = varint(data, at, end)
+    elif kind == DOUBLE:
+        at = at + 8 if at + 8 <= end else NONE
+    else:
+        at = _behind_map(data, at, end, kind == MAP_OF_TEXTS)
+    return at
 
-    def _entries(self, map_of: str, count: Int64Array, at: Int64Array) -> Int64Array:
-        # A block of a map with a negative count names its size in bytes: there is no need to look inside.
-        size, after = self._number(at)
-        at = np.where(count < 0, self._forward(after, size), at)
-        at[count > _ENTRIES_MAX] = self.last
-        for number in range(min(int(count.max()), _ENTRIES_MAX)):
-            on = np.flatnonzero((count > number) & (at < self.last))
-            if not len(on):
-                break
-            at[on] = self._value(map_of, "", self._value("string", "", at[on]))
-        return at
 
-    def _forward(self, at: Int64Array, length: Int64Array) -> Int64Array:
-        return np.where((length < 0) | (length > self.last - at), self.last, at + length)
-
-    def _number(self, at: Int64Array) -> tuple[Int64Array, Int64Array]:
-        """The zigzag number at each cursor, and where it ends."""
-        byte = self.data[at]
-        value, after = (byte & 0x7F).astype(np.int64), at + 1
-        on = np.flatnonzero(byte >= 0x80)
-        for shift in range(7, 70, 7):
-            if not len(on):
-                break
-            byte = self.data[after[on]]
-            value[on] |= (byte & 0x7F).astype(np.int64) << min(shift, 63)
-            after[on] += 1
-            on = on[byte >= 0x80]
-        return (value >> 1) ^ -(value & 1), np.minimum(after, self.last)
+@compiled
+def _behind_map(data: UInt8Array, at: int, end: int, of_texts: bool) -> int:
+    count, at = varint(data, at, end)
+    while count != 0 and at != NONE:
+        if count < 0:  # such a block names its size in bytes: there is no need to look inside
+            _, at = text(data, at, end)
+            count = 0
+        for _ in range(count):
+            _, at = text(data, at, end)
+            if at != NONE:
+                _, at = text(data, at, end) if of_texts else varint(data, at, end)
+            if at == NONE:
+                return NONE
+        if at != NONE:
+            count, at = varint(data, at, end)
+    return at
 
 
 def _slices(raw: bytes, starts: Int64Array, ends: Int64Array) -> list[bytes]:

@@ -67,11 +67,11 @@ def mooncake(path: Path) -> Iterator[pa.RecordBatch]:
     numbers = ("timestamp", "input_length", "output_length")
     schema = pa.schema([*((name, pa.int64()) for name in numbers), ("hash_ids", pa.list_(pa.int64()))])
     options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    seen = pa.array([], pa.int64())
+    seen: set[int] = set()
     with pj.open_json(path, pj.ReadOptions(block_size=_BYTES), options) as batches:
         for batch in batches:
             moments, prompts, answers = (batch[name].to_numpy() for name in numbers)
-            shared, seen = _shared_blocks(batch["hash_ids"], seen)
+            shared = _shared_blocks(batch["hash_ids"], seen)
             cached = np.minimum(shared * _BLOCK, prompts)
             yield _batch(
                 {
@@ -83,21 +83,23 @@ def mooncake(path: Path) -> Iterator[pa.RecordBatch]:
             )
 
 
-def _shared_blocks(blocks: pa.ListArray, seen: pa.Array) -> tuple[Int64Array, pa.Array]:
-    """How many leading blocks of each row are in `seen` or in an earlier row; and all that are seen then."""
+def _shared_blocks(blocks: pa.ListArray, seen: set[int]) -> Int64Array:
+    """How many leading blocks of each row are in `seen` or in an earlier row; all of them are in `seen` then."""
     counts = pc.list_value_length(blocks).to_numpy().astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
     # The codes of the distinct ids rise in the order in which these come first.
     ids = blocks.flatten().dictionary_encode()
     codes = ids.indices.to_numpy()
     first = rows[np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))]
-    old = pc.is_in(ids.dictionary, seen)
-    known = old.to_numpy(zero_copy_only=False)[codes] | (first[codes] < rows)
+    distinct = ids.dictionary.to_pylist()
+    old = np.fromiter(map(seen.__contains__, distinct), bool, len(distinct))
+    seen.update(distinct)
+    known = old[codes] | (first[codes] < rows)
     missing = np.flatnonzero(~known)
     # The first one of each row: later assignments win.
     shared = counts.copy()
     shared[rows[missing[::-1]]] = (missing - (np.cumsum(counts) - counts)[rows[missing]])[::-1]
-    return shared, pa.concat_arrays([seen, ids.dictionary.filter(pc.invert(old))])
+    return shared
 
 
 def ndjson(path: Path) -> Iterator[pa.RecordBatch]:
@@ -185,7 +187,11 @@ def _column(name: str, values: list[Any]) -> pa.Array:
 
 
 def _plain(name: str, column: pa.Array) -> pa.Array:
-    """The column; texts of numbers and times as numbers."""
+    """The column; texts of any kind as plain ones, those of numbers and times as numbers."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
     if KINDS.get(name) != "long" or not pa.types.is_string(column.type):
         return column
     if name not in TIMES:

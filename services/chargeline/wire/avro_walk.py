@@ -15,12 +15,12 @@ BoolArray = npt.NDArray[np.bool_]
 # Of a field. CODED: a text that repeats.
 CODED, TEXT, LONG, ENUM, DOUBLE, MAP_OF_LONGS, MAP_OF_TEXTS = range(7)
 _MAP_ENTRIES_MAX = 64  # with 1 KiB a text this keeps every charge far below the message limit
-_NONE = -1  # for a place: there is no such value
+NONE = -1  # for a place: there is no such value
 _1, _7, _63, _LOW = np.uint64(1), np.uint64(7), np.uint64(63), np.uint64(0x7F)
 
 
 @compiled
-def _varint(data: UInt8Array, at: int, end: int) -> tuple[int, int]:
+def varint(data: UInt8Array, at: int, end: int) -> tuple[int, int]:
     """(the zigzag number, the place behind it); no place: it is cut off or has more than 64 bits."""
     raw, shift = np.uint64(0), np.uint64(0)
     while at < end:
@@ -32,15 +32,15 @@ def _varint(data: UInt8Array, at: int, end: int) -> tuple[int, int]:
         if byte <= _LOW:
             return int(np.int64(raw >> _1) ^ -np.int64(raw & _1)), at
         shift += _7
-    return 0, _NONE
+    return 0, NONE
 
 
 @compiled
-def _text(data: UInt8Array, at: int, end: int) -> tuple[int, int]:
+def text(data: UInt8Array, at: int, end: int) -> tuple[int, int]:
     """(length of a text, the place behind it)."""
-    length, at = _varint(data, at, end)
-    if at == _NONE or length < 0 or length > end - at:
-        return 0, _NONE
+    length, at = varint(data, at, end)
+    if at == NONE or length < 0 or length > end - at:
+        return 0, NONE
     return length, at + length
 
 
@@ -71,7 +71,7 @@ def measure(
         at, end = starts[row], ends[row]
         for field in range(len(kind)):
             if at >= end:
-                at = _NONE
+                at = NONE
                 break
             if data[at] == default_byte[field]:
                 at += 1
@@ -79,24 +79,24 @@ def measure(
             seen[field] = True
             if nullable[field]:
                 if data[at] != 2:  # the second branch of the union, in zigzag
-                    at = _NONE
+                    at = NONE
                     break
                 at += 1
             if kind[field] <= TEXT:
-                length, at = _text(data, at, end)
+                length, at = text(data, at, end)
                 long_text[row] |= length > text_bytes_max
             elif kind[field] == LONG:
-                _, at = _varint(data, at, end)
+                _, at = varint(data, at, end)
             elif kind[field] == ENUM:
-                number, at = _varint(data, at, end)
+                number, at = varint(data, at, end)
                 if number < 0 or number >= symbols[field]:
-                    at = _NONE
+                    at = NONE
             elif kind[field] == DOUBLE:
-                at = at + 8 if at + 8 <= end else _NONE
+                at = at + 8 if at + 8 <= end else NONE
             else:
                 count, at = _measured_map(data, at, end, kind[field] == MAP_OF_TEXTS, text_bytes_max, long_text, row)
                 entries[field] += count
-            if at == _NONE:
+            if at == NONE:
                 break
         irregular[row] = at != end
 
@@ -106,25 +106,25 @@ def _measured_map(
     data: UInt8Array, at: int, end: int, of_texts: bool, text_bytes_max: int, long_text: BoolArray, row: int
 ) -> tuple[int, int]:
     """(entries, the place behind the map). One block is what every encoder in use writes."""
-    count, at = _varint(data, at, end)
-    if at == _NONE or count < 0 or count > _MAP_ENTRIES_MAX:
-        return 0, _NONE
+    count, at = varint(data, at, end)
+    if at == NONE or count < 0 or count > _MAP_ENTRIES_MAX:
+        return 0, NONE
     for _ in range(count):
-        length, at = _text(data, at, end)
-        if at == _NONE:
-            return 0, _NONE
+        length, at = text(data, at, end)
+        if at == NONE:
+            return 0, NONE
         long_text[row] |= length > text_bytes_max
         if of_texts:
-            length, at = _text(data, at, end)
+            length, at = text(data, at, end)
             long_text[row] |= length > text_bytes_max
         else:
-            _, at = _varint(data, at, end)
-        if at == _NONE:
-            return 0, _NONE
+            _, at = varint(data, at, end)
+        if at == NONE:
+            return 0, NONE
     if count:
-        last, at = _varint(data, at, end)
+        last, at = varint(data, at, end)
         if last != 0:
-            return 0, _NONE
+            return 0, NONE
     return count, at
 
 
@@ -173,16 +173,16 @@ def fill(
                 valid[valid_slots[field], row] = True
                 at += 1
             if kind[field] == CODED:
-                length, at = _text(data, at, end)
+                length, at = text(data, at, end)
                 codes[slot, row] = code_of(words, at - length, length, code_slots, code_places, seed, counts, slot)
             elif kind[field] == TEXT:
-                length, at = _text(data, at, end)
+                length, at = text(data, at, end)
                 places[slot, 0, row], places[slot, 1, row] = at - length, length
             elif kind[field] == DOUBLE:
                 numbers[slot, row] = np.int64(words[at])
                 at += 8
             elif kind[field] <= ENUM:
-                numbers[slot, row], at = _varint(data, at, end)
+                numbers[slot, row], at = varint(data, at, end)
             else:
                 map_end[field], at = _filled_map(data, at, kind[field] == MAP_OF_TEXTS, row, maps, map_end[field])
 
@@ -191,14 +191,14 @@ def fill(
 def _filled_map(data: UInt8Array, at: int, of_texts: bool, row: int, maps: Int64Array, place: int) -> tuple[int, int]:
     """(where in `maps` the next entry goes, the place behind the map)."""
     end = len(data)
-    count, at = _varint(data, at, end)
+    count, at = varint(data, at, end)
     for _ in range(count):
-        length, at = _text(data, at, end)
+        length, at = text(data, at, end)
         maps[0, place], maps[1, place], maps[2, place] = row, at - length, length
         if of_texts:
-            length, at = _text(data, at, end)
+            length, at = text(data, at, end)
             maps[3, place], maps[4, place] = at - length, length
         else:
-            maps[3, place], at = _varint(data, at, end)
+            maps[3, place], at = varint(data, at, end)
         place += 1
     return place, at + 1 if count else at
