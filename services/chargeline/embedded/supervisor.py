@@ -31,7 +31,7 @@ _SERVICE_STOP_S = 15.0
 # glibc keeps freed arrays for itself once it has seen some of their size, in holes that others do not fit. With a fixed
 # threshold large ones go back to the system; in the pricer that is only what it remembers, as arrays of a unit come
 # again at once. Arrow's own allocator keeps what it freed by thread; the sink has many, each with a peak of its own.
-_ALLOCATORS = {
+ALLOCATORS = {
     "pricer": {"MALLOC_MMAP_THRESHOLD_": "2097152", "MALLOC_TRIM_THRESHOLD_": "33554432"},
     "sink": {"MALLOC_MMAP_THRESHOLD_": "262144", "ARROW_DEFAULT_MEMORY_POOL": "system"},
     "anomaly": {"MALLOC_MMAP_THRESHOLD_": "262144"},
@@ -240,7 +240,7 @@ class Supervisor:
     def _start_service(self, name: str, module: str, environment: dict[str, str]) -> None:
         command = [sys.executable, "-m", f"chargeline.{module}"]
         child = Supervised(
-            Server(name, command, "", lambda: True, environment | _ALLOCATORS.get(module, {}), stop_s=_SERVICE_STOP_S),
+            Server(name, command, "", lambda: True, environment | ALLOCATORS.get(module, {}), stop_s=_SERVICE_STOP_S),
             self._data,
         )
         child.start()
