@@ -196,7 +196,7 @@ class Deciding(ABC, Generic[RecordT, EventT, RowT, VerdictT]):
         if not event.is_rated:
             return TakenBack((), {})
         row = event.booked
-        states = self._states_of(scope_keys_of(row.entries))
+        states = self.states(scope_keys_of(row.entries))
         where = self._where(row.identity[0], record.append_time)
         return take_back(row.offset, row.entries, states, self.facts, where, self._held())
 
@@ -245,7 +245,7 @@ class Deciding(ABC, Generic[RecordT, EventT, RowT, VerdictT]):
         """Scopes that owe T(0) without an event."""
 
     @abstractmethod
-    def _states_of(self, keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
+    def states(self, keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
         """Scopes as they are now."""
 
     # Prices

@@ -297,7 +297,7 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
         wanted = ClosingRows(tuple(skus), period[0] if is_whole else None, attributes)
         booked = self.events.of_account(account, wanted) if skus or is_whole else ()
         closed, rows_max = self.state.closed(account), self._rules.close_rows_max
-        return settled_rows(row, period, booked, facts, closed, self.state, self._states_of, rows_max)
+        return settled_rows(row, period, booked, facts, closed, self.state, self.states, rows_max)
 
     # Scopes
 
@@ -334,10 +334,10 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
         }
         return self.scopes.merge(scopes_of(moved)).columns
 
-    def _states_of(self, scope_keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
-        keys = list(scope_keys)
-        self.load(b"".join(keys))
-        return self.scopes.states(keys)
+    def states(self, keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
+        names = list(keys)
+        self.load(b"".join(names))
+        return self.scopes.states(names)
 
 
 def _opened(states: Mapping[bytes, ScopeState], held: Mapping[bytes, int]) -> ScopeStates:
