@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from chargeline.domain.errors import Fenced, LogTruncated, OutcomePending, TransientError
-from chargeline.ports import ApplyOutcome, Headers, LogBatch, Record, Segment, StateDelta, StateHead, StateSizes
+from chargeline.ports import Headers, LogBatch, Record
+from chargeline.state_ports import ApplyOutcome, Segment, StateDelta, StateHead, StateSizes
 
 Fault = Callable[[str], None]
 _TRANSACTION_MS = 10_000

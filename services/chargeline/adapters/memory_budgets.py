@@ -8,7 +8,8 @@ from chargeline.adapters.memory import MemoryLog
 from chargeline.domain.alerts.text import Notification
 from chargeline.domain.budgets.spend import Cell, Spend, Totals
 from chargeline.domain.rates.card import instant
-from chargeline.ports import ApplyOutcome, Headers, SpendDelta, SpendHead
+from chargeline.ports import Headers
+from chargeline.state_ports import ApplyOutcome, SpendDelta, SpendHead
 
 
 class MemorySpendStore:

@@ -15,7 +15,7 @@ from redis.retry import Retry
 from chargeline.adapters.redis_state import RedisAway
 from chargeline.domain.budgets.spend import Cell, Spend, Totals, cell_of
 from chargeline.domain.rates.card import instant
-from chargeline.ports import ApplyOutcome, SpendDelta, SpendHead
+from chargeline.state_ports import ApplyOutcome, SpendDelta, SpendHead
 
 HEARTBEAT = "budgets:heartbeat"
 
