@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from chargeline.adapters.memory import MemoryStateStore
+from chargeline.adapters.memory_state import MemoryStateStore
 from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.domain.errors import StateIncomplete, TransientError
 from chargeline.embedded.servers import Ports, Secrets, free_ports, redis_server

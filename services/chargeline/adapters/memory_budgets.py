@@ -1,4 +1,4 @@
-"""`ports.SpendStore`, `ports.LogWriter` and `ports.Notifier` in memory, for simulations and tests."""
+"""`state_ports.SpendStore`, `ports.LogWriter` and `ports.Notifier` in memory, for simulations and tests."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ from chargeline.state_ports import ApplyOutcome, SpendDelta, SpendHead
 
 
 class MemorySpendStore:
-    """`ports.SpendStore`. `documents`: by path, as Redis would answer under `budget:<path>`."""
+    """`state_ports.SpendStore`. `documents`: by path, as Redis would answer under `budget:<path>`."""
 
     def __init__(self) -> None:
         self.documents: dict[str, str] = {}

@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 class RedisSpendStore:
-    """`ports.SpendStore`. Every method may block for the socket's time limit and raises TransientError then."""
+    """`state_ports.SpendStore`. Every method may block for the socket's time limit and raises TransientError then."""
 
     def __init__(self, url: str, *, username: str | None = None, password: str | None = None) -> None:
         self._redis = redis.Redis.from_url(

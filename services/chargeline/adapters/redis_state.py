@@ -65,7 +65,7 @@ class RedisAway(TransientError):
 
 
 class RedisStateStore:
-    """`ports.StateStore`. Every method may block for the socket's time limit and raises TransientError then."""
+    """`state_ports.StateStore`. Every method may block for the socket's time limit and raises TransientError then."""
 
     def __init__(self, url: str, *, username: str | None = None, password: str | None = None) -> None:
         self._redis = redis.Redis.from_url(
