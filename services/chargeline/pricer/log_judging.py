@@ -222,7 +222,8 @@ class LogJudging(Deciding[Record, Charge, EventRow, Answer]):
             row = replace(fresh, entries=taken.entries + fresh.entries, currency=fresh.currency or row.currency)
         self._claims.add(record.original)
         event.is_void = True
-        if not event.is_rated and event.is_amend:  # an amend that never was rated gives its original free again
+        if not event.is_rated and event.is_amend and not event.is_too_late:
+            # An amend that never was rated gives its original free again; one that came too late never had it.
             self._claims.discard(_amended_by(event))
         self.store.put(row)
         self._billed(row)
