@@ -30,12 +30,12 @@ from chargeline.adapters.kafka import KafkaLogConsumer, KafkaLogReader
 from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.cli.sending import Sender
 from chargeline.domain.identities import Keys
-from chargeline.ports import Segment
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.recovery import SEGMENT_IDENTITIES, Recovery
 from chargeline.pricer.settings import PricerSettings
 from chargeline.runtime.stack import Stack
 from chargeline.sdk.columns import numbered
+from chargeline.state_ports import Segment
 from chargeline.wire.usage_encoder import Framed, framed
 
 sys.path.insert(0, str(Path(__file__).parent))

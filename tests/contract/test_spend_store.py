@@ -11,7 +11,7 @@ from chargeline.adapters.redis_budgets import HEARTBEAT, RedisSpendStore, docume
 from chargeline.domain.budgets.spend import Cell, Spend, Totals
 from chargeline.embedded.servers import Ports, Secrets, free_ports, redis_server
 from chargeline.embedded.supervisor import Supervised
-from chargeline.ports import ApplyOutcome, SpendDelta, SpendHead
+from chargeline.state_ports import ApplyOutcome, SpendDelta, SpendHead
 
 SEARCH = Cell("acme", "search", None, 'é"1', "USD", 86_400_000_000)
 ADS = Cell("acme", "ads", None, None, "EUR", 0)

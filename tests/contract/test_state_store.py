@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from chargeline.adapters.memory import MemoryStateStore
+from chargeline.adapters.memory_state import MemoryStateStore
 from chargeline.adapters.redis_state import RedisStateStore
 from chargeline.domain.errors import StateIncomplete, TransientError
 from chargeline.embedded.servers import Ports, Secrets, free_ports, redis_server
 from chargeline.embedded.supervisor import Supervised
-from chargeline.ports import ApplyOutcome, Segment, StateDelta, StateHead
+from chargeline.state_ports import ApplyOutcome, Segment, StateDelta, StateHead
 from tests.support.containers import redis_container
 
 

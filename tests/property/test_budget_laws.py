@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chargeline.adapters.memory_budgets import MemorySpendStore
 from chargeline.domain.budgets.spend import Cell, Spend, picos_of
-from chargeline.ports import ApplyOutcome, SpendDelta, SpendHead
+from chargeline.state_ports import ApplyOutcome, SpendDelta, SpendHead
 from tests.support.budgets import DAY_US, HOUR_US, JUNE_1, budget, pane, standing, table
 
 COSTS = st.integers(-(10**24), 10**24).map(

@@ -4,12 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chargeline.adapters.governance import TOPIC, GovernanceReader, decode
-from chargeline.adapters.memory import (
-    MemoryLogConsumer,
-    MemoryLogReader,
-    MemoryStateStore,
-    MemoryTransactionalProducer,
-)
+from chargeline.adapters.memory import MemoryLogConsumer, MemoryLogReader, MemoryTransactionalProducer
+from chargeline.adapters.memory_state import MemoryStateStore
 from chargeline.domain.errors import AbortRequired, TransientError
 from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.pricer.processor import Pricer

@@ -13,9 +13,9 @@ from chargeline.adapters.memory import (
     MemoryLog,
     MemoryLogConsumer,
     MemoryLogReader,
-    MemoryStateStore,
     MemoryTransactionalProducer,
 )
+from chargeline.adapters.memory_state import MemoryStateStore
 from chargeline.adapters.memory_warehouse import MemoryWarehouse
 from chargeline.domain.rates.card import RateCard
 from chargeline.domain.rates.card_reader import read_rate_card

@@ -1,4 +1,4 @@
-"""`ports.SpendStore`, `ports.LogWriter` and `ports.Notifier` in memory, for simulations and tests."""
+"""`state_ports.SpendStore`, `ports.LogWriter` and `ports.Notifier` in memory, for simulations and tests."""
 
 import copy
 import json
@@ -8,11 +8,12 @@ from chargeline.adapters.memory import MemoryLog
 from chargeline.domain.alerts.text import Notification
 from chargeline.domain.budgets.spend import Cell, Spend, Totals
 from chargeline.domain.rates.card import instant
-from chargeline.ports import ApplyOutcome, Headers, SpendDelta, SpendHead
+from chargeline.ports import Headers
+from chargeline.state_ports import ApplyOutcome, SpendDelta, SpendHead
 
 
 class MemorySpendStore:
-    """`ports.SpendStore`. `documents`: by path, as Redis would answer under `budget:<path>`."""
+    """`state_ports.SpendStore`. `documents`: by path, as Redis would answer under `budget:<path>`."""
 
     def __init__(self) -> None:
         self.documents: dict[str, str] = {}

@@ -15,7 +15,7 @@ from redis.retry import Retry
 from chargeline.adapters.redis_state import RedisAway
 from chargeline.domain.budgets.spend import Cell, Spend, Totals, cell_of
 from chargeline.domain.rates.card import instant
-from chargeline.ports import ApplyOutcome, SpendDelta, SpendHead
+from chargeline.state_ports import ApplyOutcome, SpendDelta, SpendHead
 
 HEARTBEAT = "budgets:heartbeat"
 
@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 class RedisSpendStore:
-    """`ports.SpendStore`. Every method may block for the socket's time limit and raises TransientError then."""
+    """`state_ports.SpendStore`. Every method may block for the socket's time limit and raises TransientError then."""
 
     def __init__(self, url: str, *, username: str | None = None, password: str | None = None) -> None:
         self._redis = redis.Redis.from_url(

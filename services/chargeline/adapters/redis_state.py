@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from chargeline.domain.errors import StateIncomplete, TransientError
-from chargeline.ports import ApplyOutcome, Segment, StateDelta, StateHead, StateSizes
+from chargeline.state_ports import ApplyOutcome, Segment, StateDelta, StateHead, StateSizes
 
 IDENTITY_BYTES = 24
 _SCOPE_KEY, _SCOPE = 16, 57  # bytes of a scope's name, and of the name with its state
@@ -65,7 +65,7 @@ class RedisAway(TransientError):
 
 
 class RedisStateStore:
-    """`ports.StateStore`. Every method may block for the socket's time limit and raises TransientError then."""
+    """`state_ports.StateStore`. Every method may block for the socket's time limit and raises TransientError then."""
 
     def __init__(self, url: str, *, username: str | None = None, password: str | None = None) -> None:
         self._redis = redis.Redis.from_url(

@@ -26,7 +26,8 @@ from chargeline.domain.budgets.season import Weights, weekday_weights
 from chargeline.domain.budgets.spend import FIVES_KEPT_US, Cell, Spend, Totals
 from chargeline.domain.budgets.state import Standing, standing
 from chargeline.domain.errors import Fault
-from chargeline.ports import ApplyOutcome, Clock, LogConsumer, LogWriter, Record, SpendDelta, SpendHead, SpendStore
+from chargeline.ports import Clock, LogConsumer, LogWriter, Record
+from chargeline.state_ports import ApplyOutcome, SpendDelta, SpendHead, SpendStore
 from chargeline.wire.arrow_messages import decode
 
 TOPIC = "cost-rollups"

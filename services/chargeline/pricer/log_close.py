@@ -20,21 +20,21 @@ class LogCloser:
 
     def __init__(self, pricer: LogPricer) -> None:
         self.closed: list[ClosedScope] = []
-        self._pricer = pricer
-        self._scopes = LogScopes(pricer)
+        self._log = pricer.judging
+        self._scopes = LogScopes(self._log)
         self._carried: dict[str, dict[str, Carried]] = {}
-        pricer.closer = self
+        self._log.closer = self
 
     def close(self, account: str, span: Span) -> None:
         """Book what is due at the close of an account's period."""
-        rows, period = self._pricer.store.rows_of(account), Period(*span)
+        rows, period = self._log.store.rows_of(account), Period(*span)
         scopes = self._scopes.found(account, period, rows)
         carried = self._carried.get(account, {})
         booked = self._booked(account, span, rows)
-        made, self._carried[account] = close_account(account, span, booked, scopes, self._pricer, carried)
+        made, self._carried[account] = close_account(account, span, booked, scopes, self._log, carried)
         self.closed += made
         self._scopes.settle(period, scopes)
-        self._pricer.hold(self._scopes.newly_held(period, scopes))
+        self._log.hold(self._scopes.newly_held(period, scopes))
 
     def _booked(self, account: str, span: Span, rows: list[EventRow]) -> list[tuple[str, Booked]]:
         """(currency, entry) of what the rows have in a period. Estimates count where they are invoiced."""
@@ -44,7 +44,7 @@ class LogCloser:
             for row in rows
             for entry in row.entries
             if entry.billing_period == span
-            and (not entry.estimated or self._pricer.accounts.at(account, entry.charge_time).bill_estimates)
+            and (not entry.estimated or self._log.accounts.at(account, entry.charge_time).bill_estimates)
         ]
         return [(currency, entry) for currency, entry in found if currency is not None]
 
@@ -54,7 +54,7 @@ class LogCloser:
         What a record takes back is in the currency of what it was; what a re-rating books anew is about its event, as
         what it takes back is.
         """
-        about = row if entry.corrects is None else self._pricer.store.row(entry.corrects)
+        about = row if entry.corrects is None else self._log.store.row(entry.corrects)
         assert about is not None
         offset = offsets[about.identity]
         corrects = None if entry.corrects is None and offset == row.offset else (0, offset, 0)

@@ -93,34 +93,35 @@ class Answers:
 
 @dataclass
 class Charge:
-    """An event as it stands now. `row`: with its own entries only; `is_void`: cancelled or amended."""
+    """An event as it stands now. `booked`: with its own entries only; `is_void`: cancelled or amended."""
 
-    row: EventRow
+    booked: EventRow
     is_rated: bool
     is_void: bool = False
     is_too_late: bool = False
 
-
-class RefusedRecord(Exception):
-    """A record that is a dead letter."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+    @property
+    def is_amend(self) -> bool:
+        return self.booked.event_kind == "AMEND"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record that is judged by itself."""
+    """One record that is judged by itself, at its place in the log; times in microseconds."""
 
     offset: int
-    time: int
+    append_time: int
+    event_time: int
     kind: str
     identity: Identity
     original: Identity
     keys: Keys
     original_keys: Keys
     usage: UsageColumns
+
+    @property
+    def content(self) -> int:
+        return int(self.keys.content[0])
 
 
 def single(usage: UsageColumns, offset: int, time: int) -> tuple[LogBatch, Decoded]:

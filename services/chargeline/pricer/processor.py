@@ -24,16 +24,7 @@ import structlog
 from chargeline.adapters.governance import GovernanceReader
 from chargeline.domain.errors import AbortRequired, Fault, Fenced, TransientError
 from chargeline.domain.rating.rate_table import RateTable
-from chargeline.ports import (
-    ApplyOutcome,
-    ChargeArchive,
-    Clock,
-    LogConsumer,
-    LogReader,
-    StateDelta,
-    StateStore,
-    TransactionalProducer,
-)
+from chargeline.ports import ChargeArchive, Clock, LogConsumer, LogReader, TransactionalProducer
 from chargeline.pricer.aggregate import Computed, aggregate
 from chargeline.pricer.compute import Booked, Rules, book
 from chargeline.pricer.correcting import Correcting, needs_care
@@ -44,6 +35,7 @@ from chargeline.pricer.observer import Observer
 from chargeline.pricer.originals import Originals
 from chargeline.pricer.overlap import Coming, Done, Later
 from chargeline.pricer.recovery import CHARGES, PartitionState, Recovery
+from chargeline.state_ports import ApplyOutcome, StateDelta, StateStore
 from chargeline.wire.correction_rows import Row
 from chargeline.wire.units import UnitHeader
 

@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 from chargeline.domain.errors import Fault, OutcomePending, StateIncomplete
 from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.rating.scope_states import ScopeStates
-from chargeline.ports import ChargeArchive, Clock, LogConsumer, LogReader, Segment, StateHead, StateStore
+from chargeline.ports import ChargeArchive, Clock, LogConsumer, LogReader
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState, WaitingRecord, needed, relevant
 from chargeline.pricer.live import LiveTotals, LiveWindows
 from chargeline.pricer.observer import Observer
 from chargeline.pricer.originals import UnitPlaces
+from chargeline.state_ports import Segment, StateHead, StateStore
 from chargeline.wire.arrow_messages import decode_columns, schema_of
 from chargeline.wire.charge_scopes import has_scopes, moved_scopes
 from chargeline.wire.units import UnitHeader

@@ -195,7 +195,7 @@ class Judge:
     def _void(self, identity: Identity) -> None:
         """The event counts no more. An amend that never was rated gives its original free again."""
         charge = self.state.charges[identity]
-        if charge.row is None and charge.event["event_kind"] == "AMEND":
+        if charge.row is None and charge.event["event_kind"] == "AMEND" and not charge.is_too_late:
             del self.state.claims[_original(charge.event)]
         charge.is_void = True
 
