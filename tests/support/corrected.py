@@ -70,7 +70,7 @@ class Running:
         prepared = prepare(batch, self.facts.table, RULES, schema_of)
         if needs_care(prepared, self.corrections):
             known = Known(self.identities, self.scopes, self.corrections, start, lambda: max(self.rows, default=-1) + 1,
-                          lambda o: self.rows.get(o, []))  # fmt: skip
+                          lambda offsets: {o: self.rows.get(o, []) for o in offsets})  # fmt: skip
             archive: Any = self.archive or OwnRows(self.rows)
             known = replace(known, archive=archive)
             booked = Correcting(batch, prepared, known, self.facts, RULES, schema_of).run(None)

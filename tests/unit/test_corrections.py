@@ -70,9 +70,11 @@ def test_the_rows_of_a_record_are_found_wherever_messages_end(monkeypatch, seed,
         start = stop
     originals = Originals(reader, None, FakeClock(0))
     end = reader.bounds("charges", 0)[1]
-    for offset in range(len(lines)):
-        found = [(row["source_index"], row["event_id"]) for row in originals.rows(0, offset, places, end)]
-        assert found == [(row["source_index"], row["event_id"]) for row in running.rows.get(offset, [])]
+    for step in (1, 7, len(lines)):  # all at once, some, one at a time
+        originals = Originals(reader, None, FakeClock(0))
+        for first in range(step):
+            some = range(first, len(lines), step)
+            assert originals.rows(0, some, places, end) == {each: running.rows.get(each, []) for each in some}
 
 
 class Trimmed(MemoryLogReader):
@@ -120,7 +122,7 @@ def test_the_archive_has_to_hold_the_last_unit_that_booked_rows():
 def test_a_commit_that_is_not_to_be_seen_yet_is_waited_for():
     log = MemoryLog(FakeClock(0), {"charges": 1})
     with pytest.raises(TransientError):
-        Originals(MemoryLogReader(log), None, FakeClock(0)).rows(0, 0, UnitPlaces(), 5)
+        Originals(MemoryLogReader(log), None, FakeClock(0)).rows(0, [0], UnitPlaces(), 5)
 
 
 @pytest.mark.parametrize("is_state_lost", [False, True])

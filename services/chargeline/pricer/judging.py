@@ -14,12 +14,12 @@ import numpy as np
 
 from chargeline.domain import errors
 from chargeline.domain.corrections import TakenBack, late_settlement, take_back
-from chargeline.domain.identities import Identities, Keys
+from chargeline.domain.identities import Identities
 from chargeline.domain.rating.booked_entries import BilledIn, BookedEntry, Span, rebilled, scope_keys_of
 from chargeline.domain.rating.pricing import REASONS
 from chargeline.domain.rating.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
 from chargeline.domain.rating.scope_step import ScopeState
-from chargeline.domain.usage import CODES, UsageColumns
+from chargeline.domain.usage import CODES
 from chargeline.ports import ClosingRows, LogBatch
 from chargeline.pricer import closed_periods
 from chargeline.pricer.aggregate import charges_alone
@@ -27,35 +27,18 @@ from chargeline.pricer.compute import Prepared, Rules, book, prepare
 from chargeline.pricer.correction_state import CorrectionState, WaitingRecord
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.foreseen import Foreseen
-from chargeline.pricer.known_events import Event, Known, KnownEvents, names_of
-from chargeline.pricer.log_records import is_beyond_reach, is_equal, text_at
+from chargeline.pricer.known_events import Event, Known, KnownEvents
+from chargeline.pricer.log_records import is_beyond_reach, is_equal
 from chargeline.pricer.settling import Settled, has_terms, is_settled, settled_rows
+from chargeline.pricer.single_records import Record, records_of
 from chargeline.wire import correction_rows
 from chargeline.wire.correction_rows import Row, closing, rows_of, taken_back, unrated
-from chargeline.wire.event_rows import Identity, event_row
+from chargeline.wire.event_rows import event_row
 from chargeline.wire.usage_decoder import identity_hashes
 
 SchemaOf = Callable[[int], str | None]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record that is judged by itself. `name`, `original_name`: the hashes of the identities."""
-
-    prepared: Prepared
-    batch: LogBatch
-    kind: str
-    identity: Identity
-    original: Identity
-    name: bytes
-    original_name: bytes
-    content: int
-
-    @property
-    def offset(self) -> int:
-        return int(self.prepared.keys.offset[0])
 
 
 @dataclass(frozen=True)
@@ -86,25 +69,21 @@ class Judging:
         self._schema_of = schema_of
         self._known_state, self.state = CorrectionState(known.corrections), CorrectionState(known.corrections)
         self.scopes = ScopeStates.empty()
+        self._loaded = {bytes(KEY_BYTES)}  # that one is no scope
         self.events = KnownEvents(known, self.state, batch.partition, int(batch.offsets[0]), facts.period)
-        self.foreseen = Foreseen(batch, self.events, facts, rules)
+        self.foreseen = Foreseen(batch, self.events, facts, rules, self._look_at)
         self.waiting: list[tuple[int, bytes]] = []
 
-    def record(self, prepared: Prepared, batch: LogBatch, original_name: bytes | None = None) -> Record:
-        """One record; `original_name`: the hash of what it is about, if it is known already."""
-        usage = prepared.usage
-        kinds = usage.texts.get("event_kind")
-        original = original_of(usage)
-        return Record(
-            prepared,
-            batch,
-            "USAGE" if kinds is None else kinds.at(0) or "USAGE",
-            (*original[:2], str(usage.plain["event_id"][0].as_py())),
-            original,
-            names_of(prepared.keys)[0],
-            identity_hashes([original])[0] if original_name is None else original_name,
-            int(prepared.keys.content[0]),
+    def look_ahead(self, records: Sequence[Record]) -> None:
+        """What is asked of each record that is no usage is asked for all of them at once, before they are judged."""
+        self.events.look_up([name for record in records for name in (record.name, record.original_name)])
+        fresh = [record for record in records if self.events.coordinate(record.name)[1] < 0]
+        self.events.read(
+            (each.original, each.original_name)
+            for each in fresh
+            if each.kind == "RERATE" or not self.state.is_claimed(each.original_name)
         )
+        self.foreseen.plan({each.offset: each.original_name for each in fresh if each.kind == "RERATE"})
 
     def judged(self, record: Record) -> Verdict:
         """What must become of a record. Raises Refused."""
@@ -196,7 +175,7 @@ class Judging:
         prepared = prepare(batch, self._facts.table, self._rules, self._schema_of)
         if not prepared.usage.length:
             raise Refused(CODES[int(prepared.refusals.codes[0])])
-        return self.record(prepared, batch)
+        return records_of(prepared, np.zeros(1, np.int64), batch)[0]
 
     def _priced(self, prepared: Prepared, batch: LogBatch, scopes: ScopeStates) -> tuple[Row, ScopeStates]:
         """(the row of an event, the scopes after it)."""
@@ -290,10 +269,12 @@ class Judging:
         if anew is None:
             return Verdict("CONTROL")
         scopes = self._after(taken)
-        if anew.row is None:
-            fresh, scopes = self._priced(anew.prepared, anew.batch, scopes)
-        else:
+        if anew.row is not None and anew.holds(scopes):
             fresh = self._where_billed(anew.row, time, scopes)
+            scopes = scopes.merge(_states_of(anew.after)) if anew.after else scopes
+        else:
+            self.foreseen.missed(anew)
+            fresh, scopes = self._priced(anew.prepared, anew.batch, scopes)
         is_same = event.is_rated and is_equal(event.booked, event_row(fresh), taken.entries)
         if fresh["outcome"] == "UNRATED" or is_same:
             return Verdict("CONTROL")
@@ -324,7 +305,7 @@ class Judging:
             "event_id": record.identity[2],
             "event_kind": record.kind,
             "amends_event_id": record.original[2],
-            "run_id": text_at(record.prepared.usage, "run_id"),
+            "run_id": record.run_id,
             "governance_sequence": self._facts.sequence,
         }
 
@@ -334,19 +315,23 @@ class Judging:
         return int(self._batch.append_times[int(np.searchsorted(self._batch.offsets, offset))])
 
     def _know(self, record: Record, offset: int) -> None:
-        keys = record.prepared.keys
-        self.events.know(Keys(keys.high, keys.low, keys.content, np.array([offset], np.int64)))
+        self.events.know_one(record.name, record.content, offset)
 
     # Scopes
 
     def load(self, keys: bytes) -> None:
         """Look at scopes that this unit has not looked at yet."""
-        names = {keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)} - {bytes(KEY_BYTES)}
+        names = {keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)} - self._loaded
         if not names:
             return
+        self._loaded |= names
         joined = b"".join(sorted(names))
         part = self._with_held(self._known.scopes.part(joined), names)
         self.scopes = part.merge(self.scopes)
+
+    def _look_at(self, keys: bytes) -> ScopeStates:
+        self.load(keys)
+        return self.scopes
 
     def _hold(self, held: Mapping[bytes, int]) -> None:
         """Scopes that a close of this unit opens without an event."""
@@ -395,6 +380,8 @@ class Judging:
 
     def _states_of(self, scope_keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
         keys = list(scope_keys)
+        if not keys:
+            return {}
         self.load(b"".join(keys))
         return self.scopes.states(keys)
 
@@ -405,9 +392,3 @@ def _opened(states: Mapping[bytes, ScopeState], held: Mapping[bytes, int]) -> Sc
 
 def _states_of(states: Mapping[bytes, ScopeState]) -> ScopeStates:
     return ScopeStates.of(b"".join(states), ScopeColumns.of(list(states.values())))
-
-
-def original_of(usage: UsageColumns) -> Identity:
-    """What a single record is about."""
-    account, source = usage.texts["billing_account_id"].at(0) or "", usage.texts["source"].at(0) or ""
-    return account, source, text_at(usage, "amends_event_id") or ""

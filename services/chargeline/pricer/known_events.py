@@ -3,7 +3,7 @@
 Source: spec/rating.md, section 12; docs/architecture.md.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
 from chargeline.wire.correction_rows import Row, are_last, rows_of
 from chargeline.wire.event_rows import EventRow, Identity, PeriodOf, event_row, micros_of
 
-FindRows = Callable[[int], list[Row]]  # of a committed record of this partition, by its offset
+FindRows = Callable[[Collection[int]], Mapping[int, list[Row]]]  # of committed records of this partition, by offset
 _HASH, _KEY = 12, 24
 
 
@@ -68,7 +68,6 @@ class KnownEvents:
     """What a partition knew before the unit, and what the unit has booked so far.
 
     Attributes:
-        keys: what the unit made known, in the order in which it was judged.
         singles: by offset, the rows of records that are judged by themselves.
         tables: charges of usage in columns.
         claimed_before: events that were cancelled or amended so long ago that the archive alone knows.
@@ -79,37 +78,71 @@ class KnownEvents:
     ) -> None:
         self._known, self._state, self._period_of = known, state, period_of
         self._partition, self._first = partition, first_offset
-        self.keys: list[Keys] = []
         self.singles: dict[int, list[Row]] = {}
         self.tables: list[pa.Table] = []
         self.claimed_before: set[bytes] = set()
         self._held: dict[bytes, Event] = {}
+        self._found: dict[bytes, tuple[int, int]] = {}  # what was known before the unit, as far as it was looked up
         self._fresh: dict[bytes, tuple[int, int]] = {}  # content and offset of what this unit made known
 
     def know(self, keys: Keys) -> None:
-        """What the unit made known, in the order of the log."""
-        self.keys.append(keys)
+        """Usage that the unit made known."""
         for name, content, offset in zip(names_of(keys), keys.content.tolist(), keys.offset.tolist(), strict=True):
             self._fresh[name] = (content, offset)
+
+    def know_one(self, name: bytes, content: int, offset: int) -> None:
+        """A single record that the unit made known."""
+        self._fresh[name] = (content, offset)
+
+    def fresh(self) -> Keys | None:
+        """What the unit made known; None: nothing."""
+        stored = [stored_key(name, content.to_bytes(4, "big"), at) for name, (content, at) in self._fresh.items()]
+        return Keys.from_stored(b"".join(stored)) if stored else None
 
     def remember(self, offset: int, *rows: Row) -> None:
         """Rows that later records of this unit may ask for."""
         self.singles.setdefault(offset, []).extend(rows)
 
+    def look_up(self, names: Sequence[bytes]) -> None:
+        """Look many identities up at once, before they are asked for."""
+        content, offset = self._known.identities.find(Keys.from_stored(b"".join(map(stored_key, names))))
+        self._found |= dict(zip(names, zip(content.tolist(), offset.tolist(), strict=True), strict=True))
+
     def coordinate(self, name: bytes) -> tuple[int, int]:
         """(content, offset) of a known identity; offset -1: not known."""
         if name in self._fresh:
             return self._fresh[name]
-        content, offset = self._known.identities.find(Keys.from_stored(stored_key(name)))
-        return int(content[0]), int(offset[0])
+        if name not in self._found:
+            self.look_up([name])
+        return self._found[name]
+
+    def read(self, about: Iterable[tuple[Identity, bytes]]) -> None:
+        """Read events that were committed before this unit, many at once, before they are asked for.
+
+        What this unit changes of one is seen all the same.
+        """
+        wanted = {name: (identity, self._newest_offset(name)) for identity, name in about}
+        places = {
+            name: (identity, at) for name, (identity, at) in wanted.items() if at is not None and at < self._first
+        }
+        rows = self._known.rows({at for _, at in places.values()})
+        found = {name: self._event(rows[at], identity) for name, (identity, at) in places.items()}
+        self._held |= {name: event for name, event in found.items() if event is not None}
 
     def event(self, identity: Identity, name: bytes) -> Event | None:
         """An event that is known; None: it has not come, or it is no event."""
-        offset = self._newest_offset(name)
-        held = self._held.pop(name, None)
-        if held is not None and held.booked.offset == offset:
+        held = self.held(name)
+        if held is not None:
             return held
-        rows = self._archived(identity, name) if offset is None else self._rows(offset)
+        offset = self._newest_offset(name)
+        return self._event(self._archived(identity, name) if offset is None else self._rows(offset), identity)
+
+    def held(self, name: bytes) -> Event | None:
+        """An event that was read, and still has the price that it had before this unit; None: any other."""
+        held = self._held.get(name)
+        return held if held is not None and held.booked.offset == self._newest_offset(name) else None
+
+    def _event(self, rows: Sequence[Row], identity: Identity) -> Event | None:
         newest = _newest(rows, identity)
         return None if newest is None else Event(newest, event_row(newest, self._period_of))
 
@@ -120,21 +153,6 @@ class KnownEvents:
             _, found = self.coordinate(name)
             offset = found if found >= 0 else None
         return offset
-
-    def committed(self, identity: Identity, name: bytes) -> Event | None:
-        """An event whose newest price was committed before this unit; it is held for the record that asks for it next.
-
-        None: any other, and what only the archive knows.
-        """
-        offset = self._newest_offset(name)
-        event = None if offset is None or offset >= self._first else self.event(identity, name)
-        if event is not None:
-            self._held[name] = event
-        return event
-
-    def is_committed(self, event: Event) -> bool:
-        """Whether its newest price is older than this unit."""
-        return event.booked.offset < self._first
 
     def of_account(self, billing_account_id: str, wanted: ClosingRows) -> Iterator[Row]:
         """What a close of an account has to know of all that is booked so far, in log order.
@@ -175,7 +193,7 @@ class KnownEvents:
 
     def _rows(self, offset: int) -> list[Row]:
         if offset < self._first:
-            return self._known.rows(offset)
+            return self._known.rows([offset])[offset]
         if offset in self.singles:
             return self.singles[offset]
         for table in reversed(self.tables):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.ports import LogBatch
 from chargeline.pricer.compute import Rules
 from chargeline.pricer.facts import Facts
@@ -77,7 +78,8 @@ def changes(rows: Sequence[Row], facts: Facts, rules: Rules, now_ms: int) -> lis
     count = len(wanted)
     places = LogBatch("usage-events", partition, np.arange(count), np.full(count, now_ms, np.int64), [], count)
     batch, prepared = prepared_anew(booked, places, facts, rules)
-    fresh = {offset: event_row(row) for offset, row in rows_anew(batch, prepared, facts, rules).items()}
+    none = ScopeStates.empty()
+    fresh = {offset: event_row(row) for offset, row in rows_anew(batch, prepared, none, facts, rules).items()}
     found = []
     for place, (row, before) in enumerate(zip(wanted, booked, strict=True)):
         after = fresh.get(place)
