@@ -6,8 +6,8 @@ from chargeline.domain.errors import TransientError
 from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.pricer.known_events import matters
 from chargeline.wire.arrow_messages import decode
+from chargeline.wire.charge_rows import rows_of
 from chargeline.wire.charge_scopes import moved_scopes
-from chargeline.wire.correction_rows import rows_of
 from chargeline.wire.units import UnitHeader
 
 

@@ -23,8 +23,8 @@ from chargeline.pricer.recovery import keys_of
 from chargeline.sdk.jsonlines import BadLine, read_line
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.arrow_messages import decode, encode
+from chargeline.wire.charge_rows import rows_of
 from chargeline.wire.charge_scopes import moved_scopes
-from chargeline.wire.correction_rows import rows_of
 from chargeline.wire.event_rows import event_row
 from tests.support.pricing import documents_of
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chargeline.domain.collector import nothing_collected
 from chargeline.domain.identities import Keys
 from chargeline.domain.rating.scope_states import KEY_BYTES, ScopeStates
 from chargeline.domain.usage import CODES, GOOD, no_usage
@@ -26,7 +27,8 @@ from chargeline.pricer.judging import Judging, Refused, SchemaOf
 from chargeline.pricer.known_events import Known, names_of, stored_key
 from chargeline.pricer.settling import is_settled
 from chargeline.pricer.single_records import Record, records_of
-from chargeline.wire.correction_rows import Row, billed_elsewhere
+from chargeline.wire.charge_rows import Row
+from chargeline.wire.correction_rows import billed_elsewhere
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -58,6 +60,7 @@ class Correcting:
         self._names = names_of(prepared.keys)
         self._accepted: list[int] = []
 
+    @nothing_collected()
     def run(self, watermark: int | None) -> Booked:
         """Judge all of them."""
         usage = self._prepared.usage

@@ -21,7 +21,7 @@ from chargeline.pricer.compute import Prepared, Rules, book, prepare
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.known_events import Event, KnownEvents
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
-from chargeline.wire.correction_rows import Row, rows_of
+from chargeline.wire.charge_rows import Row, rows_of
 from chargeline.wire.event_rows import EventRow, steps, values_of
 
 _TRIES = 4  # so often on average an event is priced, before what depends on scopes is left to each record

@@ -32,7 +32,8 @@ from chargeline.pricer.log_records import is_beyond_reach, is_equal
 from chargeline.pricer.settling import Settled, has_terms, is_settled, settled_rows
 from chargeline.pricer.single_records import Record, records_of
 from chargeline.wire import correction_rows
-from chargeline.wire.correction_rows import Row, closing, rows_of, taken_back, unrated
+from chargeline.wire.charge_rows import Row, rows_of
+from chargeline.wire.correction_rows import closing, taken_back, unrated
 from chargeline.wire.event_rows import event_row
 from chargeline.wire.usage_decoder import identity_hashes
 
@@ -312,7 +313,7 @@ class Judging:
     # What is known
 
     def _append_time(self, offset: int) -> int:
-        return int(self._batch.append_times[int(np.searchsorted(self._batch.offsets, offset))])
+        return int(self._batch.append_times[offset - int(self._batch.offsets[0])])
 
     def _know(self, record: Record, offset: int) -> None:
         self.events.know_one(record.name, record.content, offset)
@@ -367,8 +368,7 @@ class Judging:
     def _taken_back(self, event: Event, taken: TakenBack, append_time: int) -> Row:
         account = event.row["billing_account_id"]
         period = self._facts.period(account, event.booked.event_time)
-        entries = [replace(entry, event_id=event.event_id) for entry in taken.entries]
-        return taken_back(event.row, entries, self.billed_in(account, append_time)(period)[0])
+        return taken_back(event.row, event.event_id, taken.entries, self.billed_in(account, append_time)(period)[0])
 
     def _after(self, taken: TakenBack) -> ScopeStates:
         if not taken.scopes:

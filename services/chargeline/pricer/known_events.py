@@ -15,7 +15,8 @@ from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.ports import ChargeArchive, ClosingRows
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
-from chargeline.wire.correction_rows import Row, are_last, rows_of
+from chargeline.wire.charge_rows import Row, rows_of
+from chargeline.wire.correction_rows import are_last
 from chargeline.wire.event_rows import EventRow, Identity, PeriodOf, event_row, micros_of
 
 FindRows = Callable[[Collection[int]], Mapping[int, list[Row]]]  # of committed records of this partition, by offset

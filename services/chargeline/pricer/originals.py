@@ -17,7 +17,7 @@ import pyarrow as pa
 from chargeline.domain.errors import Fault, LogTruncated, TransientError
 from chargeline.ports import ChargeArchive, Clock, LogReader, Record
 from chargeline.wire.arrow_messages import decode, decode_columns, schema_of
-from chargeline.wire.correction_rows import Row, rows_of
+from chargeline.wire.charge_rows import Row, rows_of
 from chargeline.wire.units import UnitHeader
 
 CHARGES = "charges"

@@ -44,7 +44,7 @@ from chargeline.pricer.observer import Observer
 from chargeline.pricer.originals import Originals
 from chargeline.pricer.overlap import Coming, Done, Later
 from chargeline.pricer.recovery import CHARGES, PartitionState, Recovery
-from chargeline.wire.correction_rows import Row
+from chargeline.wire.charge_rows import Row
 from chargeline.wire.units import UnitHeader
 
 _RETRY_S = 0.5

@@ -19,7 +19,8 @@ from chargeline.pricer.compute import Rules
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.foreseen import prepared_anew, rows_anew
 from chargeline.pricer.log_records import is_equal
-from chargeline.wire.correction_rows import Row, are_last
+from chargeline.wire.charge_rows import Row
+from chargeline.wire.correction_rows import are_last
 from chargeline.wire.event_rows import EventRow, event_row
 from chargeline.wire.usage_encoder import Framed, framed
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any
 
@@ -175,6 +175,11 @@ def steps(number: Decimal, places: int = 12) -> int:
 
 def _optional(number: Decimal | None, places: int = 12) -> int | None:
     return None if number is None else steps(number, places)
+
+
+def moment_of(micros: int) -> datetime:
+    """The moment so many microseconds after 1970."""
+    return _EPOCH + timedelta(microseconds=micros)
 
 
 def micros_of(moment: Any) -> int:
