@@ -17,9 +17,10 @@ class LogArchive:
     def __init__(self, reader):
         self._reader = reader
 
-    def find(self, partition, identity, before, held):
-        """All rows below an offset that are of an event or name it."""
-        return [row for row in self._all(partition, held) if row["source_offset"] < before and is_about(row, identity)]
+    def find(self, partition, identities, before, held):
+        """All rows below an offset that are of one of some events or name it."""
+        rows = [row for row in self._all(partition, held) if row["source_offset"] < before]
+        return [row for row in rows if any(is_about(row, identity) for identity in identities)]
 
     def rows(self, partition, offset):
         """The rows of one record."""

@@ -37,7 +37,7 @@ class OwnRows:
     def __init__(self, rows):
         self._rows = rows
 
-    def find(self, partition, identity, before, held):
+    def find(self, partition, identities, before, held):
         return []
 
     def of_account(self, partition, account, wanted, before, held):

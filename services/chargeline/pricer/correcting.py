@@ -66,7 +66,7 @@ class Correcting:
         usage = self._prepared.usage
         alone = no_usage(usage)
         about = records_of(self._prepared, alone, self._batch)
-        self._judging.look_ahead(about)
+        self._judging.look_ahead(about, frozenset(self._names))
         wanted = {record.original_name for record in about}
         apart = self._known.corrections.may_await(self._prepared.keys)
         apart[alone] = True

@@ -5,7 +5,7 @@ by nobody else before the commit: the state is read, not changed.
 Source: spec/rating.md, sections 1 (outcomes), 7.6 and 12.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -75,16 +75,18 @@ class Judging:
         self.foreseen = Foreseen(batch, self.events, facts, rules, self._look_at)
         self.waiting: list[tuple[int, bytes]] = []
 
-    def look_ahead(self, records: Sequence[Record]) -> None:
-        """What is asked of each record that is no usage is asked for all of them at once, before they are judged."""
+    def look_ahead(self, records: Sequence[Record], coming: Collection[bytes]) -> None:
+        """What is asked of each record that is no usage is asked for all of them at once, before they are judged.
+
+        Args:
+            coming: hashes of what the unit itself may make known.
+        """
         self.events.look_up([name for record in records for name in (record.name, record.original_name)])
-        fresh = [record for record in records if self.events.coordinate(record.name)[1] < 0]
-        self.events.read(
-            (each.original, each.original_name)
-            for each in fresh
-            if each.kind == "RERATE" or not self.state.is_claimed(each.original_name)
-        )
-        self.foreseen.plan({each.offset: each.original_name for each in fresh if each.kind == "RERATE"})
+        fresh = [record for record in records if self.events.coordinate(record.name)[1] < 0 and record.original[2]]
+        rerated = {each.offset: each.original_name for each in fresh if each.kind == "RERATE"}
+        asking = [each for each in fresh if each.offset in rerated or not self._is_claimed(each.original_name)]
+        self.events.read({each.original_name: each.original for each in asking}, coming)
+        self.foreseen.plan(rerated)
 
     def judged(self, record: Record) -> Verdict:
         """What must become of a record. Raises Refused."""
@@ -132,7 +134,7 @@ class Judging:
             self.scopes = scopes
             self.events.remember(record.offset, row)
             return Verdict(row["outcome"], (row,))
-        if self.state.is_claimed(record.original_name) or self.state.waiting(record.original_name) is not None:
+        if self._is_claimed(record.original_name):
             return Verdict("DUPLICATE")
         event = self.events.event(record.original, record.original_name)
         if record.original_name in self.events.claimed_before:
@@ -144,6 +146,10 @@ class Judging:
             self.state.wait(record.original_name, WaitingRecord(record.offset, time, value))
             return Verdict("WAITING")
         return self._take_back(record, event, record.offset)
+
+    def _is_claimed(self, original: bytes) -> bool:
+        """Whether a cancel or amend of an event counts, or waits."""
+        return self.state.is_claimed(original) or self.state.waiting(original) is not None
 
     def _act_waiting(self, name: bytes, verdict: Verdict, offset: int) -> Verdict:
         """A cancel or amend that came first acts in the rows of its original."""

@@ -3,7 +3,7 @@
 Source: spec/rating.md, section 12; docs/architecture.md.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +82,7 @@ class KnownEvents:
         self.singles: dict[int, list[Row]] = {}
         self.tables: list[pa.Table] = []
         self.claimed_before: set[bytes] = set()
-        self._held: dict[bytes, Event] = {}
+        self._held: dict[bytes, tuple[int | None, Event | None]] = {}  # and where its newest price lay
         self._found: dict[bytes, tuple[int, int]] = {}  # what was known before the unit, as far as it was looked up
         self._fresh: dict[bytes, tuple[int, int]] = {}  # content and offset of what this unit made known
 
@@ -117,31 +117,35 @@ class KnownEvents:
             self.look_up([name])
         return self._found[name]
 
-    def read(self, about: Iterable[tuple[Identity, bytes]]) -> None:
-        """Read events that were committed before this unit, many at once, before they are asked for.
+    def read(self, about: Mapping[bytes, Identity], coming: Collection[bytes]) -> None:
+        """Read events of before this unit, many at once, before they are asked for. What it changes of one is seen
+        all the same.
 
-        What this unit changes of one is seen all the same.
+        Args:
+            about: by the hash of their identity.
+            coming: hashes of what the unit itself may make known: the archive is not asked for these.
         """
-        wanted = {name: (identity, self._newest_offset(name)) for identity, name in about}
-        places = {
-            name: (identity, at) for name, (identity, at) in wanted.items() if at is not None and at < self._first
-        }
-        rows = self._known.rows({at for _, at in places.values()})
-        found = {name: self._event(rows[at], identity) for name, (identity, at) in places.items()}
-        self._held |= {name: event for name, event in found.items() if event is not None}
+        places = {name: self._newest_offset(name) for name in about}
+        committed = {name: at for name, at in places.items() if at is not None and at < self._first}
+        rows = self._known.rows(set(committed.values()))
+        found = {name: rows[at] for name, at in committed.items()}
+        unknown = [name for name, at in places.items() if at is None]
+        found |= self._archived({name: about[name] for name in unknown if name not in coming})
+        self._held |= {name: (places[name], self._event(each, about[name])) for name, each in found.items()}
 
     def event(self, identity: Identity, name: bytes) -> Event | None:
         """An event that is known; None: it has not come, or it is no event."""
-        held = self.held(name)
-        if held is not None:
-            return held
         offset = self._newest_offset(name)
-        return self._event(self._archived(identity, name) if offset is None else self._rows(offset), identity)
+        place, held = self._held.get(name, (-1, None))
+        if place == offset:
+            return held
+        rows = self._archived({name: identity}).get(name, []) if offset is None else self._rows(offset)
+        return self._event(rows, identity)
 
     def held(self, name: bytes) -> Event | None:
         """An event that was read, and still has the price that it had before this unit; None: any other."""
-        held = self._held.get(name)
-        return held if held is not None and held.booked.offset == self._newest_offset(name) else None
+        place, held = self._held.get(name, (-1, None))
+        return held if place == self._newest_offset(name) else None
 
     def _event(self, rows: Sequence[Row], identity: Identity) -> Event | None:
         newest = _newest(rows, identity)
@@ -177,20 +181,28 @@ class KnownEvents:
         found = [row for row in rows if matters(row, wanted)]
         yield from sorted(found, key=lambda row: (row["source_offset"], row["source_index"]))
 
-    def _archived(self, identity: Identity, name: bytes) -> list[Row]:
-        """What was booked of an event before the horizon of the identities."""
+    def _archived(self, about: Mapping[bytes, Identity]) -> dict[bytes, list[Row]]:
+        """What was booked of events before the horizon of the identities."""
         oldest = self._known.identities.first_offset
         before = self._known.next_offset if oldest is None else oldest
-        if self._known.archive is None or not before:
-            return []
+        if self._known.archive is None or not before or not about:
+            return {}
         # What is remembered has a row, so the archive will hold that. Of units without rows it never hears.
         held = self._known.booked_end() if oldest is None else oldest
-        rows = self._known.archive.find(self._partition, identity, before, held)
-        for row in rows:
-            is_about = row["amends_event_id"] == identity[2]
-            if is_about and row["event_kind"] in ("CANCEL", "AMEND") and row["outcome"] == "CHARGED":
-                self.claimed_before.add(name)
-        return rows
+        names = {identity: name for name, identity in about.items()}
+        found: dict[bytes, list[Row]] = {name: [] for name in about}
+        for row in self._known.archive.find(self._partition, list(names), before, held):
+            producer = (row["billing_account_id"], row["source"])
+            if (own := names.get((*producer, row["event_id"]))) is not None:
+                found[own].append(row)
+            target = names.get((*producer, row["amends_event_id"] or ""))
+            if target is None:
+                continue
+            if target != own:
+                found[target].append(row)
+            if row["event_kind"] in ("CANCEL", "AMEND") and row["outcome"] == "CHARGED":
+                self.claimed_before.add(target)
+        return found
 
     def _rows(self, offset: int) -> list[Row]:
         if offset < self._first:
