@@ -4,8 +4,8 @@
 
 So many events of bench/run.py are priced; then one record comes about each of them, in log order, as `chargeline
 rerate` sends them. Cases: `rerate`, 60 flat rates, put right by a correction version; `scoped`, the same and every
-event also moves a graduated rate; `same`, nothing was put right, so nothing is booked; `cancel`. Prints microseconds of
-CPU a record.
+event also moves a graduated rate; `same`, nothing was put right, so nothing is booked; `cancel`; `amend`, the same
+usage again. Prints microseconds of CPU a record.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ from chargeline.wire.usage_encoder import framed
 NAMES = ("usage-events", "charges", "cost-rollups", "performance-rollups", "usage-events-dlq", TOPIC)
 MARGIN_MS = 2_000
 RULES = Rules(1, 60_000_000, 60_000_000, 10**13, control_sources=frozenset({"chargeline"}))
-CASES = ("rerate", "scoped", "same", "cancel")
+CASES = ("rerate", "scoped", "same", "cancel", "amend")
 _QUANTITIES = pa.map_(pa.string(), pa.int64())
 _CALLS = f"""  - {{sku_id: calls, match: {{provider_name: openai, models: [{", ".join(traffic.MODELS)}]}},
      quantity: calls, pricing_unit: Calls, charge_model: graduated,
@@ -109,7 +109,8 @@ def about(kind: str, usage: dict[str, Any]) -> dict[str, Any]:
     kept = ("billing_account_id", "source", "provider_name", "request_model", "operation_name", "event_time")
     columns = {name: usage[name] for name in kept}
     columns["event_id"] = pa.array([f"run/{each}" for each in usage["event_id"].to_pylist()])
-    return columns | {"amends_event_id": usage["event_id"], "event_kind": kind, "run_id": "run"}
+    columns |= {"amends_event_id": usage["event_id"], "event_kind": kind, "run_id": "run"}
+    return usage | columns if kind == "AMEND" else columns
 
 
 def measured(case: str, count: int) -> tuple[Run, dict[str, float]]:
@@ -119,7 +120,7 @@ def measured(case: str, count: int) -> tuple[Run, dict[str, float]]:
     first = run.price(framed(usage, count, 1).values)
     if case != "same":
         run.publish(card(case, is_right=True))
-    kind = "CANCEL" if case == "cancel" else "RERATE"
+    kind = {"cancel": "CANCEL", "amend": "AMEND"}.get(case, "RERATE")
     then = run.price(framed(about(kind, usage), count, 1).values)
     return run, {"usage": round(first / count * 1e6, 1), "record": round(then / count * 1e6, 1)}
 

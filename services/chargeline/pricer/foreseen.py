@@ -79,10 +79,21 @@ class Foreseen:
         self._offsets: list[int] = []
         self._ready: dict[int, tuple[int, Foretold | None]] = {}
         self._tries = 0
+        self._amends: dict[int, Row] = {}
 
     def plan(self, about: Mapping[int, bytes]) -> None:
         """By offset of each RERATE record in log order, the hash of the event that it is about."""
         self._about, self._offsets, self._tries = about, list(about), _TRIES * len(about)
+
+    def price_amends(self, records: Prepared, rows: Sequence[int]) -> None:
+        """What AMEND records of the unit, rows (ascending) of `records`, cost by themselves is worked out at once."""
+        uses = _scopes_by_row(records)
+        alone = records.take(np.array([row for row in rows if row not in uses], np.int64))
+        self._amends = rows_anew(self._batch, alone, ScopeStates.empty(), self._facts, self._rules)
+
+    def amend(self, offset: int) -> Row | None:
+        """The row of an AMEND record's own event; None: it depends on scopes, or is refused."""
+        return self._amends.get(offset)
 
     def priced(self, offset: int, event: Event) -> Foretold | None:
         """An event with the rates that the record at an offset sees; None: it would be refused today."""

@@ -85,8 +85,11 @@ class Judging:
         fresh = [record for record in records if self.events.coordinate(record.name)[1] < 0 and record.original[2]]
         rerated = {each.offset: each.original_name for each in fresh if each.kind == "RERATE"}
         asking = [each for each in fresh if each.offset in rerated or not self._is_claimed(each.original_name)]
-        self.events.read({each.original_name: each.original for each in asking}, coming)
+        events = self.events.read({each.original_name: each.original for each in asking}, coming)
+        self.load(b"".join(key for event in events for key in scope_keys_of(event.booked.entries)))
         self.foreseen.plan(rerated)
+        if amends := [each for each in asking if each.kind == "AMEND"]:
+            self.foreseen.price_amends(amends[0].records, [each.row for each in amends])
 
     def judged(self, record: Record) -> Verdict:
         """What must become of a record. Raises Refused."""
@@ -196,6 +199,13 @@ class Judging:
         (row,) = rows_of(charges_alone(booked, self._facts.sequence, self._rules))
         return self._where_billed(row, int(batch.append_times[prepared.rows[0]]), scopes), scopes.apply(booked.scopes)
 
+    def _amended(self, record: Record, scopes: ScopeStates) -> tuple[Row, ScopeStates]:
+        """Likewise of the event that an AMEND record brings."""
+        row = self.foreseen.amend(record.offset) if record.batch is self._batch else None
+        if row is None:
+            return self._priced(record.prepared, record.batch, scopes)
+        return self._where_billed(row, self._append_time(record.offset), scopes), scopes
+
     def _where_billed(self, row: Row, append_time: int, scopes: ScopeStates) -> Row:
         """The row of an event in the period that is billed for it; `scopes`: before it."""
         if not self.state.closed(row["billing_account_id"]):
@@ -225,7 +235,7 @@ class Judging:
         scopes = self._after(taken)
         fresh: tuple[Row, ...] = ()
         if is_amend:
-            row, scopes = self._priced(record.prepared, record.batch, scopes)
+            row, scopes = self._amended(record, scopes)
             if row["outcome"] == "UNRATED":
                 self.state.claim(record.original_name, record.name)
                 self.events.remember(offset, row)

@@ -117,9 +117,9 @@ class KnownEvents:
             self.look_up([name])
         return self._found[name]
 
-    def read(self, about: Mapping[bytes, Identity], coming: Collection[bytes]) -> None:
-        """Read events of before this unit, many at once, before they are asked for. What it changes of one is seen
-        all the same.
+    def read(self, about: Mapping[bytes, Identity], coming: Collection[bytes]) -> list[Event]:
+        """Events of before this unit, many at once, before they are asked for. What it changes of one is seen all the
+        same.
 
         Args:
             about: by the hash of their identity.
@@ -131,7 +131,9 @@ class KnownEvents:
         found = {name: rows[at] for name, at in committed.items()}
         unknown = [name for name, at in places.items() if at is None]
         found |= self._archived({name: about[name] for name in unknown if name not in coming})
-        self._held |= {name: (places[name], self._event(each, about[name])) for name, each in found.items()}
+        events = {name: self._event(each, about[name]) for name, each in found.items()}
+        self._held |= {name: (places[name], event) for name, event in events.items()}
+        return [event for event in events.values() if event is not None]
 
     def event(self, identity: Identity, name: bytes) -> Event | None:
         """An event that is known; None: it has not come, or it is no event."""
