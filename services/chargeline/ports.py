@@ -12,7 +12,7 @@ Errors of the ports (see `domain.errors` for the tree):
     OutcomePending      whether the last transaction committed is not known yet: wait, ask again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -212,8 +212,12 @@ class ClosingRows:
 class ChargeArchive(Protocol):
     """Booked rows of long ago, complete and as plain values (`wire.left_out`); all calls raise TransientError."""
 
-    def find(self, partition: int, identity: tuple[str, str, str], before: int, held: int) -> list[dict[str, Any]]:
-        """All rows with a source offset below `before` that are of an (account, source, event_id) or name it, in order.
+    def find(
+        self, partition: int, identities: Collection[tuple[str, str, str]], before: int, held: int
+    ) -> list[dict[str, Any]]:
+        """All rows with a source offset below `before` that are of one of the (account, source, event_id) or name it.
+
+        In order, each once.
 
         Args:
             held: the rows below this source offset must be there before an answer counts: at most the end of the last

@@ -6,8 +6,8 @@ from chargeline.domain.errors import TransientError
 from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.pricer.known_events import matters
 from chargeline.wire.arrow_messages import decode
+from chargeline.wire.charge_rows import rows_of
 from chargeline.wire.charge_scopes import moved_scopes
-from chargeline.wire.correction_rows import rows_of
 from chargeline.wire.units import UnitHeader
 
 
@@ -17,9 +17,10 @@ class LogArchive:
     def __init__(self, reader):
         self._reader = reader
 
-    def find(self, partition, identity, before, held):
-        """All rows below an offset that are of an event or name it."""
-        return [row for row in self._all(partition, held) if row["source_offset"] < before and is_about(row, identity)]
+    def find(self, partition, identities, before, held):
+        """All rows below an offset that are of one of some events or name it."""
+        rows = [row for row in self._all(partition, held) if row["source_offset"] < before]
+        return [row for row in rows if any(is_about(row, identity) for identity in identities)]
 
     def rows(self, partition, offset):
         """The rows of one record."""

@@ -23,8 +23,8 @@ from chargeline.pricer.recovery import keys_of
 from chargeline.sdk.jsonlines import BadLine, read_line
 from chargeline.wire._generated import USAGE_EVENT_SCHEMA
 from chargeline.wire.arrow_messages import decode, encode
+from chargeline.wire.charge_rows import rows_of
 from chargeline.wire.charge_scopes import moved_scopes
-from chargeline.wire.correction_rows import rows_of
 from chargeline.wire.event_rows import event_row
 from tests.support.pricing import documents_of
 
@@ -37,7 +37,7 @@ class OwnRows:
     def __init__(self, rows):
         self._rows = rows
 
-    def find(self, partition, identity, before, held):
+    def find(self, partition, identities, before, held):
         return []
 
     def of_account(self, partition, account, wanted, before, held):
@@ -70,7 +70,7 @@ class Running:
         prepared = prepare(batch, self.facts.table, RULES, schema_of)
         if needs_care(prepared, self.corrections):
             known = Known(self.identities, self.scopes, self.corrections, start, lambda: max(self.rows, default=-1) + 1,
-                          lambda o: self.rows.get(o, []))  # fmt: skip
+                          lambda offsets: {o: self.rows.get(o, []) for o in offsets})  # fmt: skip
             archive: Any = self.archive or OwnRows(self.rows)
             known = replace(known, archive=archive)
             booked = Correcting(batch, prepared, known, self.facts, RULES, schema_of).run(None)

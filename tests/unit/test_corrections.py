@@ -18,7 +18,7 @@ from tests.property.test_corrections_equal_reference import case_of
 from tests.support.archive import is_about
 from tests.support.corrected import RULES, Running, read_lines
 from tests.support.rating import card, close_record, event, sku
-from tests.support.same_entries import assert_same
+from tests.support.same_entries import assert_same, entries
 
 CARD = card(sku("graduated", "calls", "Calls", tiers=[{"up_to": "30", "unit_price": "1"}, {"up_to": None, "unit_price": "0.5"}]),
             sku("dynamic", "reported_cost", "USD", dynamic=True, price_sources=["gw"], match={"models": ["routed"]}),
@@ -39,11 +39,11 @@ class Rows:
     def __init__(self, running):
         self.running, self.asked = running, []
 
-    def find(self, partition, identity, before, held):
+    def find(self, partition, identities, before, held):
         assert held <= before
-        self.asked.append(before)
-        rows = [row for rows in self.running.rows.values() for row in rows]
-        return [row for row in rows if row["source_offset"] < before and is_about(row, identity)]
+        self.asked.append({event_id for _, _, event_id in identities})
+        rows = [row for rows in self.running.rows.values() for row in rows if row["source_offset"] < before]
+        return [row for row in rows if any(is_about(row, identity) for identity in identities)]
 
     def rows(self, partition, offset):
         return self.running.rows.get(offset, [])
@@ -70,9 +70,11 @@ def test_the_rows_of_a_record_are_found_wherever_messages_end(monkeypatch, seed,
         start = stop
     originals = Originals(reader, None, FakeClock(0))
     end = reader.bounds("charges", 0)[1]
-    for offset in range(len(lines)):
-        found = [(row["source_index"], row["event_id"]) for row in originals.rows(0, offset, places, end)]
-        assert found == [(row["source_index"], row["event_id"]) for row in running.rows.get(offset, [])]
+    for step in (1, 7, len(lines)):  # all at once, some, one at a time
+        originals = Originals(reader, None, FakeClock(0))
+        for first in range(step):
+            some = range(first, len(lines), step)
+            assert originals.rows(0, some, places, end) == {each: running.rows.get(each, []) for each in some}
 
 
 class Trimmed(MemoryLogReader):
@@ -120,7 +122,7 @@ def test_the_archive_has_to_hold_the_last_unit_that_booked_rows():
 def test_a_commit_that_is_not_to_be_seen_yet_is_waited_for():
     log = MemoryLog(FakeClock(0), {"charges": 1})
     with pytest.raises(TransientError):
-        Originals(MemoryLogReader(log), None, FakeClock(0)).rows(0, 0, UnitPlaces(), 5)
+        Originals(MemoryLogReader(log), None, FakeClock(0)).rows(0, [0], UnitPlaces(), 5)
 
 
 @pytest.mark.parametrize("is_state_lost", [False, True])
@@ -136,6 +138,25 @@ def test_an_event_beyond_the_horizon_is_taken_back_once(is_state_lost):
         running.corrections = CorrectionFields()
     running.unit(read_lines([about("CANCEL", "c1", "e0"), about("CANCEL", "c2", "never")]))
     assert running.computed[-1].booked.outcomes | {"DEAD_LETTER": 0} == {"DUPLICATE": 1, "WAITING": 1, "DEAD_LETTER": 0}
+
+
+def test_events_beyond_the_horizon_are_asked_for_at_once():
+    """Of what the unit itself brings the archive is not asked, nor of what it has cancelled already."""
+    right = card(sku("graduated", "calls", "Calls", tiers=[{"up_to": None, "unit_price": "2"}]), version=2,
+                 correction=True)  # fmt: skip
+    running = Running([CARD, right], None, None)
+    running.archive = archive = Rows(running)
+    events = [used(f"e{n}", 10) for n in range(8)] + [about("CANCEL", "gone", "e7")]
+    later = [about("RERATE", f"r{n}", f"e{n}") for n in range(5)] + [about("RERATE", "again", "e3")]
+    later += [about("CANCEL", "c4", "e4"), about("CANCEL", "c5", "e5"), about("AMEND", "a6", "e6")]
+    later += [about("CANCEL", "c7", "e7"), used("new", 3), about("CANCEL", "c", "new"), about("CANCEL", "w", "never")]
+    running.unit(read_lines(events))
+    running.identities.forget_before(100)
+    running.unit(read_lines(later))
+    assert archive.asked == [{"never", *(f"e{n}" for n in range(7))}]
+    wanted = price_document([CARD, right], None, None, [*events, *later], False)
+    for offset, other in enumerate(wanted[: len(events) + len(later)]):
+        assert_same(entries(running.object(offset, other["outcome"], other["reason"])), entries(other))
 
 
 @pytest.mark.parametrize("is_closed", [False, True])

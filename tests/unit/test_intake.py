@@ -8,8 +8,10 @@ import pytest
 
 from chargeline.domain.errors import TransientError
 from chargeline.ports import LogBatch
-from chargeline.pricer.compute import Rules
+from chargeline.pricer.compute import Rules, prepare
 from chargeline.pricer.intake import INPUT, Intake, Limits
+from tests.support.corrected import RULES, schema_of
+from tests.support.events import START, encoded, event
 from tests.unit.test_read_ahead import chain_of
 
 POLLED = 5
@@ -55,6 +57,30 @@ def test_the_group_is_heard_before_every_unit_and_records_keep_their_order(intak
     units = [intake.next() for _ in range(9)]
     assert [each for unit in units for each in offsets(unit)] == list(range(18))
     assert consumer.polls == 9
+
+
+def test_a_unit_ends_before_it_has_too_many_corrections(consumer, intake, monkeypatch):
+    """100 corrections, then usage; what is decoded for a unit does not grow with what waits."""
+    kinds = ["RERATE"] * 100 + ["USAGE"] * 100
+    values = [encoded(event(event_id=f"e{n}", event_kind=kind, amends_event_id="e")) for n, kind in enumerate(kinds)]
+    whole = [LogBatch(INPUT, 0, np.arange(200), np.full(200, START // 1000), values, 200)]
+    decoded = []
+
+    def counted(batch, *rest):
+        decoded.append(len(batch.values))
+        return prepare(batch, *rest)
+
+    monkeypatch.setattr(consumer, "poll", lambda *_: [whole.pop()] if whole else [])
+    monkeypatch.setattr("chargeline.pricer.intake.prepare", counted)
+    intake.governance.view_ms = START // 1000
+    intake.rules, intake.schema_of, intake.limits = RULES, schema_of, Limits(margin_ms=0, unit_corrections=8)
+    units: list[list[int]] = []
+    while not units or units[-1][-1] < 199:
+        units.append(offsets(intake.next()))
+    assert [offset for unit in units for offset in unit] == list(range(200))
+    assert [len(unit) for unit in units] == [8] * 12 + [16, 32, 56]
+    assert decoded[0] == 200
+    assert sum(decoded[1:]) < 3 * 200
 
 
 def test_a_unit_that_waited_keeps_the_membership_of_its_poll(intake):

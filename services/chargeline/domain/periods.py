@@ -1,5 +1,7 @@
 """Billing periods: half-open months in UTC that begin on the account's cycle day (spec/rating.md 1)."""
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,5 +25,10 @@ def billing_periods(event_time: Int64Array, cycle_day: int = 1) -> tuple[Int64Ar
 
 def billing_period(event_time: int, cycle_day: int = 1) -> tuple[int, int]:
     """The same for one instant."""
-    start, end = billing_periods(np.array([event_time], np.int64), cycle_day)
+    return _of_day(event_time // _MICROS_A_DAY, cycle_day)
+
+
+@lru_cache(maxsize=4096)
+def _of_day(day: int, cycle_day: int) -> tuple[int, int]:
+    start, end = billing_periods(np.array([day * _MICROS_A_DAY], np.int64), cycle_day)
     return int(start[0]), int(end[0])

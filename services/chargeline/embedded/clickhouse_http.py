@@ -13,6 +13,9 @@ import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import HTTP
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -153,6 +156,8 @@ class Facade:
         try:
             writer = self._authenticate(headers, arguments) == "chargeline"
             body = _decompressed(await _body(receive), headers.get("content-encoding", ""))
+            if headers.get("content-type", "").startswith("multipart/form-data"):
+                arguments, body = arguments | _form(headers["content-type"], body), b""
             sql = arguments.get("query", "")
             loop = asyncio.get_running_loop()
             result, kind = await loop.run_in_executor(
@@ -215,6 +220,16 @@ async def _body(receive: Any) -> bytes:
             raise Refusal(413, 307, "Code: 307. DB::Exception: The request is too large. (TOO_MANY_BYTES)")
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+def _form(kind: str, body: bytes) -> dict[str, str]:
+    """The fields of a form: so the client sends the statement and its parameters where these are long."""
+    whole = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
+    parts = whole.iter_parts() if isinstance(whole, EmailMessage) else ()
+    return {
+        str(part.get_param("name", header="content-disposition")): bytes(part.get_payload(decode=True) or b"").decode()
+        for part in parts
+    }
 
 
 def _decompressed(body: bytes, encoding: str) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chargeline.domain.collector import nothing_collected
 from chargeline.domain.identities import Identities
 from chargeline.domain.panes import Groups, cost_panes, group, performance_panes
 from chargeline.domain.rating.entries import Entries, converted, merged, waived, without_list
@@ -92,6 +93,7 @@ def aggregate(booked: Booked, governance_sequence: int, rules: Rules) -> Compute
     )
 
 
+@nothing_collected()
 def _aggregate_corrected(booked: Booked, corrected: Corrected, rules: Rules) -> Computed:
     """Likewise of a unit with corrections. A request is measured once, when it happened: corrections have no speed."""
     names = _pane_names(booked)

@@ -24,6 +24,8 @@ def billed_in(closed: Collection[Span], period_of: Callable[[int], Span], time: 
         period_of: its billing period of an instant.
         time: append time of the record that books, microseconds.
     """
+    if not closed:
+        return _as_it_lies
     open_period = period_of(time)
     while open_period in closed:
         open_period = period_of(open_period[1])
@@ -32,6 +34,10 @@ def billed_in(closed: Collection[Span], period_of: Callable[[int], Span], time: 
         return (open_period, CORRECTION) if period in closed else (period, None)
 
     return where
+
+
+def _as_it_lies(period: Span) -> tuple[Span, str | None]:
+    return period, None
 
 
 def in_closed(usage: UsageColumns, ends: Mapping[str, int], closed: Callable[[str], Collection[Span]]) -> BoolArray:

@@ -7,12 +7,13 @@ Source: spec/rating.md, sections 1 (outcomes), 7.6 and 12.
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chargeline.domain.collector import nothing_collected
 from chargeline.domain.identities import Keys
 from chargeline.domain.rating.scope_states import KEY_BYTES, ScopeStates
 from chargeline.domain.usage import CODES, GOOD, no_usage
@@ -21,13 +22,14 @@ from chargeline.pricer.aggregate import charges_alone
 from chargeline.pricer.closed_periods import in_closed, late_periods
 from chargeline.pricer.compute import Booked, Corrected, Prepared, Rules, book
 from chargeline.pricer.correction_state import CorrectionFields
+from chargeline.pricer.deciding import Refused
 from chargeline.pricer.facts import Facts
-from chargeline.pricer.judging import Judging, Refused, SchemaOf, original_of
+from chargeline.pricer.judging import Judging, SchemaOf
 from chargeline.pricer.known_events import Known, names_of, stored_key
 from chargeline.pricer.settling import is_settled
-from chargeline.wire.correction_rows import Row, billed_elsewhere
-from chargeline.wire.event_rows import Identity
-from chargeline.wire.usage_decoder import identity_hashes
+from chargeline.pricer.single_records import Record, records_of
+from chargeline.wire.charge_rows import Row
+from chargeline.wire.correction_rows import billed_elsewhere
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -59,13 +61,14 @@ class Correcting:
         self._names = names_of(prepared.keys)
         self._accepted: list[int] = []
 
+    @nothing_collected()
     def run(self, watermark: int | None) -> Booked:
         """Judge all of them."""
         usage = self._prepared.usage
         alone = no_usage(usage)
-        about = self._originals(alone)
-        self._judging.foreseen.plan(self._rerated(about))
-        wanted = {name for _, name in about.values()}
+        about = records_of(self._prepared, alone, self._batch)
+        self._judging.look_ahead(about, frozenset(self._names))
+        wanted = {record.original_name for record in about}
         apart = self._known.corrections.may_await(self._prepared.keys)
         apart[alone] = True
         self._late = self._in_closed()
@@ -73,6 +76,7 @@ class Correcting:
         if wanted:
             apart |= np.array([name in wanted for name in self._names], bool)
         accounts = usage.texts["billing_account_id"]
+        singles = {record.row: record for record in self._singles(about, np.flatnonzero(apart))}
         busy = np.isin(accounts.codes, np.unique(accounts.codes[apart]))
         self._usage(np.flatnonzero(~busy), keep=False)
         left: dict[int, deque[int]] = {}
@@ -82,7 +86,7 @@ class Correcting:
             runs = [_next_run(rows, apart) for rows in left.values()]
             self._usage(np.array(sorted(row for run in runs for row in run if not apart[row]), np.int64), keep=True)
             for row in sorted(row for run in runs for row in run if apart[row]):
-                self._single(row, about[row][1] if row in about else b"")
+                self._single(singles[row])
             left = {name: rows for name, rows in left.items() if rows}
         return self._booked(watermark)
 
@@ -105,17 +109,6 @@ class Correcting:
             spans = {account: (period,)}
             late[later] |= in_closed(usage.take(later), {account: period[1]}, spans.__getitem__)
         return late
-
-    def _originals(self, alone: Int64Array) -> dict[int, tuple[Identity, bytes]]:
-        """By row, the identity that it is about, and its hash."""
-        identities = [original_of(self._prepared.usage.take(alone[at : at + 1])) for at in range(len(alone))]
-        return dict(zip(alone.tolist(), zip(identities, identity_hashes(identities), strict=True), strict=True))
-
-    def _rerated(self, about: Mapping[int, tuple[Identity, bytes]]) -> dict[int, tuple[Identity, bytes]]:
-        """By offset, what the RERATE records are about, in log order."""
-        is_rerate = self._prepared.usage.is_symbol("event_kind", "RERATE")
-        offsets = self._prepared.keys.offset
-        return {} if is_rerate is None else {int(offsets[row]): one for row, one in about.items() if is_rerate[row]}
 
     def _booked(self, watermark: int | None) -> Booked:
         judging = self._judging
@@ -177,7 +170,7 @@ class Correcting:
             prepared,
             known=self._known.identities,
             scopes=self._judging.scopes,
-            earlier=Keys.joined(self._judging.events.keys) if self._judging.events.keys else None,
+            earlier=self._judging.events.fresh(),
             watermark=None,
             rules=self._rules,
         )
@@ -206,8 +199,13 @@ class Correcting:
 
     # One record
 
-    def _single(self, row: int, original_name: bytes) -> None:
-        record = self._judging.record(self._prepared.take(np.array([row])), self._batch, original_name)
+    def _singles(self, about: Sequence[Record], apart: Int64Array) -> list[Record]:
+        """The records that are judged one at a time; `about`: those that are no usage."""
+        usage = np.setdiff1d(apart, np.array([record.row for record in about], np.int64))
+        return [*about, *records_of(self._prepared, usage, self._batch)]
+
+    def _single(self, record: Record) -> None:
+        row = record.row
         try:
             verdict = self._judging.judged(record)
         except Refused as refused:

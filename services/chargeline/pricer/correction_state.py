@@ -262,7 +262,7 @@ class CorrectionState:
 
 
 def _periods(stored: bytes | None) -> frozenset[Span]:
-    return frozenset((start, end) for start, end in _PERIOD.iter_unpack(stored or b""))
+    return frozenset(_PERIOD.iter_unpack(stored)) if stored else frozenset()
 
 
 def needed(names: Collection[str], *, is_awaiting: bool) -> tuple[str, ...]:

@@ -26,7 +26,9 @@ class Limits:
 
     unit_records: int = 100_000
     unit_bytes: int = 64_000_000
-    unit_corrections: int = 500  # their judging takes milliseconds each; their names must fit a message's headers
+    # Those that wait are named in a message's headers, 45 bytes each, which must fit beside it into 1 MiB; and judging
+    # one takes half a millisecond, several where it is priced alone, in which nothing else of the process is billed.
+    unit_corrections: int = 2_000
     poll_s: float = 0.2
     trailing_units: int = 8
     identities_max: int = 200_000_000
@@ -82,6 +84,7 @@ class Intake:
 
     def __post_init__(self) -> None:
         self._rebalances = 0
+        self._spans: dict[int, int] = {}  # by partition, records that the next unit looks at, where fewer than may be
         self._waiting: _Polled | None = None
         self._tables: dict[int, Coming[RateTable]] = {}
         self._seen: Facts | None = None
@@ -149,7 +152,7 @@ class Intake:
         for partition, batch in polled.batches.items():
             count = self.governance.chain.visible_count(batch.append_times, self.limits.margin_ms)
             cut = int((count == count[0]).argmin()) if (count != count[0]).any() else len(count)
-            cut = min(cut, fitting(batch, self.limits.unit_bytes // len(polled.batches)))
+            cut = min(cut, fitting(batch, self.limits.unit_bytes // len(polled.batches)), self._span(partition))
             now[partition] = batch.part(0, cut)
             if cut < len(count):
                 later[partition] = batch.part(cut, len(count))
@@ -165,15 +168,23 @@ class Intake:
     def _bounded(
         self, parts: dict[int, Part], later: _Polled | None, group_metadata: object
     ) -> tuple[dict[int, Part], _Polled | None]:
-        """Corrections are judged one at a time: a unit with very many of them ends earlier."""
+        """Corrections are judged one at a time: a unit with very many of them ends earlier.
+
+        Nor is all that was polled decoded for each of such units: twice what the last one held, then ever more.
+        """
         now, rest = {}, {} if later is None else dict(later.batches)
         for partition, part in parts.items():
             cut = ending(part.prepared, self.limits.unit_corrections)
             now[partition] = part if cut is None else self._prepare(part.batch.part(0, cut))
+            self._spans[partition] = 2 * self._span(partition) if cut is None else 2 * cut
             if cut is not None:
                 tail = part.batch.part(cut, len(part.batch.values))
                 rest[partition] = tail if partition not in rest else joined(tail, rest[partition])
         return now, _Polled(rest, group_metadata) if rest else None
+
+    def _span(self, partition: int) -> int:
+        most = self.limits.unit_records
+        return min(most, self._spans.get(partition, most))
 
     def _facts(self, count: int, table: RateTable) -> Facts:
         if self._seen is None or self._seen.sequence != count - 1 or self._seen.table is not table:

@@ -4,19 +4,19 @@ What a record leaves behind is seen by the records after it, and by nobody else 
 not changed. Source: spec/rating.md, sections 1 (outcomes), 7.6 and 12.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from chargeline.domain.corrections import TakenBack
-from chargeline.domain.identities import Identities, Keys
-from chargeline.domain.rating.booked_entries import BilledIn, Span
+from chargeline.domain.identities import Identities
+from chargeline.domain.rating.booked_entries import BilledIn, Span, scope_keys_of
 from chargeline.domain.rating.pricing import REASONS
 from chargeline.domain.rating.scope_states import KEY_BYTES, ScopeColumns, ScopeStates
 from chargeline.domain.rating.scope_step import ScopeState
-from chargeline.domain.usage import CODES, UsageColumns
+from chargeline.domain.usage import CODES
 from chargeline.ports import ClosingRows, LogBatch
 from chargeline.pricer.aggregate import charges_alone
 from chargeline.pricer.compute import Prepared, Rules, book, prepare
@@ -24,44 +24,18 @@ from chargeline.pricer.correction_state import CorrectionState, WaitingRecord
 from chargeline.pricer.deciding import Deciding, Refused, scopes_of
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.foreseen import Foreseen
-from chargeline.pricer.known_events import Event, Known, KnownEvents, names_of
-from chargeline.pricer.log_records import text_at
+from chargeline.pricer.known_events import Event, Known, KnownEvents
 from chargeline.pricer.settling import Settled, has_terms, is_settled, settled_rows
+from chargeline.pricer.single_records import Record, records_of
 from chargeline.wire import correction_rows
-from chargeline.wire.correction_rows import Row, closing, rows_of, taken_back, unrated
-from chargeline.wire.event_rows import EventRow, Identity, event_row
+from chargeline.wire.charge_rows import Row, rows_of
+from chargeline.wire.correction_rows import closing, taken_back, unrated
+from chargeline.wire.event_rows import EventRow, event_row
 from chargeline.wire.usage_decoder import identity_hashes
 
 SchemaOf = Callable[[int], str | None]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record that is judged by itself. `name`, `original_name`: the hashes of the identities."""
-
-    prepared: Prepared
-    batch: LogBatch
-    kind: str
-    identity: Identity
-    original: Identity
-    name: bytes
-    original_name: bytes
-    content: int
-
-    @property
-    def offset(self) -> int:
-        return int(self.prepared.keys.offset[0])
-
-    @property
-    def event_time(self) -> int:
-        return int(self.prepared.usage.long("event_time")[0])
-
-    @property
-    def append_time(self) -> int:
-        """Microseconds."""
-        return int(self.batch.append_times[self.prepared.rows[0]]) * 1000
 
 
 @dataclass(frozen=True)
@@ -87,25 +61,26 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
         self._batch, self._known, self._rules = batch, known, rules
         self._schema_of = schema_of
         self._known_state, self.state = CorrectionState(known.corrections), CorrectionState(known.corrections)
+        self._loaded = {bytes(KEY_BYTES)}  # that one is no scope
         self.events = KnownEvents(known, self.state, batch.partition, int(batch.offsets[0]), facts.period)
-        self.foreseen = Foreseen(batch, self.events, facts, rules)
+        self.foreseen = Foreseen(batch, self.events, facts, rules, self._look_at)
         self.waiting: list[tuple[int, bytes]] = []
 
-    def record(self, prepared: Prepared, batch: LogBatch, original_name: bytes | None = None) -> Record:
-        """One record; `original_name`: the hash of what it is about, if it is known already."""
-        usage = prepared.usage
-        kinds = usage.texts.get("event_kind")
-        original = original_of(usage)
-        return Record(
-            prepared,
-            batch,
-            "USAGE" if kinds is None else kinds.at(0) or "USAGE",
-            (*original[:2], str(usage.plain["event_id"][0].as_py())),
-            original,
-            names_of(prepared.keys)[0],
-            identity_hashes([original])[0] if original_name is None else original_name,
-            int(prepared.keys.content[0]),
-        )
+    def look_ahead(self, records: Sequence[Record], coming: Collection[bytes]) -> None:
+        """What is asked of each record that is no usage is asked for all of them at once, before they are judged.
+
+        Args:
+            coming: hashes of what the unit itself may make known.
+        """
+        self.events.look_up([name for record in records for name in (record.name, record.original_name)])
+        fresh = [record for record in records if self._known_content(record) is None and record.original[2]]
+        rerated = {each.offset: each.original_name for each in fresh if each.kind == "RERATE"}
+        asking = [each for each in fresh if each.offset in rerated or not self._is_claimed(each)]
+        events = self.events.read({each.original_name: each.original for each in asking}, coming)
+        self.load(b"".join(key for event in events for key in scope_keys_of(event.booked.entries)))
+        self.foreseen.plan(rerated)
+        if amends := [each for each in asking if each.kind == "AMEND"]:
+            self.foreseen.price_amends(amends[0].records, [each.row for each in amends])
 
     # What is known
 
@@ -144,6 +119,8 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
     # Prices
 
     def _priced(self, record: Record, scopes: ScopeStates) -> tuple[Row, ScopeStates]:
+        if record.batch is self._batch and (row := self.foreseen.amend(record.offset)) is not None:
+            return self._where_billed(row, record.append_time, scopes), scopes
         return self._price(record.prepared, record.batch, scopes)
 
     def _price(self, prepared: Prepared, batch: LogBatch, scopes: ScopeStates) -> tuple[Row, ScopeStates]:
@@ -168,9 +145,11 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
         anew = self.foreseen.priced(record.offset, event)
         if anew is None:
             return None
-        if anew.row is None:
-            return self._price(anew.prepared, anew.batch, scopes)
-        return self._where_billed(anew.row, record.append_time, scopes), scopes
+        if anew.row is not None and anew.holds(scopes):
+            row = self._where_billed(anew.row, record.append_time, scopes)
+            return row, scopes.merge(scopes_of(anew.after)) if anew.after else scopes
+        self.foreseen.missed(anew)
+        return self._price(anew.prepared, anew.batch, scopes)
 
     def _blank(self, record: Record) -> Row:
         """The row of a record by itself, whatever its price would be."""
@@ -198,14 +177,12 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
         return Verdict(outcome)
 
     def _know(self, record: Record) -> None:
-        keys = record.prepared.keys
-        self.events.know(Keys(keys.high, keys.low, keys.content, np.array([record.offset], np.int64)))
+        self.events.know_one(record.name, record.content, record.offset)
 
     def _wait(self, record: Record) -> None:
         self.waiting.append((record.offset, record.original_name))
-        place = int(record.prepared.rows[0])
-        time, value = int(record.batch.append_times[place]), record.batch.values[place]
-        self.state.wait(record.original_name, WaitingRecord(record.offset, time, value))
+        value = record.batch.values[record.place]
+        self.state.wait(record.original_name, WaitingRecord(record.offset, record.append_time // 1000, value))
 
     def _awake(self, record: Record) -> Record | None:
         """Priced where its original lies, and with the facts that this one sees."""
@@ -220,7 +197,7 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
         prepared = prepare(alone, self.facts.table, self._rules, self._schema_of)
         if not prepared.usage.length:
             raise Refused(CODES[int(prepared.refusals.codes[0])])
-        return self.record(prepared, alone)
+        return records_of(prepared, np.zeros(1, np.int64), alone)[0]
 
     def _charge(self, record: Record) -> Verdict:
         row, self.scopes = self._priced(record, self.scopes)
@@ -263,8 +240,8 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
     def _taken_back(self, event: Event, taken: TakenBack, record: Record) -> Row:
         account = event.row["billing_account_id"]
         period = self.facts.period(account, event.booked.event_time)
-        entries = [replace(entry, event_id=event.event_id) for entry in taken.entries]
-        return taken_back(event.row, entries, self._where(account, record.append_time)(period)[0])
+        where = self._where(account, record.append_time)(period)[0]
+        return taken_back(event.row, event.event_id, taken.entries, where)
 
     def _named(self, row: Row, record: Record) -> Row:
         """A row in the name of the record that makes it."""
@@ -276,7 +253,7 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
             "event_id": record.identity[2],
             "event_kind": record.kind,
             "amends_event_id": record.original[2],
-            "run_id": text_at(record.prepared.usage, "run_id"),
+            "run_id": record.run_id,
             "governance_sequence": self.facts.sequence,
         }
 
@@ -303,12 +280,17 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
 
     def load(self, keys: bytes) -> None:
         """Look at scopes that this unit has not looked at yet."""
-        names = {keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)} - {bytes(KEY_BYTES)}
+        names = {keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)} - self._loaded
         if not names:
             return
+        self._loaded |= names
         joined = b"".join(sorted(names))
         part = self._with_held(self._known.scopes.part(joined), names)
         self.scopes = part.merge(self.scopes)
+
+    def _look_at(self, keys: bytes) -> ScopeStates:
+        self.load(keys)
+        return self.scopes
 
     def _hold(self, held: Mapping[bytes, int]) -> None:
         """Scopes that a close of this unit opens without an event."""
@@ -336,18 +318,11 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
 
     def states(self, keys: Iterable[bytes]) -> dict[bytes, ScopeState]:
         names = list(keys)
+        if not names:
+            return {}
         self.load(b"".join(names))
         return self.scopes.states(names)
 
 
 def _opened(states: Mapping[bytes, ScopeState], held: Mapping[bytes, int]) -> ScopeStates:
     return scopes_of({key: replace(each, opened=True, amount=each.amount + held[key]) for key, each in states.items()})
-
-
-def original_of(usage: UsageColumns) -> Identity:
-    """What a single record is about."""
-    account, source = usage.texts["billing_account_id"].at(0) or "", usage.texts["source"].at(0) or ""
-    return account, source, text_at(usage, "amends_event_id") or ""
-
-
-__all__ = ["Judging", "Refused", "SchemaOf", "original_of"]

@@ -3,7 +3,7 @@
 Source: spec/rating.md, section 12; docs/architecture.md.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,11 @@ from chargeline.domain.identities import Identities, Keys
 from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.ports import ChargeArchive, ClosingRows
 from chargeline.pricer.correction_state import CorrectionFields, CorrectionState
-from chargeline.wire.correction_rows import Row, are_last, rows_of
+from chargeline.wire.charge_rows import Row, rows_of
+from chargeline.wire.correction_rows import are_last
 from chargeline.wire.event_rows import EventRow, Identity, PeriodOf, event_row, micros_of
 
-FindRows = Callable[[int], list[Row]]  # of a committed record of this partition, by its offset
+FindRows = Callable[[Collection[int]], Mapping[int, list[Row]]]  # of committed records of this partition, by offset
 _HASH, _KEY = 12, 24
 
 
@@ -68,7 +69,6 @@ class KnownEvents:
     """What a partition knew before the unit, and what the unit has booked so far.
 
     Attributes:
-        keys: what the unit made known, in the order in which it was judged.
         singles: by offset, the rows of records that are judged by themselves.
         tables: charges of usage in columns.
         claimed_before: events that were cancelled or amended so long ago that the archive alone knows.
@@ -79,37 +79,77 @@ class KnownEvents:
     ) -> None:
         self._known, self._state, self._period_of = known, state, period_of
         self._partition, self._first = partition, first_offset
-        self.keys: list[Keys] = []
         self.singles: dict[int, list[Row]] = {}
         self.tables: list[pa.Table] = []
         self.claimed_before: set[bytes] = set()
-        self._held: dict[bytes, Event] = {}
+        self._held: dict[bytes, tuple[int | None, Event | None]] = {}  # and where its newest price lay
+        self._found: dict[bytes, tuple[int, int]] = {}  # what was known before the unit, as far as it was looked up
         self._fresh: dict[bytes, tuple[int, int]] = {}  # content and offset of what this unit made known
 
     def know(self, keys: Keys) -> None:
-        """What the unit made known, in the order of the log."""
-        self.keys.append(keys)
+        """Usage that the unit made known."""
         for name, content, offset in zip(names_of(keys), keys.content.tolist(), keys.offset.tolist(), strict=True):
             self._fresh[name] = (content, offset)
+
+    def know_one(self, name: bytes, content: int, offset: int) -> None:
+        """A single record that the unit made known."""
+        self._fresh[name] = (content, offset)
+
+    def fresh(self) -> Keys | None:
+        """What the unit made known; None: nothing."""
+        stored = [stored_key(name, content.to_bytes(4, "big"), at) for name, (content, at) in self._fresh.items()]
+        return Keys.from_stored(b"".join(stored)) if stored else None
 
     def remember(self, offset: int, *rows: Row) -> None:
         """Rows that later records of this unit may ask for."""
         self.singles.setdefault(offset, []).extend(rows)
 
+    def look_up(self, names: Sequence[bytes]) -> None:
+        """Look many identities up at once, before they are asked for."""
+        content, offset = self._known.identities.find(Keys.from_stored(b"".join(map(stored_key, names))))
+        self._found |= dict(zip(names, zip(content.tolist(), offset.tolist(), strict=True), strict=True))
+
     def coordinate(self, name: bytes) -> tuple[int, int]:
         """(content, offset) of a known identity; offset -1: not known."""
         if name in self._fresh:
             return self._fresh[name]
-        content, offset = self._known.identities.find(Keys.from_stored(stored_key(name)))
-        return int(content[0]), int(offset[0])
+        if name not in self._found:
+            self.look_up([name])
+        return self._found[name]
+
+    def read(self, about: Mapping[bytes, Identity], coming: Collection[bytes]) -> list[Event]:
+        """Events of before this unit, many at once, before they are asked for. What it changes of one is seen all the
+        same.
+
+        Args:
+            about: by the hash of their identity.
+            coming: hashes of what the unit itself may make known: the archive is not asked for these.
+        """
+        places = {name: self._newest_offset(name) for name in about}
+        committed = {name: at for name, at in places.items() if at is not None and at < self._first}
+        rows = self._known.rows(set(committed.values()))
+        found = {name: rows[at] for name, at in committed.items()}
+        unknown = [name for name, at in places.items() if at is None]
+        found |= self._archived({name: about[name] for name in unknown if name not in coming})
+        events = {name: self._event(each, about[name]) for name, each in found.items()}
+        self._held |= {name: (places[name], event) for name, event in events.items()}
+        return [event for event in events.values() if event is not None]
 
     def event(self, identity: Identity, name: bytes) -> Event | None:
         """An event that is known; None: it has not come, or it is no event."""
         offset = self._newest_offset(name)
-        held = self._held.pop(name, None)
-        if held is not None and held.booked.offset == offset:
+        place, held = self._held.get(name, (-1, None))
+        if place == offset:
             return held
-        rows = self._archived(identity, name) if offset is None else self._rows(offset)
+        rows = self._archived({name: identity}).get(name, []) if offset is None else self._rows(offset)
+        return self._event(rows, identity)
+
+    def held(self, name: bytes) -> Event | None:
+        """An event that was read, and still has the price that it had before this unit; None: any other."""
+        place, held = self._held.get(name, (-1, None))
+        return held if place == self._newest_offset(name) else None
+
+    def _event(self, rows: Sequence[Row], identity: Identity) -> Event | None:
         newest = _newest(rows, identity)
         return None if newest is None else Event(newest, event_row(newest, self._period_of))
 
@@ -120,21 +160,6 @@ class KnownEvents:
             _, found = self.coordinate(name)
             offset = found if found >= 0 else None
         return offset
-
-    def committed(self, identity: Identity, name: bytes) -> Event | None:
-        """An event whose newest price was committed before this unit; it is held for the record that asks for it next.
-
-        None: any other, and what only the archive knows.
-        """
-        offset = self._newest_offset(name)
-        event = None if offset is None or offset >= self._first else self.event(identity, name)
-        if event is not None:
-            self._held[name] = event
-        return event
-
-    def is_committed(self, event: Event) -> bool:
-        """Whether its newest price is older than this unit."""
-        return event.booked.offset < self._first
 
     def of_account(self, billing_account_id: str, wanted: ClosingRows) -> Iterator[Row]:
         """What a close of an account has to know of all that is booked so far, in log order.
@@ -158,24 +183,32 @@ class KnownEvents:
         found = [row for row in rows if matters(row, wanted)]
         yield from sorted(found, key=lambda row: (row["source_offset"], row["source_index"]))
 
-    def _archived(self, identity: Identity, name: bytes) -> list[Row]:
-        """What was booked of an event before the horizon of the identities."""
+    def _archived(self, about: Mapping[bytes, Identity]) -> dict[bytes, list[Row]]:
+        """What was booked of events before the horizon of the identities."""
         oldest = self._known.identities.first_offset
         before = self._known.next_offset if oldest is None else oldest
-        if self._known.archive is None or not before:
-            return []
+        if self._known.archive is None or not before or not about:
+            return {}
         # What is remembered has a row, so the archive will hold that. Of units without rows it never hears.
         held = self._known.booked_end() if oldest is None else oldest
-        rows = self._known.archive.find(self._partition, identity, before, held)
-        for row in rows:
-            is_about = row["amends_event_id"] == identity[2]
-            if is_about and row["event_kind"] in ("CANCEL", "AMEND") and row["outcome"] == "CHARGED":
-                self.claimed_before.add(name)
-        return rows
+        names = {identity: name for name, identity in about.items()}
+        found: dict[bytes, list[Row]] = {name: [] for name in about}
+        for row in self._known.archive.find(self._partition, list(names), before, held):
+            producer = (row["billing_account_id"], row["source"])
+            if (own := names.get((*producer, row["event_id"]))) is not None:
+                found[own].append(row)
+            target = names.get((*producer, row["amends_event_id"] or ""))
+            if target is None:
+                continue
+            if target != own:
+                found[target].append(row)
+            if row["event_kind"] in ("CANCEL", "AMEND") and row["outcome"] == "CHARGED":
+                self.claimed_before.add(target)
+        return found
 
     def _rows(self, offset: int) -> list[Row]:
         if offset < self._first:
-            return self._known.rows(offset)
+            return self._known.rows([offset])[offset]
         if offset in self.singles:
             return self.singles[offset]
         for table in reversed(self.tables):

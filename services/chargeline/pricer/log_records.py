@@ -27,6 +27,7 @@ Int64Array = npt.NDArray[np.int64]
 CONTROL_SOURCES = frozenset({"chargeline"})
 # Every event counts as appended right after it happened, so none lies in the future; re-rated ones keep their time.
 _NO_BOUND_MS = 10**13
+_SHORTEST_MONTH = 28 * 86_400_000_000
 RULES = Rules(
     partitions=1,
     window_us=60_000_000,
@@ -145,6 +146,8 @@ def text_at(usage: UsageColumns, name: str) -> str | None:
 def is_beyond_reach(accounts: Accounts, account: str, event_time: int, time: int) -> bool:
     """Whether an event is too old for its account to be corrected at an instant; microseconds."""
     months = accounts.at(account, event_time).correction_months
+    if event_time >= time - months * _SHORTEST_MONTH:
+        return False
     return event_time < int(months_before(np.array([time]), np.array([months]))[0])
 
 

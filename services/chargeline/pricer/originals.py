@@ -4,9 +4,11 @@ Rows of a partition lie in the order of their source offsets, so a place is foun
 read, never worked out again. Source: docs/architecture.md; spec/rating.md, section 12.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ import pyarrow as pa
 from chargeline.domain.errors import Fault, LogTruncated, TransientError
 from chargeline.ports import ChargeArchive, Clock, LogReader, Record
 from chargeline.wire.arrow_messages import decode, decode_columns, schema_of
-from chargeline.wire.correction_rows import Row, rows_of
+from chargeline.wire.charge_rows import Row, rows_of
 from chargeline.wire.units import UnitHeader
 
 CHARGES = "charges"
@@ -67,13 +69,20 @@ class Message:
         table = decode(record.value or b"")
         return Message(record, table, table.column("source_offset").to_numpy())
 
-    def has_all_of(self, offset: int) -> bool:
-        """Whether all rows of a source offset, if there are any, must be in it: it has rows before and behind."""
-        return bool(len(self.offsets)) and bool(self.offsets[0] < offset < self.offsets[-1])
+    def whole(self, offsets: Sequence[int]) -> slice:
+        """Of rising source offsets those of which all rows, if any, must be in it: it has rows before and behind."""
+        if not len(self.offsets):
+            return slice(0, 0)
+        return slice(bisect_right(offsets, self.offsets[0]), bisect_left(offsets, self.offsets[-1]))
 
-    def rows(self, offset: int) -> list[Row]:
-        first, end = np.searchsorted(self.offsets, offset), np.searchsorted(self.offsets, offset, "right")
-        return rows_of(self.table.slice(first, end - first)) if first < end else []
+    def rows(self, offsets: Sequence[int]) -> dict[int, list[Row]]:
+        """By source offset its rows that are here."""
+        first, end = np.searchsorted(self.offsets, offsets), np.searchsorted(self.offsets, offsets, "right")
+        at = np.concatenate([np.arange(low, high) for low, high in zip(first, end, strict=True)])
+        rows = iter(rows_of(self.table.take(pa.array(at))))
+        return {
+            offset: list(islice(rows, count)) for offset, count in zip(offsets, (end - first).tolist(), strict=True)
+        }
 
 
 class Originals:
@@ -87,15 +96,28 @@ class Originals:
         ] = {}  # by partition: what was committed, and the bounds that show it
         self._booked: dict[int, tuple[int, int]] = {}  # up to where `charges` was looked at, and what `booked_end` was
 
-    def rows(self, partition: int, offset: int, places: UnitPlaces, charges_next_offset: int) -> list[Row]:
-        """The rows of a committed record in their order, complete; none if it booked none.
+    def rows(
+        self, partition: int, offsets: Collection[int], places: UnitPlaces, charges_next_offset: int
+    ) -> dict[int, list[Row]]:
+        """By offset of committed records their rows in their order, complete; none if one booked none.
 
         Raises:
             TransientError: Kafka or the archive is away.
         """
-        for (place, _), message in self._messages.items():
-            if place == partition and message.has_all_of(offset):
-                return message.rows(offset)
+        found: dict[int, list[Row]] = {}
+        left = sorted(set(offsets))
+        while left:
+            for (place, _), message in self._messages.items():
+                whole = message.whole(left) if place == partition else slice(0, 0)
+                if whole.start < whole.stop:
+                    found |= message.rows(left[whole])
+                    del left[whole]
+            if left:  # its message is kept, and has most of those behind it
+                offset = left.pop(0)
+                found[offset] = self._searched(partition, offset, places, charges_next_offset)
+        return found
+
+    def _searched(self, partition: int, offset: int, places: UnitPlaces, charges_next_offset: int) -> list[Row]:
         low, end = self._bounds(partition, charges_next_offset)
         start, stop = places.range(offset, low, end)
         found = self._first(partition, offset, start, stop)
@@ -104,7 +126,7 @@ class Originals:
         return [
             row
             for record in (found, *self._after(partition, found, stop, offset))
-            for row in self._message(partition, record).rows(offset)
+            for row in self._message(partition, record).rows([offset])[offset]
         ]
 
     def booked_end(self, partition: int, charges_next_offset: int) -> int:

@@ -15,7 +15,7 @@ is void. The state itself is never touched before the commit.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -36,7 +36,7 @@ from chargeline.pricer.originals import Originals
 from chargeline.pricer.overlap import Coming, Done, Later
 from chargeline.pricer.recovery import CHARGES, PartitionState, Recovery
 from chargeline.state_ports import ApplyOutcome, StateDelta, StateStore
-from chargeline.wire.correction_rows import Row
+from chargeline.wire.charge_rows import Row
 from chargeline.wire.units import UnitHeader
 
 _RETRY_S = 0.5
@@ -196,8 +196,8 @@ class Pricer:
             rules=self.rules,
         )
 
-    def _booked_rows(self, state: PartitionState, offset: int) -> list[Row]:
-        return self._originals.rows(state.partition, offset, state.places, state.charges_next_offset)
+    def _booked_rows(self, state: PartitionState, offsets: Collection[int]) -> dict[int, list[Row]]:
+        return self._originals.rows(state.partition, offsets, state.places, state.charges_next_offset)
 
     # 5. and 6.
     def _commit(self, unit: Unit, booked: dict[int, Booked]) -> Committed | None:

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from chargeline.domain.rating.scope_states import ScopeStates
 from chargeline.ports import LogBatch
 from chargeline.pricer.compute import Rules
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.foreseen import prepared_anew, rows_anew
 from chargeline.pricer.log_records import is_equal
-from chargeline.wire.correction_rows import Row, are_last
+from chargeline.wire.charge_rows import Row
+from chargeline.wire.correction_rows import are_last
 from chargeline.wire.event_rows import EventRow, event_row
 from chargeline.wire.usage_encoder import Framed, framed
 
@@ -77,7 +79,8 @@ def changes(rows: Sequence[Row], facts: Facts, rules: Rules, now_ms: int) -> lis
     count = len(wanted)
     places = LogBatch("usage-events", partition, np.arange(count), np.full(count, now_ms, np.int64), [], count)
     batch, prepared = prepared_anew(booked, places, facts, rules)
-    fresh = {offset: event_row(row) for offset, row in rows_anew(batch, prepared, facts, rules).items()}
+    none = ScopeStates.empty()
+    fresh = {offset: event_row(row) for offset, row in rows_anew(batch, prepared, none, facts, rules).items()}
     found = []
     for place, (row, before) in enumerate(zip(wanted, booked, strict=True)):
         after = fresh.get(place)

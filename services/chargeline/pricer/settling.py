@@ -25,7 +25,8 @@ from chargeline.pricer.account_close import ClosedScope, booked_of, close_accoun
 from chargeline.pricer.carried import AccountCarried, carried_of, written
 from chargeline.pricer.facts import Facts
 from chargeline.pricer.log_scopes import FoundScope, LogScopes
-from chargeline.wire.correction_rows import Row, unrated, with_entries
+from chargeline.wire.charge_rows import Row
+from chargeline.wire.correction_rows import unrated, with_entries
 from chargeline.wire.event_rows import EventRow, event_row, micros_of, steps
 from chargeline.wire.usage_decoder import identity_hashes
 

@@ -6,8 +6,9 @@ of a record is about the record itself.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,23 +18,20 @@ import pyarrow as pa
 from chargeline.domain.rating.booked_entries import CORRECTION, BookedEntry, Span
 from chargeline.wire._arrow import CHARGE, COST_ROLLUP
 from chargeline.wire._generated import LEFT_OUT
-from chargeline.wire.event_rows import steps
-from chargeline.wire.left_out import completed
+from chargeline.wire.charge_rows import Row
+from chargeline.wire.event_rows import EXACT, moment_of
 
-Row = dict[str, Any]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_ENTRIES: Row = {"entries": [], "outcome": "UNRATED", "match_kind": "NONE", "billing_currency": None,
                "list_cost": None, "contracted_cost": None, "effective_cost": None, "billed_cost": None,
                "cost_variance": None, "charge_class": None}  # fmt: skip
 
 
-def rows_of(table: pa.Table) -> list[Row]:
-    """The rows of a table of charges, complete and as plain values."""
-    return list(completed(table.to_pylist(maps_as_pydicts="strict"), "Charge"))
+def taken_back(row: Mapping[str, Any], event_id: str, entries: Sequence[BookedEntry], period: Span) -> Row:
+    """A row that undoes what another one booked: its attributes, the entries given, and where they are billed.
 
-
-def taken_back(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
-    """A row that undoes what another one booked: its attributes, the entries given, and where they are billed."""
+    Args:
+        event_id: the event that the entries are about.
+    """
     variance = row["cost_variance"]
     changed = {
         "was_unrated": row["outcome"] == "UNRATED",
@@ -41,7 +39,10 @@ def taken_back(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: S
         "reason": None,
         "cost_variance": None if variance is None else variance.copy_negate(),
     }
-    return with_entries({**row, **changed}, entries, period)
+    made = with_entries({**row, **changed}, entries, period)
+    for entry in made["entries"]:
+        entry["event_id"] = event_id
+    return made
 
 
 def rebilled(row: Mapping[str, Any], entries: Sequence[BookedEntry], period: Span) -> Row:
@@ -77,7 +78,7 @@ def _cost(entry: BookedEntry, cost: int | None) -> int:
 
 
 def _billing_period(period: Span) -> Row:
-    return {"billing_period_start": _moment(period[0]), "billing_period_end": _moment(period[1])}
+    return {"billing_period_start": moment_of(period[0]), "billing_period_end": moment_of(period[1])}
 
 
 def unrated(row: Mapping[str, Any], reason: str) -> Row:
@@ -88,9 +89,9 @@ def unrated(row: Mapping[str, Any], reason: str) -> Row:
 def _entry(entry: BookedEntry, row: Mapping[str, Any]) -> Row:
     """As the schema has it; what is the same as in the row is left null, as in rows made in columns."""
     converted = entry.fx_rate is not None
-    period = (_moment(entry.billing_period[0]), _moment(entry.billing_period[1]))
+    period = (moment_of(entry.billing_period[0]), moment_of(entry.billing_period[1]))
     is_whole = period == (row["billing_period_start"], row["billing_period_end"])
-    start = _moment(entry.charge_time)
+    start = moment_of(entry.charge_time)
     return {
         "entry_kind": entry.entry_kind,
         "sku_id": entry.sku_id,
@@ -283,38 +284,38 @@ def panes_of(rows: Sequence[Row], signs: Sequence[int], names: Mapping[str, Any]
             continue
         keys = [(entry["sku_id"] or None, entry) for entry in row["entries"]] or [(None, None)]
         for number, (sku_id, entry) in enumerate(keys):
-            pane = found.setdefault(_pane_key(row, sku_id), _empty_pane(row, sku_id, names, window_us, len(found)))
+            name = _pane_key(row, sku_id)
+            if name not in found:
+                found[name] = _empty_pane(row, sku_id, names, window_us, len(found))
+            pane = found[name]
             if entry is not None:
-                for name, of in _SUMS.items():
-                    pane[name] += steps(entry[of])
+                for column in _SUMS:
+                    pane[column] = EXACT.add(pane[column], entry[column])
             if number == 0:
                 if row["cost_variance"] is not None:
-                    pane["cost_variance"] = steps(row["cost_variance"], 24) + (pane["cost_variance"] or 0)
+                    pane["cost_variance"] = EXACT.add(row["cost_variance"], pane["cost_variance"] or 0)
                 pane["event_count"] += sign
                 pane["error_count"] += sign * (row["status"] == "ERROR")
                 pane["unrated_count"] += sign * row.get("was_unrated", row["outcome"] == "UNRATED")
-    panes = [
-        pane | {name: _decimal(pane[name]) for name in _SUMS} | {"cost_variance": _optional(pane["cost_variance"], 24)}
-        for pane in found.values()
-    ]
-    return _table(panes, COST_ROLLUP) if panes else None
+    return _table(list(found.values()), COST_ROLLUP) if found else None
 
 
-_SUMS = {"billed_cost": "billed_cost", "list_cost": "list_cost", "consumed_quantity": "consumed_quantity"}
+_SUMS = ("billed_cost", "list_cost", "consumed_quantity")
 
 
 def _pane_key(row: Row, sku_id: str | None) -> tuple[Any, ...]:
-    return (*(row[name] for name in _GROUP), row["window_start"], sku_id, row["billing_currency"])
+    return (*_group_of(row), row["window_start"], sku_id, row["billing_currency"])
 
 
 _GROUP = ("billing_account_id", "sub_account_id", "team", "project", "environment", "feature", "experiment_id",
           "deployment", "request_model")  # fmt: skip
+_group_of = itemgetter(*_GROUP)
 
 
 def _empty_pane(row: Row, sku_id: str | None, names: Mapping[str, Any], window_us: int, number: int) -> Row:
     start, before = row["window_start"], names["watermark_before"]
     end = start + timedelta(microseconds=window_us)
-    late = before is not None and end <= _moment(before)
+    late = before is not None and end <= moment_of(before)
     return {name: row[name] for name in _GROUP} | {
         "sku_id": sku_id,
         "billing_currency": row["billing_currency"],
@@ -324,10 +325,8 @@ def _empty_pane(row: Row, sku_id: str | None, names: Mapping[str, Any], window_u
         "source_partition": names["source_partition"],
         "unit_end_offset": names["unit_end_offset"],
         "pane_index": number,
-        "watermark": None if names["watermark"] is None else _moment(names["watermark"]),
-        "billed_cost": 0,
-        "list_cost": 0,
-        "consumed_quantity": 0,
+        "watermark": None if names["watermark"] is None else moment_of(names["watermark"]),
+        **dict.fromkeys(_SUMS, Decimal(0)),
         "cost_variance": None,
         "event_count": 0,
         "error_count": 0,
@@ -360,13 +359,9 @@ def _table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     return table if schema is CHARGE else table.cast(schema)
 
 
-def _moment(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
-
-
 def _decimal(steps: int, places: int = 12) -> Decimal:
-    """Whole steps of 10**-places; a context would round it to 28 digits."""
-    return Decimal((int(steps < 0), tuple(map(int, str(abs(steps)))), -places))
+    """Whole steps of 10**-places."""
+    return Decimal(steps).scaleb(-places, EXACT)
 
 
 def _optional(steps: int | None, places: int = 12) -> Decimal | None:
@@ -382,7 +377,6 @@ __all__ = [
     "numbered",
     "panes_of",
     "rebilled",
-    "rows_of",
     "signs_of",
     "taken_back",
     "unrated",

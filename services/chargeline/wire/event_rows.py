@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ Identity = tuple[str, str, str]  # account, source, event_id
 PeriodOf = Callable[[str, int], Span]  # (account, instant) -> its billing period
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIT_DECIMALS = 18
+EXACT = Context(prec=100)  # the usual one rounds to 28 digits
 
 
 @dataclass(frozen=True)
@@ -164,17 +165,21 @@ def variant_of(sku_id: str, sku_price_id: str | None) -> str | None:
 
 
 def steps(number: Decimal, places: int = 12) -> int:
-    """A decimal as whole steps of 10**-places; a context would round it to 28 digits."""
-    sign, digits, exponent = number.as_tuple()
-    assert isinstance(exponent, int)
-    size = int("".join(map(str, digits)) or "0") * 10 ** (places + exponent) if places + exponent >= 0 else None
-    if size is None:
+    """A decimal as whole steps of 10**-places."""
+    scaled = number.scaleb(places, EXACT)
+    size = int(scaled)
+    if size != scaled:
         raise ValueError(f"{number} is finer than {places} decimals")
-    return -size if sign else size
+    return size
 
 
 def _optional(number: Decimal | None, places: int = 12) -> int | None:
     return None if number is None else steps(number, places)
+
+
+def moment_of(micros: int) -> datetime:
+    """The moment so many microseconds after 1970."""
+    return _EPOCH + timedelta(microseconds=micros)
 
 
 def micros_of(moment: Any) -> int:
