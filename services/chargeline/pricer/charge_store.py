@@ -15,6 +15,7 @@ class ChargeStore:
 
     _tables: list[pa.Table] = field(default_factory=list)
     _single: dict[int, EventRow] = field(default_factory=dict)
+    _last: EventRow | None = None  # who asks of an interval asks again for each of its thousand entries
 
     def add(self, table: pa.Table) -> None:
         """Rows of one unit, ascending by offset; units of one block may overlap."""
@@ -29,12 +30,15 @@ class ChargeStore:
         """The row of a record; None: it booked none."""
         if offset in self._single:
             return self._single[offset]
+        if self._last is not None and self._last.offset == offset:
+            return self._last
         for table in reversed(self._tables):
             offsets = table.column("source_offset")
             if offsets[0].as_py() <= offset <= offsets[-1].as_py():
                 place = int(np.searchsorted(offsets.to_numpy(), offset))
                 if offsets[place].as_py() == offset:
-                    return event_rows(table.slice(place, 1))[0]
+                    (self._last,) = event_rows(table.slice(place, 1))
+                    return self._last
         return None
 
     def rows_of(self, account: str) -> list[EventRow]:
