@@ -72,7 +72,7 @@ class Judging:
         self.scopes = ScopeStates.empty()
         self._loaded = {bytes(KEY_BYTES)}  # that one is no scope
         self.events = KnownEvents(known, self.state, batch.partition, int(batch.offsets[0]), facts.period)
-        self.foreseen = Foreseen(batch, self.events, facts, rules, self._look_at)
+        self.foreseen = Foreseen(batch, self.events, facts, rules)
         self.waiting: list[tuple[int, bytes]] = []
 
     def look_ahead(self, records: Sequence[Record], coming: Collection[bytes]) -> None:
@@ -282,7 +282,7 @@ class Judging:
             assert first is not None
             undone = [first, event]
         taken = self._undone(undone[0], time)
-        anew = self.foreseen.priced(record.offset, event)
+        anew = self.foreseen.priced(record.offset, event, self._look_at)
         if anew is None:
             return Verdict("CONTROL")
         scopes = self._after(taken)
