@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from chargeline.verify.rating.price import price_document
-from tests.support.corrected import Running, read_lines, used
+from tests.support.corrected import Running, read_lines
+from tests.support.corrected import used as used_scopes
 from tests.support.publishable import publishable_case
 from tests.support.random_rating import RandomRating
-from tests.support.rating import cancel, card, event, sku, tiers
-from tests.support.rating import used as used_units
+from tests.support.rating import cancel, card, event, sku, tiers, used
 from tests.support.same_entries import assert_same, entries
 
 
@@ -60,7 +60,7 @@ def test_units_of_one_record_each_give_the_same_rows_as_one_unit(seed):
     for offset, rows in one.rows.items():
         for row, wanted in zip(rows, other.rows[offset], strict=True):
             assert {name: value for name, value in row.items() if value != wanted[name]} == {}, offset
-    assert (used(one.scopes), one.corrections) == (used(other.scopes), other.corrections)
+    assert (used_scopes(one.scopes), one.corrections) == (used_scopes(other.scopes), other.corrections)
 
 
 OLD = [sku("per_unit", unit_price="4"), sku("graduated", tiers=tiers(("40", "0.7", "0"), (None, "0.55", "0")))]
@@ -73,10 +73,10 @@ RIGHT = [sku("per_unit", unit_price="3"), sku("graduated", tiers=tiers(("60", "2
 def test_a_run_of_re_ratings_sees_what_records_of_its_unit_have_changed(seed, rate, right):
     """Events that are committed, then in one unit their re-ratings, some of them twice, between amends and cancels."""
     chance, cards = random.Random(seed), [card(rate), card(right, version=9, correction=True)]
-    events = [used_units(str(chance.randint(1, 30)), f"e{n}") for n in range(20)]
+    events = [used(str(chance.randint(1, 30)), f"e{n}") for n in range(20)]
     later: list[Any] = [event(f"r{n}", event_kind="RERATE", amends_event_id=f"e{n}", requests=0) for n in range(20)]
     again = [event(f"again{n}", event_kind="RERATE", amends_event_id=f"e{n}", requests=0) for n in range(0, 20, 3)]
-    amends = [used_units("5", f"a{n}", event_kind="AMEND", amends_event_id=f"e{n}") for n in range(1, 20, 4)]
+    amends = [used("5", f"a{n}", event_kind="AMEND", amends_event_id=f"e{n}") for n in range(1, 20, 4)]
     of_amends = [event(f"ra{n}", event_kind="RERATE", amends_event_id=f"a{n}", requests=0) for n in range(1, 20, 4)]
     later += again + amends + of_amends + [cancel(f"e{n}", f"c{n}") for n in range(2, 20, 5)]
     chance.shuffle(later)
@@ -86,6 +86,24 @@ def test_a_run_of_re_ratings_sees_what_records_of_its_unit_have_changed(seed, ra
     running.unit(read_lines(later))
     for offset, other in enumerate(wanted[: len(events) + len(later)]):
         assert_same(entries(running.object(offset, other["outcome"], other["reason"])), entries(other))
+
+
+def test_re_ratings_of_a_unit_meet_scopes_that_a_unit_before_has_moved():
+    """The scope of the first one is new, that of the second one is not."""
+    right = sku("graduated", tiers=tiers(("10", "2", "1"), (None, "1", "0")))
+    cards = [card(OLD[0]), card(right, version=9, correction=True)]
+    events = [used("8", "e0", billing_account_id="beta"), used("5", "e1"), used("6", "e2", billing_account_id="beta")]
+    later = [
+        event(f"r{n}", event_kind="RERATE", amends_event_id=each["event_id"], requests=0,
+              billing_account_id=each["billing_account_id"]) for n, each in enumerate(events)
+    ]  # fmt: skip
+    wanted = price_document(cards, None, None, [*events, *later], False)
+    running = Running(cards, None, None)
+    for unit in (events, later[:1], later[1:]):
+        running.unit(read_lines(unit))
+    for offset, expected in enumerate(wanted[: len(events) + len(later)]):
+        found = running.object(offset, expected["outcome"], expected["reason"])
+        assert_same(entries(found), entries(expected))
 
 
 @pytest.mark.parametrize("seed", range(6))

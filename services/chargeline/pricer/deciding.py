@@ -173,7 +173,7 @@ class Deciding(ABC, Generic[RecordT, EventT, RowT, VerdictT]):
             return self._nothing_booked("CONTROL")
         first = event if event.is_rated or not event.is_amend else self._amended(event)
         taken = self._undone(first, record)
-        anew = self._anew(record, event, self._after(taken))
+        anew = self._anew(record, event, taken)
         if anew is None:
             return self._nothing_booked("CONTROL")
         fresh, scopes = anew
@@ -255,8 +255,11 @@ class Deciding(ABC, Generic[RecordT, EventT, RowT, VerdictT]):
         """(the row of the event that a record is, the scopes after it), where it is billed. Raises Refused."""
 
     @abstractmethod
-    def _anew(self, record: RecordT, event: EventT, scopes: ScopeStates) -> tuple[RowT, ScopeStates] | None:
-        """The same of a booked event with the rates that a re-rating sees; None: it would be refused today."""
+    def _anew(self, record: RecordT, event: EventT, taken: TakenBack) -> tuple[RowT, ScopeStates] | None:
+        """The same of a booked event, once that is taken back, with the rates that a re-rating sees.
+
+        None: it would be refused today.
+        """
 
     @abstractmethod
     def _is_rated(self, row: RowT) -> bool: ...

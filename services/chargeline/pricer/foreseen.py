@@ -73,8 +73,8 @@ class Foreseen:
     and nothing else moved their scopes; where that is wrong, what follows is foreseen again.
     """
 
-    def __init__(self, batch: LogBatch, events: KnownEvents, facts: Facts, rules: Rules, look_at: LookAt) -> None:
-        self._batch, self._events, self._facts, self._rules, self._look_at = batch, events, facts, rules, look_at
+    def __init__(self, batch: LogBatch, events: KnownEvents, facts: Facts, rules: Rules) -> None:
+        self._batch, self._events, self._facts, self._rules = batch, events, facts, rules
         self._about: Mapping[int, bytes] = {}
         self._offsets: list[int] = []
         self._ready: dict[int, tuple[int, Foretold | None]] = {}
@@ -95,11 +95,11 @@ class Foreseen:
         """The row of an AMEND record's own event; None: it depends on scopes, or is refused."""
         return self._amends.get(offset)
 
-    def priced(self, offset: int, event: Event) -> Foretold | None:
+    def priced(self, offset: int, event: Event, look_at: LookAt) -> Foretold | None:
         """An event with the rates that the record at an offset sees; None: it would be refused today."""
         place, found = self._ready.pop(offset, (-1, None))
         if place != event.booked.offset:
-            self._price({offset: event} | self._next(offset, event))
+            self._price({offset: event} | self._next(offset, event), look_at)
             _, found = self._ready.pop(offset)
         return found
 
@@ -120,7 +120,7 @@ class Foreseen:
         found = {each: self._events.held(self._about[each]) for each in ahead}
         return {each: one for each, one in found.items() if one is not None}
 
-    def _price(self, events: Mapping[int, Event]) -> None:
+    def _price(self, events: Mapping[int, Event], look_at: LookAt) -> None:
         offsets = np.array(list(events), np.int64)
         times = self._batch.append_times[np.searchsorted(self._batch.offsets, offsets)]
         places = LogBatch(self._batch.topic, self._batch.partition, offsets, times, [], int(offsets[-1]) + 1)
@@ -131,7 +131,7 @@ class Foreseen:
         uses = _scopes_by_row(prepared)
         kept = np.array([row for row in range(len(prepared.rows)) if is_foreseen or row not in uses], np.int64)
         keys = b"".join(dict.fromkeys(key for row in uses.values() for key in row)) if is_foreseen else b""
-        scopes = self._look_at(keys)
+        scopes = look_at(keys)
         costs = rows_anew(batch, prepared.take(kept), scopes, self._facts, self._rules)
         states = scopes.states(keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES))
         found: dict[int, Foretold] = {}

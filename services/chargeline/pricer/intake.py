@@ -26,9 +26,9 @@ class Limits:
 
     unit_records: int = 100_000
     unit_bytes: int = 64_000_000
-    # Those that wait are named in a message's headers, 45 bytes each, which must fit beside it into 1 MiB; and judging
-    # one takes half a millisecond, several where it is priced alone, in which nothing else of the process is billed.
-    unit_corrections: int = 2_000
+    # Judging one takes half a millisecond, several where it is priced alone, in which nothing else of the process is
+    # billed, and 50 kB; those that wait are named in a message's headers, at most 45 bytes each beside 0.9 of 1 MiB.
+    unit_corrections: int = 1_000
     poll_s: float = 0.2
     trailing_units: int = 8
     identities_max: int = 200_000_000

@@ -63,7 +63,7 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
         self._known_state, self.state = CorrectionState(known.corrections), CorrectionState(known.corrections)
         self._loaded = {bytes(KEY_BYTES)}  # that one is no scope
         self.events = KnownEvents(known, self.state, batch.partition, int(batch.offsets[0]), facts.period)
-        self.foreseen = Foreseen(batch, self.events, facts, rules, self._look_at)
+        self.foreseen = Foreseen(batch, self.events, facts, rules)
         self.waiting: list[tuple[int, bytes]] = []
 
     def look_ahead(self, records: Sequence[Record], coming: Collection[bytes]) -> None:
@@ -141,10 +141,11 @@ class Judging(Deciding[Record, Event, Row, Verdict]):
             return row
         return correction_rows.rebilled(row, *self._as_billed(event_row(row), time, scopes))
 
-    def _anew(self, record: Record, event: Event, scopes: ScopeStates) -> tuple[Row, ScopeStates] | None:
-        anew = self.foreseen.priced(record.offset, event)
+    def _anew(self, record: Record, event: Event, taken: TakenBack) -> tuple[Row, ScopeStates] | None:
+        anew = self.foreseen.priced(record.offset, event, self._look_at)
         if anew is None:
             return None
+        scopes = self._after(taken)  # not before: more scopes may be looked at by now
         if anew.row is not None and anew.holds(scopes):
             row = self._where_billed(anew.row, record.append_time, scopes)
             return row, scopes.merge(scopes_of(anew.after)) if anew.after else scopes

@@ -143,9 +143,10 @@ class LogJudging(Deciding[Record, Charge, EventRow, Answer]):
     def _priced(self, record: Record, scopes: ScopeStates) -> tuple[EventRow, ScopeStates]:
         return self._price(record.usage, record, scopes, self.table)
 
-    def _anew(self, record: Record, event: Charge, scopes: ScopeStates) -> tuple[EventRow, ScopeStates] | None:
+    def _anew(self, record: Record, event: Charge, taken: TakenBack) -> tuple[EventRow, ScopeStates] | None:
+        usage = usage_of(columns_of([event.booked]), 1)
         try:
-            return self._price(usage_of(columns_of([event.booked]), 1), record, scopes, self.facts.rerating)
+            return self._price(usage, record, self._after(taken), self.facts.rerating)
         except Refused:
             return None
 
