@@ -27,9 +27,9 @@ from chargeline.adapters.memory import (
     MemoryLog,
     MemoryLogConsumer,
     MemoryLogReader,
-    MemoryStateStore,
     MemoryTransactionalProducer,
 )
+from chargeline.adapters.memory_state import MemoryStateStore
 from chargeline.domain.rates.card_reader import read_rate_card
 from chargeline.pricer.compute import Rules
 from chargeline.pricer.intake import Limits
