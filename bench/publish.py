@@ -6,7 +6,8 @@ Measured from the log alone, by append times of the broker:
     beyond_margin_s   from the fact's append time + governance margin to the first unit that is priced by it
     from_command_s    likewise from the start of `chargeline rates publish`
     gap_before_ms     the longest time between two committed units of a partition before the card was published
-    gap_after_ms      the longest one from then on, so what reading and taking in the card adds
+    gap_after_ms      the longest one from then on, so what the command takes of the cores, and taking in the card, add
+    gap_taking_in_ms  the longest one from the fact's append time on
 """
 
 import json
@@ -120,6 +121,7 @@ def measured(stack: Stack, published: int, recorded: int, stopped: int) -> dict[
     warm = published - int((BEFORE_S - 5) * 1000)  # the first seconds are those of a process that starts
     before = [gap for each in units for at, gap in _gaps(each) if warm <= at < published]
     after = [gap for each in units for at, gap in _gaps(each) if published <= at < stopped]
+    taking_in = [gap for each in units for at, gap in _gaps(each) if recorded <= at < stopped]
     margin = stack.governance_margin_ms
     if "VERBOSE" in os.environ:
         for each in units:
@@ -132,6 +134,7 @@ def measured(stack: Stack, published: int, recorded: int, stopped: int) -> dict[
         "from_command_s": (first - published - margin) / 1000,
         "gap_before_ms": max(before),
         "gap_after_ms": max(after),
+        "gap_taking_in_ms": max(taking_in),
         "gap_before_p99_ms": float(np.percentile(before, 99)),
         "gap_after_p99_ms": float(np.percentile(after, 99)),
         "pause_ms": max(after) - max(before),
