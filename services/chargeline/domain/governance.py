@@ -138,7 +138,7 @@ class GovernanceChain:
             return False
         fact = record["fact"]
         kind = next(kind for field, kind in _KINDS.items() if field in fact)
-        self.facts.append(Fact(record["sequence"], recorded_time, kind, self._reading(partial(_body, fact))))
+        self.facts.append(Fact(record["sequence"], recorded_time, kind, self._reading(partial(_body, fact, kind))))
         self._hashes.append(hashlib.sha256(datum).hexdigest())
         self._visible.append(max(recorded_time, self._visible[-1] if self._visible else recorded_time))
         return True
@@ -181,20 +181,20 @@ class GovernanceChain:
         raise Fault("governance-log does not say how usage-events is partitioned: create the topics with chargeline up")
 
 
-def _body(fact: Mapping[str, Any]) -> Body:
-    """What a fact says. Raises Fault for what this version cannot price yet."""
-    if "card" in fact:
+def _body(fact: Mapping[str, Any], kind: type[Body]) -> Body:
+    """What a fact of a kind says. Raises Fault for what this version cannot price yet."""
+    if kind is InputTopic:
+        return InputTopic(fact["topic"], fact["partitions"], fact["partitioner"])
+    if kind is RateCard:
         return _card(fact)
     try:
-        if "accounts" in fact:
+        if kind is AccountsPublished:
             return AccountsPublished(accounts_from_json(fact["accounts"]), fact["file_hash"])
-        if "fx_rates" in fact:
+        if kind is FxPublished:
             return FxPublished(fx_from_json(fact["fx_rates"]), fact["file_hash"])
-        if "budget_id" in fact:
-            return _budget(fact)
+        return _budget(fact)
     except BadDocument:
         return UnreadableDocument(fact.get("accounts") or fact.get("fx_rates") or fact["budget"])
-    return InputTopic(fact["topic"], fact["partitions"], fact["partitioner"])
 
 
 def _budget(fact: Mapping[str, Any]) -> BudgetVersion:

@@ -301,9 +301,7 @@ class Pricer:
         if self.consumer.committed([state.partition])[state.partition] != state.next_offset:
             raise Fenced(f"partition {state.partition} was committed by another process")
         log.warning("state_written_again", partition=state.partition, identities=len(state.identities))
-        self.store.replace(
-            state.partition, state.head(), state.segments(), state.live.blobs, state.scopes.stored(), state.corrections
-        )
+        state.write_to(self.store)
 
     def _forget(self, state: PartitionState, append_time: int) -> None:
         """Keep identities for the horizon only; never forget one because there are many."""

@@ -105,6 +105,12 @@ class PartitionState:
             for number, start in enumerate(rows)
         ]  # fmt: skip
 
+    def write_to(self, store: StateStore) -> None:
+        """Replace what the store has of the partition."""
+        store.replace(
+            self.partition, self.head(), self.segments(), self.live.blobs, self.scopes.stored(), self.corrections
+        )
+
 
 class Recovery:
     """Brings partitions to their commit point."""
@@ -151,9 +157,7 @@ class Recovery:
             self._fold(state, committed)
             self._read_waiting(state)
         if head is None or head.next_offset != committed:
-            self._store.replace(
-                partition, state.head(), state.segments(), state.live.blobs, state.scopes.stored(), state.corrections
-            )
+            state.write_to(self._store)
         self._check_input(state)
         return state
 
