@@ -4,14 +4,18 @@ Nothing is lost and nothing is told under a second name: what is published is wh
 """
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from confluent_kafka import Producer
 
 from chargeline.anomaly.app import parameters_of, rules_of
-from chargeline.anomaly.processor import COST, PERFORMANCE, Partition
+from chargeline.anomaly.processor import COST, PERFORMANCE, Mark, Partition
 from chargeline.anomaly.settings import AnomalySettings
+from chargeline.anomaly.state_table import StateTable
 from chargeline.domain.anomaly.watch import Watch
+from chargeline.domain.errors import StateIncomplete
 from chargeline.runtime.stack import load_stack, readiness
 from chargeline.wire.anomaly_records import anomaly_of, decode_anomaly
 from tests.support.peer import Peer
@@ -39,6 +43,7 @@ SETTINGS = {
 }
 NO_FAULTS = ("--accounts", 4, "--malformed", 0)
 PARTITIONS = 2
+CHANGELOG = "chargeline-anomaly-state-changelog"
 
 
 @pytest.fixture(scope="module")
@@ -80,31 +85,63 @@ def published(data):
     return [decode_anomaly(record.value) for record in everything(data, "cost-anomalies")]
 
 
-def oracle(data):
-    """What the pure fold makes of the panes in the log, read once and in order: by id and sequence."""
+def marks_of(data, number):
+    """All that the clock has decided of a partition; the changelog is too young to have been compacted."""
+    marks = [record for record in everything(data, CHANGELOG) if record.key == f"{number}/marks".encode()]
+    return [Mark(*each) for each in sorted({tuple(each) for record in marks for each in json.loads(record.value)})]
+
+
+def folded(data):
+    """The pure fold over the panes in the log, read once and in order: its state by partition; updates by name."""
     settings = AnomalySettings()  # type: ignore[call-arg]
+    marks = [marks_of(data, number) for number in range(PARTITIONS)]
 
     def fold(reader):
-        made = []
+        watches, made = [], []
         for number in range(PARTITIONS):
-            partition = Partition(Watch(number, rules_of(settings), parameters_of(settings)))
+            partition = Partition(Watch(number, rules_of(settings), parameters_of(settings)), marks[number])
             for topic in (COST, PERFORMANCE):
                 for record in reader.read(topic, number, 0, reader.bounds(topic, number)[1]):
                     made += partition.record(topic, record.offset, record.headers, record.value or b"")
-        return {(each.anomaly_id, each.sequence): anomaly_of(each) for each in made}
+            watches.append(partition.watch)
+        return watches, {(each.anomaly_id, each.sequence): anomaly_of(each) for each in made}
 
     return asked(data, fold)
+
+
+def stored_of(data, number):
+    """The state of a partition as its changelog has it; None while it is being written."""
+    settings = AnomalySettings()  # type: ignore[call-arg]
+    parts = {record.key: record.value for record in everything(data, CHANGELOG)}
+    kept = {key: value for key, value in parts.items() if value is not None}
+    try:
+        return StateTable(SimpleNamespace(data=kept)).load(number, rules_of(settings), parameters_of(settings)).watch
+    except StateIncomplete:
+        return None
+
+
+def is_kept(data, wanted):
+    """Whether the changelog's state is to the bit what the fold has learned: nothing that was read is missing."""
+    for number, watch in enumerate(wanted):
+        found = stored_of(data, number)
+        if found is None or (found.counted, found.complete) != (watch.counted, watch.complete):
+            return False
+        ours, theirs = watch.scorer.columns(), found.scorer.columns()
+        assert [name for name in ours if not np.array_equal(ours[name], theirs[name])] == []
+    return True
 
 
 def told_in_full(data):
     """Wait for every update of the oracle; each was published with the oracle's words, and no other."""
 
     def all_told():
-        wanted = oracle(data)
-        return wanted if {(each["anomaly_id"], each["sequence"]) for each in published(data)} >= set(wanted) else None
+        found = published(data)  # before the log is folded, which then has all that these came from
+        watches, wanted = folded(data)
+        is_told = {(each["anomaly_id"], each["sequence"]) for each in found} >= set(wanted)
+        return (wanted, found) if is_told and is_kept(data, watches) else None
 
-    wanted = wait_until(all_told, "every update is published", 40)
-    for each in published(data):
+    wanted, found = wait_until(all_told, "every update is published, and the state stored", 40)
+    for each in found:
         assert wanted[each["anomaly_id"], each["sequence"]] == each
     return wanted
 
@@ -115,7 +152,7 @@ def open_of(data, team):
 
 def is_stored(data):
     """Whether the changelog holds the state of every partition after some unit."""
-    records = everything(data, "chargeline-anomaly-state-changelog")
+    records = everything(data, CHANGELOG)
     manifests = [record for record in records if record.key.endswith(b"/manifest")]
     return len({record.key for record in manifests if COST in json.loads(record.value)["next_offsets"]}) == PARTITIONS
 
@@ -248,7 +285,7 @@ def test_alerts_arrive_under_their_keys_while_channels_the_notifier_and_kafka_go
         for ident in dict(wanted):
             assert in_order(keys(), ident) == sorted(in_order(keys(), ident))
         delivered = set(keys())
-        assert delivered <= set(oracle(data))
+        assert delivered <= set(folded(data)[1])
     peer.close()
 
 

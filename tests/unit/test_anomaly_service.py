@@ -1,5 +1,6 @@
 """The anomaly service over messages: pairing of topics, marks of the clock, notes, and what is published."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -126,6 +127,29 @@ def test_a_unit_of_which_only_part_was_taken_is_read_again_whole():
     value = encode(table(PERFORMANCE_ROLLUP, []))[0]
     again.record(PERFORMANCE, 1, header(1, START).encode(), value)
     assert again.watch.windows.of(START).total() == 3 * 10**12
+
+
+@pytest.mark.parametrize("come", [(1, 2), (0, 2), (2,), (0,), (0, 1)])
+def test_a_unit_without_some_of_its_slices_is_never_counted(come):
+    """The client has lost them: whoever reads again from the stored state has them all."""
+    subject = partition()
+    send(subject, 0, 1)
+    value = encode(table(COST_ROLLUP, [cost(START, 1)]))[0]
+    messages = [(4 + index, header(1, START, index, 3)) for index in come] + [(8, header(2, START))]
+    with pytest.raises(Fault, match="ends at 20 were not handed over"):
+        [subject.record(COST, offset, head.encode(), value) for offset, head in messages]
+    assert subject.watch.counted == 10
+    assert subject.next_offsets[COST] == 1
+
+
+@pytest.mark.parametrize(("begins", "come", "is_taken"), [(5, (1, 2), True), (6, (2,), True), (4, (1, 2), False),
+                                                          (5, (2,), False), (5, (0, 2), False)])  # fmt: skip
+def test_a_unit_whose_first_slices_retention_has_taken_is_counted(begins, come, is_taken):
+    subject = partition()
+    subject.log_begins = {COST: begins}
+    value = encode(table(COST_ROLLUP, [cost(START, 1)]))[0]
+    with nullcontext() if is_taken else pytest.raises(Fault, match="not handed over"):
+        [subject.record(COST, 4 + index, header(1, START, index, 3).encode(), value) for index in come]
 
 
 def test_the_order_in_which_the_topics_are_read_does_not_matter():

@@ -10,7 +10,7 @@ from faust.types import TP, ConsumerMessage
 from chargeline.anomaly.transport import App, CommittedConsumer
 from chargeline.anomaly.worker import Worker
 
-INPUT = TP("cost-rollups", 0)
+INPUT, CHANGELOG = TP("cost-rollups", 0), TP("changelog", 0)
 RECORDS = 6
 
 
@@ -133,3 +133,106 @@ def test_a_transaction_marker_leaves_nothing_behind_in_the_worker():
 
     assert asyncio.run(of_worker()) == 0
     assert asyncio.run(of_usual_topic()) == RECORDS // 2 - 1
+
+
+async def turns(count: int) -> None:
+    """Let others have so many turns of the event loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Recovering(Client):
+    """The client of a worker that has read its changelog: what is asked of it takes a while, and fetches go on."""
+
+    turns_of_fetch = 0
+
+    async def getmany(self, active: Any, _timeout: float) -> dict[TP, list[int]]:
+        await turns(self.turns_of_fetch)
+        # aiokafka 0.14, fetcher.py: "if partitions and tp not in partitions: continue"
+        return await super().getmany(active, _timeout) if INPUT in active or not active else {}
+
+    async def seek_to_committed(self) -> dict[TP, int | None]:
+        await turns(3)
+        found = await super().seek_to_committed()
+        await turns(30)
+        return found
+
+    def assignment(self) -> set[TP]:
+        return {INPUT, CHANGELOG}
+
+
+async def recovered(kind: Any, committed: int | None, before: str = "", fetch: int = 0, after: int = 0) -> list[int]:
+    """What a stream's queue has after Faust's own recovery, while the client goes on fetching.
+
+    Args:
+        before: "full": the queue was full when the partitions were paused, and has room again before they are resumed;
+            "fetched": two records were fetched before the pause, of which the second would be handed over after all;
+            "fetching": that fetch is under way.
+        fetch: turns of the event loop that a fetch takes.
+        after: turns of the event loop until the changelog has been read.
+    """
+    app, client = new_app(), Recovering(committed, 0)
+    app.tables.recovery._is_changelog_tp = lambda tp: tp == CHANGELOG
+    app.tables.on_actives_ready = app.tables.on_standbys_ready = lambda: None
+    ended = asyncio.Event()
+    app.on_rebalance_end = ended.set
+    app._fetcher.maybe_start = lambda: asyncio.sleep(0)
+    consumer = app._consumer = consumer_on(client, kind, app)
+    consumer._is_changelog_tp = lambda tp: tp == CHANGELOG
+    consumer._set_active_tps({INPUT, CHANGELOG})
+    consumer.sleep = lambda _seconds: asyncio.sleep(0)
+    wait = app.tables.recovery._wait
+
+    async def wait_long(*of: Any, **options: Any) -> None:
+        await wait(*of, **options)
+        await turns(30)
+
+    app.tables.recovery._wait = wait_long
+    queue: Any = app.FlowControlQueue(maxsize=100, clear_on_resume=True)
+
+    paused = asyncio.Event()
+
+    async def put(message: Any) -> None:
+        queue.force_put_nowait(message.offset)
+        if not paused.is_set():
+            pause()
+            await ended.wait()
+
+    def pause() -> None:
+        paused.set()
+        app.tables.recovery.app.flow_control.resume()  # the changelog is read meanwhile
+        consumer.pause_partitions({INPUT})
+        if before == "full":
+            consumer.on_buffer_drop(INPUT)
+
+    consumer.callback = put
+    if before == "full":
+        consumer.on_buffer_full(INPUT)
+    client.turns_of_fetch = fetch
+    if before in ("", "full"):
+        pause()
+    drain = asyncio.ensure_future(consumer._drain_messages(Fetcher(client)))
+    if before == "fetching":
+        await turns(min(fetch, 3))
+        pause()
+    await paused.wait()
+    await turns(after)
+    consumer.pause_partitions({CHANGELOG})
+    await app.tables.recovery.on_recovery_completed(0)
+    await drain
+    return [queue.get_nowait() for _ in range(queue.qsize())]
+
+
+@pytest.mark.parametrize("committed", [None, 2])
+@pytest.mark.parametrize("before", ["", "full", "fetched", "fetching"])
+@pytest.mark.parametrize("fetch", [0, 1, 4, 12, 40])
+def test_all_that_comes_while_a_recovery_ends_is_handed_over_in_order(committed, before, fetch):
+    for after in range(0, 60, 5):
+        seen = asyncio.run(recovered(CommittedConsumer, committed, before, fetch, after))
+        assert seen == list(range(committed or 0, RECORDS)), after
+
+
+@pytest.mark.parametrize("before", ["", "full"])
+def test_faust_alone_loses_what_it_fetches_before_it_empties_its_queues(before):
+    """If this fails Faust has mended it, and holding inputs back until its flow resumes is not needed any more."""
+    assert asyncio.run(recovered(driver.Consumer, 2, before)) != list(range(2, RECORDS))

@@ -13,8 +13,10 @@ from chargeline.anomaly.processor import COST, PERFORMANCE
 from chargeline.anomaly.settings import AnomalySettings
 from chargeline.anomaly.worker import Pace, Worker
 from chargeline.domain.anomaly.notes import Notes
+from chargeline.wire._arrow import COST_ROLLUP
+from chargeline.wire.arrow_messages import encode
 from tests.support.panes import MINUTE, START
-from tests.unit.test_anomaly_service import RULES, partition, send
+from tests.unit.test_anomaly_service import RULES, cost, header, partition, send, table
 
 IDLE_S = 30.0
 NOW_MS = (START + 2 * MINUTE) // 1000
@@ -80,3 +82,14 @@ def test_the_state_is_stored_every_minute_whatever_the_clock_says(worker, monkey
     assert worker._state.stores == 0
     asyncio.run(ticks(worker, monkeypatch, (0, 0), (61, 0)))
     assert worker._state.stores == 1
+
+
+@pytest.mark.parametrize(("generation", "is_taken"), [(6, False), (7, True)])
+def test_a_record_of_before_a_rebalance_is_not_taken_after_it(worker, generation, is_taken):
+    """It waited for its turn meanwhile; the partition is read again from its stored place, which lies before it."""
+    worker._app.consumer_generation_id = 7
+    value = encode(table(COST_ROLLUP, [cost(START, 1)]))[0]
+    message = SimpleNamespace(topic=COST, partition=0, offset=9, headers=header(2, START).encode(), value=value,
+                              timestamp=0.0, generation_id=generation)  # fmt: skip
+    asyncio.run(worker._take(message))
+    assert worker._partitions[0].is_waiting() == is_taken

@@ -32,11 +32,24 @@ _LIVE_US = 3_600_000_000  # event times that far from now are of another day: si
 
 @dataclass
 class _Reading:
-    """One topic: slices of the unit that is being read, by number, and whole units that wait for the other topic."""
+    """One topic: slices of the unit that is being read, by number, and whole units that wait for the other topic.
+
+    Attributes:
+        first: offset of the first slice that came of the unit that ends at `end`.
+        whole: end of the newest unit of which all slices came.
+    """
 
     end: int = 0
+    first: int = 0
+    whole: int = 0
     parts: dict[int, Panes] = field(default_factory=dict)
     units: deque[tuple[UnitHeader, Panes | None, int]] = field(default_factory=deque)
+
+    def lacks(self, count: int, log_begins: int) -> bool:
+        """Whether slices of a unit of `count` did not come, although the log has them."""
+        missing = count - len(self.parts)
+        is_cut_off = self.first <= log_begins and min(self.parts) == missing  # by retention
+        return missing > 0 and not is_cut_off
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,7 @@ class Partition:
         watch: its state.
         next_offsets: by topic, next offset of what the state holds: from there everything is read again.
         marks: decisions of the clock that were made before and wait for their place, in order.
+        log_begins: by topic, first offset that the log still has; to be set where retention may have cut a unit.
     """
 
     def __init__(self, watch: Watch, marks: Sequence[Mark] = (), next_offsets: Mapping[str, int] | None = None) -> None:
@@ -61,6 +75,7 @@ class Partition:
         self.marks = deque(marks)
         self.next_offsets: dict[str, int] = dict(next_offsets or {})
         self.is_dirty = False
+        self.log_begins: dict[str, int] = {}
         self.read: dict[str, int] = dict(self.next_offsets)  # by topic, next offset to take; before it all was taken
         self._reading = {COST: _Reading(), PERFORMANCE: _Reading()}
 
@@ -134,15 +149,21 @@ class Partition:
                 )
             self.watch.counts.repeated_units += is_last
             return []
+        if header.end <= reading.whole:
+            return []  # it waits for the other topic
         if header.end != reading.end:
-            reading.end, reading.parts = header.end, {}
+            if reading.parts:
+                raise Fault(_lacking(topic, reading.end, offset))
+            reading.end, reading.first = header.end, offset
         # A slice that came before is left out: by unit and slice, a pane's place in its unit is the same again.
         if header.slice_index not in reading.parts:
             reading.parts[header.slice_index] = _DECODE[topic](value)
         if not is_last:
             return []
+        if reading.lacks(header.slice_count, self.log_begins.get(topic, 0)):
+            raise Fault(_lacking(topic, header.end, offset))
         reading.units.append((header, joined(list(reading.parts.values())), offset + 1))
-        reading.parts = {}
+        reading.whole, reading.parts = header.end, {}
         made = []
         cost, performance = self._reading[COST].units, self._reading[PERFORMANCE].units
         while cost and performance:
@@ -172,3 +193,10 @@ class Partition:
         self.next_offsets[DEAD_LETTERS] = offset + 1
         self.is_dirty = True
         return []
+
+
+def _lacking(topic: str, end: int, offset: int) -> str:
+    return (
+        f"{topic}: slices of the unit that ends at {end} were not handed over before offset {offset}; "
+        "a restart reads them again from the stored state"
+    )

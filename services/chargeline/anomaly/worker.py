@@ -112,7 +112,7 @@ class Worker:
             raise
 
     async def _take(self, message: Any) -> None:
-        if not self._is_recovered:
+        if not self._is_recovered or message.generation_id != self._app.consumer_generation_id:
             return  # left over from before a rebalance; it comes again where its partition is now
         number = message.partition
         partition = self._partition(number)
@@ -225,6 +225,8 @@ class Worker:
                 # What was learned is lost; what is counted is the log's, so detection begins anew from here.
                 log.error("state_dropped", partition=number, reason=str(error))
                 found = Partition(Watch(number, self._rules, self._parameters))
+            begins = self._app.consumer.log_begins
+            found.log_begins = {each.topic: begins[each] for each in begins if each.partition == number}
             self._partitions[number] = found
             log.info("partition_ready", partition=number, counted=found.watch.counted, series=len(found.watch.table))
         return found
