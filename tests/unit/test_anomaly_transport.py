@@ -44,6 +44,9 @@ class Client:
     async def seek_wait(self, partitions: dict[TP, int]) -> None:
         self.at = partitions[INPUT]
 
+    def seek(self, _partition: TP, offset: int) -> None:
+        self.at = offset
+
     def assignment(self) -> set[TP]:
         return {INPUT}
 
@@ -95,6 +98,25 @@ def test_faust_alone_loses_what_it_dropped_before_the_first_commit():
     """If this fails Faust or aiokafka has mended it, and `seek_to_committed` of ours may go."""
     seen = asyncio.run(read(Client(None, 40), driver.Consumer, 0))
     assert seen == [42, 43, 44, 45]
+
+
+async def read_again(fetch: int) -> list[int]:
+    """Offsets handed over when the client is sent back to 0 while the first record of a fetch is taken."""
+    client = Client(2, 0)
+    consumer, seen = consumer_on(client, CommittedConsumer), []
+    for number in range(RECORDS + 2):
+        async for _, message in consumer.getmany(1.0):
+            if number == fetch:
+                await consumer.seek(INPUT, 0)
+            seen.append(message.offset)
+    return seen
+
+
+@pytest.mark.parametrize("fetch", [0, 1])
+def test_what_is_read_again_is_handed_over_before_what_comes_after_it(fetch):
+    seen = asyncio.run(read_again(fetch))
+    taken = 2 + 2 * fetch
+    assert seen == [*range(2, taken + 1), *range(RECORDS)]
 
 
 class Fetcher:

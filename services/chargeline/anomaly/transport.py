@@ -46,7 +46,7 @@ class CommittedConsumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._held: set[TP] = set()  # inputs to resume with the flow
-        self._is_stale = False  # partitions were paused since the last fetch
+        self._stale: set[TP] = set()  # paused or moved since the last fetch began
         self._fetching = asyncio.Lock()
         self.log_begins: Mapping[TP, int] = {}  # by input: first offset that the log has
 
@@ -58,7 +58,7 @@ class CommittedConsumer(driver.Consumer):  # type: ignore[misc]
         paused = set(tps)
         super().pause_partitions(paused)
         self._held -= paused
-        self._is_stale = True
+        self._stale |= paused
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Resume fetching from changelogs now, from inputs with the flow."""
@@ -74,14 +74,14 @@ class CommittedConsumer(driver.Consumer):  # type: ignore[misc]
         self._held.clear()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's
-        """Hand over what the client fetches; no input that it had before a pause, after which it goes back."""
+        """Hand over what the client fetches; nothing of a partition that was paused or moved meanwhile."""
         async for tp, message in super().getmany(timeout):
-            if not self._is_stale or self._is_changelog_tp(tp):
+            if tp not in self._stale:
                 yield tp, message
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
         async with self._fetching:
-            self._is_stale = False
+            self._stale.clear()
             return await super()._getmany(active_partitions, timeout)
 
     def on_buffer_drop(self, tp: TP) -> None:
@@ -90,6 +90,12 @@ class CommittedConsumer(driver.Consumer):  # type: ignore[misc]
             self._buffered_partitions.discard(tp)
         else:
             super().on_buffer_drop(tp)
+
+    async def seek(self, partition: TP, offset: int) -> None:
+        """Go back, or on, in one partition."""
+        async with self._fetching:
+            await super().seek(partition, offset)
+            self._stale.add(partition)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Go back to what was committed; to the beginning of the log where nothing was."""
