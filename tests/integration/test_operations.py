@@ -74,7 +74,7 @@ def test_a_partition_that_does_not_exist_is_refused(stack):
 
 def test_services_show_metrics_and_health_where_status_says(stack):
     wait_until(lambda: not any(readiness(each) for each in load_stack(str(stack)).services), "all are ready")
-    rows = json.loads(chargeline(stack, "status", "--json"))
+    rows = json.loads(chargeline(stack, "status", "--json"))["processes"]
     found = {row["name"]: row["address"] for row in rows if row["name"] in {"pricer-0", "sink"}}
     assert len(found) == 2
     for address in found.values():

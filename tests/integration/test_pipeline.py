@@ -72,9 +72,13 @@ def test_the_published_example_is_charged_with_disjoint_quantities(stack):
 
 
 def test_status_names_every_process_and_doctor_finds_nothing_wrong(stack):
-    status = {each["name"]: each for each in json.loads(chargeline(stack, "status", "--json"))}
+    found = json.loads(chargeline(stack, "status", "--json", "--interval", "0.2"))
+    status = {each["name"]: each for each in found["processes"]}
     assert {"supervisor", "kafka", "registry", "redis", "clickhouse", "pricer-0", "sink"} <= set(status)
     assert {each["state"] for each in status.values()} == {"running"}
+    assert all(each["committed"] > 0 for each in found["partitions"])
+    assert sum(each["events"] for each in found["stored"]) > 0
+    assert found["problems"] == []
     checks = json.loads(chargeline(stack, "doctor", "--json"))
     assert [check for check in checks if check["result"] == "FAIL"] == []
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from chargeline.adapters import installation, kafka
 from chargeline.cli.main import COMMANDS, build
 from chargeline.cli.publishing import instant_argument
+from chargeline.domain.errors import TransientError
 from chargeline.runtime.stack import Stack
 from tests.support.full_card import FULL_CARD
 
@@ -252,3 +254,38 @@ def test_an_instant_on_the_command_line_names_its_zone_or_is_a_date(text, micros
             instant_argument(text)
     else:
         assert instant_argument(text) == micros
+
+
+class HalfAPipeline:
+    """One whose ClickHouse is silent."""
+
+    def __init__(self, _stack: Stack, *, answer_s: int) -> None:
+        assert answer_s < 10
+
+    def partitions(self) -> list[dict[str, Any]]:
+        return [{"partition": 0, "lag": 7}]
+
+    def totals(self) -> list[dict[str, Any]]:
+        raise TransientError("clickhouse does not answer")
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def half_a_pipeline(monkeypatch):
+    monkeypatch.setattr("chargeline.adapters.pipeline.Pipeline", HalfAPipeline)
+    monkeypatch.setattr("chargeline.cli.status.load_stack", lambda _data: SimpleNamespace(processes=(), services=()))
+
+
+def test_status_tells_machines_what_it_found_and_what_could_not_be_asked(half_a_pipeline):
+    done = RUNNER.invoke(build([]), ["status", "--json", "--interval", "0.2"])
+    assert done.exit_code == 0
+    assert json.loads(done.output) == {
+        "processes": [], "partitions": [{"partition": 0, "lag": 7}], "stored": [],
+        "problems": [{"unknown": "stored", "reason": "clickhouse does not answer"}]}  # fmt: skip
+
+
+def test_status_shows_people_the_place_of_every_partition_while_clickhouse_is_silent(half_a_pipeline):
+    done = RUNNER.invoke(build([]), ["status", "--interval", "0.2"])
+    assert "│         0 │   7 │" in done.output
+    assert "stored so far: clickhouse does not answer" in done.output

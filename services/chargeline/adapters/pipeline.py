@@ -41,11 +41,16 @@ def _shares(outcomes: Mapping[str, int]) -> str:
 
 
 class Pipeline:
-    """Looks at the log and the tables again and again; rates are those between two looks."""
+    """Looks at the log and the tables again and again; rates are those between two looks.
 
-    def __init__(self, stack: Stack) -> None:
+    Args:
+        answer_s: seconds after which a silent ClickHouse counts as away.
+    """
+
+    def __init__(self, stack: Stack, *, answer_s: int) -> None:
         self._reader = KafkaLogReader(stack.kafka)
-        self._warehouse = ClickHouse(stack.clickhouse_url, stack.clickhouse_user, stack.clickhouse_password)
+        user, password = stack.clickhouse_user, stack.clickhouse_password
+        self._warehouse = ClickHouse(stack.clickhouse_url, user, password, answer_s=answer_s)
         self._clock = SystemClock()
         self._before: dict[int, tuple[int, int]] = {}
 

@@ -1,6 +1,7 @@
 """`chargeline status`: the processes, how far they are behind, how fast they go, and what was refused."""
 
 import time
+from contextlib import nullcontext, suppress
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,8 @@ from rich.text import Text
 from chargeline.cli.common import AsJson, DataDir, print_json, rows_table
 from chargeline.domain.errors import ChargelineError
 from chargeline.runtime.stack import Process, Stack, load_stack, readiness
+
+_ANSWER_S = 8  # people look at it; a ClickHouse that is silent for so long is told of
 
 
 def register(app: typer.Typer) -> None:
@@ -25,27 +28,29 @@ def status(
 ) -> None:
     """Show processes, and the place and outcomes of every partition.
 
-    Lag, rates, watermark, and the shares of outcomes and dead letters.
+    Lag, rates, watermark, and the shares of outcomes and dead letters. With --json and --watch: one document a line.
 
     Example: chargeline status --watch
     """
     stack = load_stack(data)
-    if as_json:
-        print_json(_processes(stack))
-        return
     from chargeline.adapters.pipeline import Pipeline  # noqa: PLC0415 - connects
 
-    pipeline = Pipeline(stack)
+    pipeline = Pipeline(stack, answer_s=_ANSWER_S)
     try:
-        if not watch:
-            _look(stack, pipeline)
-            time.sleep(interval)
-            Console().print(_look(stack, pipeline))
-            return
-        with Live(_look(stack, pipeline), auto_refresh=False) as live:
+        with suppress(ChargelineError):
+            pipeline.partitions()  # rates are those from here on
+        with nullcontext() if as_json or not watch else Live(auto_refresh=False) as live:
             while True:
                 time.sleep(interval)
-                live.update(_look(load_stack(data), pipeline), refresh=True)
+                found = _found(load_stack(data), pipeline)
+                if as_json:
+                    print_json(found)
+                elif live is None:
+                    Console().print(_shown(found))
+                else:
+                    live.update(_shown(found), refresh=True)
+                if not watch:
+                    return
     finally:
         pipeline.close()
 
@@ -72,13 +77,18 @@ def _processes(stack: Stack) -> list[dict[str, Any]]:
     return rows
 
 
-def _look(stack: Stack, pipeline: Any) -> RenderableType:
-    parts: list[RenderableType] = [rows_table(_processes(stack), "processes")]
-    try:
-        parts.append(rows_table(pipeline.partitions(), "partitions of usage-events"))
-        stored = pipeline.totals()
-        if stored:
-            parts.append(rows_table(stored, "stored so far"))
-    except ChargelineError as error:
-        parts.append(Text(f"the pipeline cannot be asked: {error}", style="red"))
+def _found(stack: Stack, pipeline: Any) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {"processes": _processes(stack), "partitions": [], "stored": [], "problems": []}
+    for name, ask in (("partitions", pipeline.partitions), ("stored", pipeline.totals)):
+        try:
+            found[name] = ask()
+        except ChargelineError as error:
+            found["problems"].append({"unknown": name, "reason": str(error)})
+    return found
+
+
+def _shown(found: dict[str, list[Any]]) -> RenderableType:
+    titles = {"processes": "processes", "partitions": "partitions of usage-events", "stored": "stored so far"}
+    parts: list[RenderableType] = [rows_table(found[name], title) for name, title in titles.items() if found[name]]
+    parts += [Text(f"{titles[each['unknown']]}: {each['reason']}", style="red") for each in found["problems"]]
     return Group(*parts)
