@@ -45,8 +45,9 @@ def moment(micros: int) -> str:
 
 
 def print_json(value: object) -> None:
-    """One JSON document on standard output."""
+    """One JSON document, on one line of standard output; a reader has it at once."""
     sys.stdout.write(json.dumps(value, default=to_text, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def print_rows(
