@@ -85,21 +85,22 @@ def published(data):
     return [decode_anomaly(record.value) for record in everything(data, "cost-anomalies")]
 
 
-def marks_of(data, number):
+def marks_of(changelog, number):
     """All that the clock has decided of a partition; the changelog is too young to have been compacted."""
-    marks = [record for record in everything(data, CHANGELOG) if record.key == f"{number}/marks".encode()]
+    marks = [record for record in changelog if record.key == f"{number}/marks".encode()]
     return [Mark(*each) for each in sorted({tuple(each) for record in marks for each in json.loads(record.value)})]
 
 
 def folded(data):
     """The pure fold over the panes in the log, read once and in order: its state by partition; updates by name."""
     settings = AnomalySettings()  # type: ignore[call-arg]
-    marks = [marks_of(data, number) for number in range(PARTITIONS)]
+    changelog = everything(data, CHANGELOG)
 
     def fold(reader):
         watches, made = [], []
         for number in range(PARTITIONS):
-            partition = Partition(Watch(number, rules_of(settings), parameters_of(settings)), marks[number])
+            marks = marks_of(changelog, number)
+            partition = Partition(Watch(number, rules_of(settings), parameters_of(settings)), marks)
             for topic in (COST, PERFORMANCE):
                 for record in reader.read(topic, number, 0, reader.bounds(topic, number)[1]):
                     made += partition.record(topic, record.offset, record.headers, record.value or b"")
@@ -109,10 +110,10 @@ def folded(data):
     return asked(data, fold)
 
 
-def stored_of(data, number):
+def stored_of(changelog, number):
     """The state of a partition as its changelog has it; None while it is being written."""
     settings = AnomalySettings()  # type: ignore[call-arg]
-    parts = {record.key: record.value for record in everything(data, CHANGELOG)}
+    parts = {record.key: record.value for record in changelog}
     kept = {key: value for key, value in parts.items() if value is not None}
     try:
         return StateTable(SimpleNamespace(data=kept)).load(number, rules_of(settings), parameters_of(settings)).watch
@@ -122,8 +123,9 @@ def stored_of(data, number):
 
 def is_kept(data, wanted):
     """Whether the changelog's state is to the bit what the fold has learned: nothing that was read is missing."""
+    changelog = everything(data, CHANGELOG)
     for number, watch in enumerate(wanted):
-        found = stored_of(data, number)
+        found = stored_of(changelog, number)
         if found is None or (found.counted, found.complete) != (watch.counted, watch.complete):
             return False
         ours, theirs = watch.scorer.columns(), found.scorer.columns()

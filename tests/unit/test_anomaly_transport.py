@@ -211,7 +211,6 @@ async def recovered(kind: Any, committed: int | None, before: str = "", fetch: i
 
     app.tables.recovery._wait = wait_long
     queue: Any = app.FlowControlQueue(maxsize=100, clear_on_resume=True)
-
     paused = asyncio.Event()
 
     async def put(message: Any) -> None:
@@ -222,7 +221,7 @@ async def recovered(kind: Any, committed: int | None, before: str = "", fetch: i
 
     def pause() -> None:
         paused.set()
-        app.tables.recovery.app.flow_control.resume()  # the changelog is read meanwhile
+        app.flow_control.resume()  # the changelog is read meanwhile
         consumer.pause_partitions({INPUT})
         if before == "full":
             consumer.on_buffer_drop(INPUT)

@@ -36,14 +36,16 @@ class _Reading:
 
     Attributes:
         first: offset of the first slice that came of the unit that ends at `end`.
-        whole: end of the newest unit of which all slices came.
     """
 
     end: int = 0
     first: int = 0
-    whole: int = 0
     parts: dict[int, Panes] = field(default_factory=dict)
     units: deque[tuple[UnitHeader, Panes | None, int]] = field(default_factory=deque)
+
+    def is_whole(self, end: int) -> bool:
+        """Whether all slices of the unit that ends there have come, and it waits for the other topic."""
+        return bool(self.units) and end <= self.units[-1][0].end
 
     def lacks(self, count: int, log_begins: int) -> bool:
         """Whether slices of a unit of `count` did not come, although the log has them."""
@@ -149,8 +151,8 @@ class Partition:
                 )
             self.watch.counts.repeated_units += is_last
             return []
-        if header.end <= reading.whole:
-            return []  # it waits for the other topic
+        if reading.is_whole(header.end):
+            return []
         if header.end != reading.end:
             if reading.parts:
                 raise Fault(_lacking(topic, reading.end, offset))
@@ -163,7 +165,7 @@ class Partition:
         if reading.lacks(header.slice_count, self.log_begins.get(topic, 0)):
             raise Fault(_lacking(topic, header.end, offset))
         reading.units.append((header, joined(list(reading.parts.values())), offset + 1))
-        reading.whole, reading.parts = header.end, {}
+        reading.parts = {}
         made = []
         cost, performance = self._reading[COST].units, self._reading[PERFORMANCE].units
         while cost and performance:

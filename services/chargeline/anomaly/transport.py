@@ -100,17 +100,14 @@ class CommittedConsumer(driver.Consumer):  # type: ignore[misc]
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Go back to what was committed; to the beginning of the log where nothing was."""
         async with self._fetching:
-            return await self._seek_to_committed()
-
-    async def _seek_to_committed(self) -> Mapping[TP, int]:
-        offsets: Mapping[TP, int] = await super().seek_to_committed()
-        # The recovery of tables seeks in changelogs by itself.
-        inputs = {ensure_TP(each): offset for each, offset in offsets.items() if not self._is_changelog_tp(each)}
-        found = await self.earliest_offsets(*inputs) if inputs else {}
-        self.log_begins = {ensure_TP(each): offset for each, offset in found.items()}
-        never = {each: self.log_begins[each] for each, offset in inputs.items() if not offset}
-        if never:
-            await self.seek_wait(never)
+            offsets: Mapping[TP, int] = await super().seek_to_committed()
+            # The recovery of tables seeks in changelogs by itself.
+            inputs = {ensure_TP(each): offset for each, offset in offsets.items() if not self._is_changelog_tp(each)}
+            found = await self.earliest_offsets(*inputs) if inputs else {}
+            self.log_begins = {ensure_TP(each): offset for each, offset in found.items()}
+            never = {each: self.log_begins[each] for each, offset in inputs.items() if not offset}
+            if never:
+                await self.seek_wait(never)
         return offsets
 
 

@@ -13,8 +13,8 @@ from chargeline.adapters.clock import SystemClock
 from chargeline.adapters.kafka import KafkaLogReader
 from chargeline.adapters.registry import SchemaRegistry
 from chargeline.cli.anomaly_why import explained, print_explained
-from chargeline.cli.common import AsJson, DataDir, print_json, print_rows
-from chargeline.cli.incidents import SHORT_S, incident, rows_of, scope_text, updates_of
+from chargeline.cli.common import SHORT_S, AsJson, DataDir, print_json, print_rows
+from chargeline.cli.incidents import incident, rows_of, scope_text, updates_of
 from chargeline.cli.publishing import instant_argument, user_name
 from chargeline.domain.alerts.text import amount
 from chargeline.domain.anomaly.notes import Mute, Notes, precision

@@ -19,6 +19,7 @@ DataDir = Annotated[
     str | None,
     typer.Option("--data-dir", help="Directory of the stack (default: CHARGELINE_DATA_DIR, then .chargeline)."),
 ]
+SHORT_S = 8  # a person waits, and is told without ClickHouse what the log knows
 _NUMBER = re.compile(r"-|-?[0-9][0-9.,]*%?")
 _KEY = 32  # characters
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines.")]

@@ -5,13 +5,11 @@ from typing import Any
 
 from chargeline.adapters.clickhouse import ANSWER_S, ClickHouse
 from chargeline.adapters.kafka import KafkaLogReader
+from chargeline.cli.common import SHORT_S
 from chargeline.cli.publishing import stderr
 from chargeline.domain.errors import Refused, TransientError
 from chargeline.runtime.stack import Stack
 from chargeline.wire.anomaly_records import ANOMALIES, decode_anomaly
-
-# A person waits, and is told without ClickHouse what the log knows.
-SHORT_S = 8
 
 
 def incident(stack: Stack, ident: str) -> dict[str, Any]:

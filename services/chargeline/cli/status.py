@@ -9,11 +9,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from chargeline.cli.common import AsJson, DataDir, print_json, rows_table
+from chargeline.cli.common import SHORT_S, AsJson, DataDir, print_json, rows_table
 from chargeline.domain.errors import ChargelineError
 from chargeline.runtime.stack import Process, Stack, load_stack, readiness
-
-_ANSWER_S = 8  # people look at it; a ClickHouse that is silent for so long is told of
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +33,7 @@ def status(
     stack = load_stack(data)
     from chargeline.adapters.pipeline import Pipeline  # noqa: PLC0415 - connects
 
-    pipeline = Pipeline(stack, answer_s=_ANSWER_S)
+    pipeline = Pipeline(stack, answer_s=SHORT_S)
     try:
         with suppress(ChargelineError):
             pipeline.partitions()  # rates are those from here on
