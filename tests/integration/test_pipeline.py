@@ -72,6 +72,7 @@ def test_the_published_example_is_charged_with_disjoint_quantities(stack):
 
 
 def test_status_names_every_process_and_doctor_finds_nothing_wrong(stack):
+    chargeline(stack, "generate", "--seed", 12, "--events", 2_000, "--wait")
     found = json.loads(chargeline(stack, "status", "--json", "--interval", "0.2"))
     status = {each["name"]: each for each in found["processes"]}
     assert {"supervisor", "kafka", "registry", "redis", "clickhouse", "pricer-0", "sink"} <= set(status)
